@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of ``[powervm_fileio]``, as data.
+
+Options are read once, at the edge (the connector's constructor or the command line), into
+:class:`Settings`, which is then passed down by argument.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from oslo_config import cfg
+
+GROUP = 'powervm_fileio'
+
+OPTS: list[cfg.Opt] = [
+    cfg.ListOpt(
+        'mount_point_base',
+        default=['/var/lib/nova/mnt', '/var/lib/cinder/mnt'],
+        help='Directories below which exports are mounted under the MD5 of their name, as Nova and '
+             'Cinder do. They are looked at in this order, before the mount_point_base that comes '
+             'with a volume.'),
+    cfg.FloatOpt(
+        'probe_timeout_s', default=10.0, min=0.01,
+        help='Seconds that one look at a share may take before the share counts as hung.'),
+    cfg.FloatOpt(
+        'rest_timeout_s', default=600.0, min=0.01,
+        help='Seconds for all that one call does at NovaLink, retries included.'),
+    cfg.StrOpt(
+        'backstore', default='loop', choices=['loop', 'fileio'],
+        help='How NovaLink serves raw files when the volume does not say: loop is faster, fileio '
+             'supports SCSI persistent reservations.'),
+    cfg.StrOpt(
+        'qcow2_backing', default='refuse', choices=['refuse', 'same-directory'],
+        help='Whether a qcow2 volume may have a backing file: never, or only plain names in its own '
+             'directory, each with its format named (Cinder NFS snapshots need this).'),
+    cfg.BoolOpt(
+        'allow_block_devices', default=False,
+        help='Whether a device_path may be a block device.'),
+    cfg.ListOpt(
+        'trusted_directories', default=[],
+        help='Directories whose files may be attached although they lie on the root file system, '
+             "such as NovaLink's own /var/lib/pvm/fileio."),
+    cfg.IntOpt(
+        'max_mappings_per_bus', default=32, min=1,
+        help='Disks on one virtual SCSI bus before another adapter pair is created.'),
+    cfg.HostAddressOpt(
+        'novalink_host', default='localhost',
+        help='Host of the NovaLink REST server.'),
+    cfg.PortOpt(
+        'novalink_port',
+        help='Port of the NovaLink REST server; by default 12080 for http and 12443 for https.'),
+    cfg.StrOpt(
+        'novalink_protocol', choices=['http', 'https'],
+        help='By default http for a local session authenticated by file, https with a password.'),
+    cfg.StrOpt(
+        'novalink_username',
+        help='User for password authentication.'),
+    cfg.StrOpt(
+        'novalink_password', secret=True,
+        help='Password; without one the session is authenticated by a file on this host.'),
+    cfg.StrOpt(
+        'novalink_certpath', default='/etc/ssl/certs/',
+        help="Directory of the server's certificate, for https."),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The options in force, one field for each option of the same name."""
+
+    mount_point_base: tuple[str, ...] = ('/var/lib/nova/mnt', '/var/lib/cinder/mnt')
+    probe_timeout_s: float = 10.0
+    rest_timeout_s: float = 600.0
+    backstore: str = 'loop'
+    qcow2_backing: str = 'refuse'
+    allow_block_devices: bool = False
+    trusted_directories: tuple[str, ...] = ()
+    max_mappings_per_bus: int = 32
+    novalink_host: str = 'localhost'
+    novalink_port: int | None = None
+    novalink_protocol: str | None = None
+    novalink_username: str | None = None
+    novalink_password: str | None = dataclasses.field(default=None, repr=False)
+    novalink_certpath: str = '/etc/ssl/certs/'
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return the options by group, for ``oslo-config-generator``."""
+    return [(GROUP, OPTS)]
+
+
+def read(conf: cfg.ConfigOpts | None = None) -> Settings:
+    """Return the options in force.
+
+    :param conf: where they are read from; None is oslo.config's global ``CONF``. Registering our
+        options there is the only change made to it, and safe to repeat.
+    """
+    conf = cfg.CONF if conf is None else conf
+    conf.register_opts(OPTS, group=GROUP)
+    values = {field.name: conf[GROUP][field.name] for field in dataclasses.fields(Settings)}
+    return Settings(**{name: tuple(value) if isinstance(value, list) else value
+                       for name, value in values.items()})
