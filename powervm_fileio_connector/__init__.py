@@ -8,12 +8,15 @@ needs them is used (PEP 562).
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from typing import Any
 
 if TYPE_CHECKING:
     from powervm_fileio_connector import exceptions
     from powervm_fileio_connector.connector import FileIOConnector
-    from powervm_fileio_connector.registration import factory, register, unregister
+    from powervm_fileio_connector.registration import factory
+    from powervm_fileio_connector.registration import register
+    from powervm_fileio_connector.registration import unregister
 
 __all__ = ['FileIOConnector', 'exceptions', 'factory', 'register', 'unregister']
 

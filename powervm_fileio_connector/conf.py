@@ -32,8 +32,8 @@ OPTS: list[cfg.Opt] = [
              'supports SCSI persistent reservations.'),
     cfg.StrOpt(
         'qcow2_backing', default='refuse', choices=['refuse', 'same-directory'],
-        help='Whether a qcow2 volume may have a backing file: never, or only plain names in its own '
-             'directory, each with its format named (Cinder NFS snapshots need this).'),
+        help='Whether a qcow2 volume may have a backing file: never, or only plain names in its '
+             'own directory, each with its format named (Cinder NFS snapshots need this).'),
     cfg.BoolOpt(
         'allow_block_devices', default=False,
         help='Whether a device_path may be a block device.'),

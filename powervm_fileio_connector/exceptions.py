@@ -3,8 +3,9 @@
 
 A message always says what could not be done, why (seen and expected) and what to do about it.
 Code that meets a problem raises with ``reason`` and the fields it knows (``path``, ``export``,
-``mount_point``, ``vios``...); the connector, which knows what is being done to which volume of which
-LPAR, adds that with :meth:`FileIOConnectorError.add_context`. All fields stay in ``exc.kwargs``.
+``mount_point``, ``vios``...); the connector, which knows what is being done to which volume of
+which LPAR, adds that with :meth:`FileIOConnectorError.add_context`. All fields stay in
+``exc.kwargs``.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Retryable:
 class InvalidConnectionProperties(FileIOConnectorError):
     """A key of ``connection_properties`` is missing, empty or of the wrong type.
 
-    Recovery: none by retrying; the caller or the Cinder driver has to send the key named in ``key``.
+    Recovery: none by retrying; the caller or the Cinder driver has to send what ``key`` names.
     """
 
     code = 400

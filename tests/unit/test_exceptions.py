@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors: no template leaks, and each says what to do."""
+
+import pickle
+
+import pytest
+from os_brick import exception as brick
+
+from powervm_fileio_connector import exceptions
+
+CLASSES = [value for value in vars(exceptions).values()
+           if isinstance(value, type) and issubclass(value, exceptions.FileIOConnectorError)]
+CONTRACT = """
+    InvalidConnectionProperties UnsupportedVolume ShareNotMounted MountNotResponding StaleMount
+    VolumeFileNotFound UnsafeVolumePath UnsafeVolumeFormat NovaLinkUnavailable NovaLinkNotIOServer
+    NotOnNovaLink LPARNotFound LPARNotReady NovaLinkBusy VolumeInUse SlotOrLUAConflict MappingFailed
+    ExtendFailed""".split()
+
+
+@pytest.mark.parametrize('name', CONTRACT)
+def test_every_agreed_error_is_a_brick_exception(name):
+    assert issubclass(getattr(exceptions, name), brick.BrickException)
+
+
+@pytest.mark.parametrize('cls', CLASSES)
+@pytest.mark.parametrize('fields', [{}, {'reason': '50%(x)s of it'}, {'path': '/mnt/a'}])
+def test_no_template_leaks(cls, fields):
+    text = str(cls(**fields))
+    assert text.startswith('Cannot ')
+    assert '%(' not in text.replace('50%(x)s of it', '')
+
+
+@pytest.mark.parametrize('cls', CLASSES)
+def test_every_error_says_what_to_do_and_documents_its_recovery(cls):
+    assert str(cls()).endswith(f'. {cls.remedy}')
+    assert cls is exceptions.FileIOConnectorError or 'Recovery:' in cls.__doc__
+
+
+def test_context_is_added_where_it_is_known():
+    err = exceptions.VolumeFileNotFound(reason='/mnt/a does not exist', path='/mnt/a')
+    err.add_context(doing='attach volume 7 to LPAR web01', volume='7', path='/other')
+    assert str(err) == ('Cannot attach volume 7 to LPAR web01: /mnt/a does not exist. '
+                        + exceptions.VolumeFileNotFound.remedy)
+    assert err.msg == str(err)
+    assert err.kwargs['path'] == '/mnt/a'
+    assert err.kwargs['volume'] == '7'
+
+
+def test_a_whole_message_is_kept_as_it_is():
+    err = exceptions.MappingFailed('said elsewhere').add_context(doing='attach')
+    assert str(err) == 'said elsewhere'
+
+
+@pytest.mark.parametrize('cls', CLASSES)
+def test_errors_can_be_pickled(cls):
+    err = cls(reason='it rained', path='/mnt/a')
+    copy = pickle.loads(pickle.dumps(err))
+    assert str(copy) == str(err)
+    assert copy.kwargs == err.kwargs
+
+
+def test_what_passes_by_itself_is_marked():
+    marked = {cls.__name__ for cls in CLASSES if issubclass(cls, exceptions.Retryable)}
+    assert marked == {'NovaLinkBusy', 'NovaLinkUnavailable', 'MountNotResponding', 'LPARNotReady'}
