@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong, as small named objects that combine.
+
+    sim.faults.add(Busy503(times=2, method='POST'))
+    sim.faults.add(DropAfterApply(probability=0.1, seed=7, times=None))
+
+``times`` is how often a fault happens (None: always), ``method`` and ``path`` (a part of the
+address) which requests it happens to, ``probability`` how likely it then is. Unless ``path``
+says otherwise, faults leave the logon alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+import threading
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+from typing import ClassVar
+from typing import Protocol
+
+from powervm_fileio_connector.simulator.rules import Refused
+from powervm_fileio_connector.simulator.wire import Answer
+from powervm_fileio_connector.simulator.wire import Dropped
+from powervm_fileio_connector.simulator.wire import Request
+
+UOM_PATH = '/rest/api/uom/'
+LOGON_PATH = '/rest/api/web/Logon'
+
+
+class Exchange(Protocol):
+    """What a fault can see and do while a request is served."""
+
+    request: Request
+    made: list[bytes]  # the mappings that a POST made, as they are served
+
+    def wait(self, seconds: float) -> None: ...
+
+    def error(self, status: int, reason: str, message: str) -> Answer: ...
+
+    def expire_sessions(self) -> None: ...
+
+    def restart(self) -> None: ...
+
+    def touch(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Base of all faults; by itself it does nothing."""
+
+    times: int | None = field(default=1, kw_only=True)
+    method: str | None = field(default=None, kw_only=True)
+    path: str | None = field(default=None, kw_only=True)
+    probability: float = field(default=1.0, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+    scope: ClassVar[str] = UOM_PATH
+
+    def concerns(self, request: Request) -> bool:
+        """True if the fault can happen to this request."""
+        where = self.scope if self.path is None else self.path
+        return self.method in (None, request.method) and where in request.target
+
+    def on_connect(self) -> bool:
+        """True: the connection is closed unread."""
+        return False
+
+    def on_request(self, exchange: Exchange) -> Answer | None:
+        """The request was read and nothing done yet; an answer ends it."""
+        return None
+
+    def on_apply(self, exchange: Exchange) -> None:
+        """A change is about to be made, and other changes wait for it."""
+
+    def on_answer(self, exchange: Exchange, answer: Answer) -> Answer:
+        """The work is done and the answer is about to be sent."""
+        return answer
+
+
+@dataclass(frozen=True)
+class Busy503(Fault):
+    """The server is too busy; ``body`` is xml, html or empty."""
+
+    body: str = 'xml'
+
+    def on_request(self, exchange: Exchange) -> Answer:
+        if self.body == 'empty':
+            return Answer(503)
+        if self.body == 'html':
+            return Answer(503, b'<html><body><h1>503 Service Unavailable</h1></body></html>',
+                          {'Content-Type': 'text/html'})
+        return exchange.error(503, 'Unknown internal error.', 'Service is unavailable.')
+
+
+@dataclass(frozen=True)
+class Busy500(Fault):
+    """The VIOS is busy, in words that pypowervm knows."""
+
+    def on_request(self, exchange: Exchange) -> Answer:
+        return exchange.error(500, 'Unknown internal error.',
+                              'Unable to send command to VIOS at this moment. VIOS 1*8247-22L is '
+                              'busy processing some other request. Please retry the operation '
+                              'after sometime.')
+
+
+@dataclass(frozen=True)
+class InternalError500(Fault):
+    """Something else is wrong."""
+
+    def on_request(self, exchange: Exchange) -> Answer:
+        return exchange.error(500, 'Unknown internal error.', 'An unexpected error occurred.')
+
+
+@dataclass(frozen=True)
+class StaleEtag412(Fault):
+    """The etag of a change is said to be stale."""
+
+    def on_apply(self, exchange: Exchange) -> None:
+        raise Refused('etag_current', 'The etag is not current.', 'stale')
+
+
+@dataclass(frozen=True)
+class RefuseConnection(Fault):
+    """A new connection is reset unread; ``method`` and ``path`` cannot be told yet."""
+
+    def concerns(self, request: Request) -> bool:
+        return False
+
+    def on_connect(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class DropBeforeApply(Fault):
+    """The request is read, nothing is done, and the connection is reset."""
+
+    def on_request(self, exchange: Exchange) -> Answer:
+        raise Dropped
+
+
+@dataclass(frozen=True)
+class DropAfterApply(Fault):
+    """The work is done, but the connection is reset instead of an answer."""
+
+    def on_answer(self, exchange: Exchange, answer: Answer) -> Answer:
+        raise Dropped
+
+
+@dataclass(frozen=True)
+class TruncatedAnswer(Fault):
+    """The work is done, but the answer ends in the middle."""
+
+    fraction: float = 0.5
+
+    def on_answer(self, exchange: Exchange, answer: Answer) -> Answer:
+        return dataclasses.replace(answer, cut=int(len(answer.body) * self.fraction))
+
+
+@dataclass(frozen=True)
+class ExpiredSession(Fault):
+    """Every token becomes invalid before the request is looked at."""
+
+    def on_request(self, exchange: Exchange) -> None:
+        exchange.expire_sessions()
+
+
+@dataclass(frozen=True)
+class LogonRefused(Fault):
+    """A logon is refused."""
+
+    scope: ClassVar[str] = LOGON_PATH
+
+    def concerns(self, request: Request) -> bool:
+        return request.method == 'PUT' and super().concerns(request)
+
+    def on_request(self, exchange: Exchange) -> Answer:
+        return exchange.error(401, 'Unauthorized', 'The user name or the password is wrong.')
+
+
+@dataclass(frozen=True)
+class Slow(Fault):
+    """The request waits before anything is done."""
+
+    seconds: float = 1.0
+
+    def on_request(self, exchange: Exchange) -> None:
+        exchange.wait(self.seconds)
+
+
+@dataclass(frozen=True)
+class Restart(Fault):
+    """The server restarts before the request: sessions and etags become invalid."""
+
+    def on_request(self, exchange: Exchange) -> None:
+        exchange.restart()
+
+
+@dataclass(frozen=True)
+class OmitLUA(Fault):
+    """The answer to a POST shows the new mappings without their LUA; a later GET has it."""
+
+    def concerns(self, request: Request) -> bool:
+        return request.method == 'POST' and super().concerns(request)
+
+    def on_answer(self, exchange: Exchange, answer: Answer) -> Answer:
+        body = answer.body
+        for chunk in exchange.made:
+            body = body.replace(chunk, re.sub(rb'<LogicalUnitAddress[^<]*</LogicalUnitAddress>',
+                                              b'', chunk))
+        exchange.touch()
+        return dataclasses.replace(answer, body=body)
+
+
+@dataclass(frozen=True)
+class Latency(Fault):
+    """How long the server takes: a real VIOS does one change at a time, reads go on."""
+
+    get_s: float = 0.0
+    post_s: float = 0.0
+    per_kb_s: float = 0.0
+    times: int | None = field(default=None, kw_only=True)
+
+    def on_request(self, exchange: Exchange) -> None:
+        if exchange.request.method != 'POST':
+            exchange.wait(self.get_s)
+
+    def on_apply(self, exchange: Exchange) -> None:
+        exchange.wait(self.post_s + self.per_kb_s * len(exchange.request.body) / 1024)
+
+    def on_answer(self, exchange: Exchange, answer: Answer) -> Answer:
+        exchange.wait(self.per_kb_s * len(answer.body) / 1024)
+        return answer
+
+
+KNOWN: dict[str, type[Fault]] = {cls.__name__: cls for cls in (
+    Busy503, Busy500, InternalError500, StaleEtag412, RefuseConnection, DropBeforeApply,
+    DropAfterApply, TruncatedAnswer, ExpiredSession, LogonRefused, Slow, Restart, OmitLUA,
+    Latency)}
+DropBefore = RefuseConnection
+
+
+def to_json(fault: Fault) -> dict[str, Any]:
+    """A fault as plain data."""
+    return {'fault': type(fault).__name__, **dataclasses.asdict(fault)}
+
+
+def from_json(data: dict[str, Any]) -> Fault:
+    """The fault that ``to_json`` was given.
+
+    :raises ValueError: there is no such fault
+    """
+    fields = dict(data)
+    name = fields.pop('fault', None)
+    if name not in KNOWN:
+        raise ValueError(f'no fault {name}; known: {", ".join(KNOWN)}')
+    return KNOWN[name](**fields)
+
+
+class _Armed:
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.left = fault.times
+        self.random = random.Random(fault.seed)
+
+    def fires(self) -> bool:
+        """Counts down; call it only when the fault is about to happen."""
+        if self.left == 0 or (self.fault.probability < 1
+                              and self.random.random() >= self.fault.probability):
+            return False
+        if self.left is not None:
+            self.left -= 1
+        return True
+
+
+class FaultSet:
+    """The faults in force, in the order they were added."""
+
+    def __init__(self, faults: tuple[Fault, ...] = ()) -> None:
+        self._lock = threading.Lock()
+        self._armed: list[_Armed] = []
+        self.add(*faults)
+
+    def add(self, *faults: Fault) -> None:
+        """Put faults in force."""
+        with self._lock:
+            self._armed += [_Armed(fault) for fault in faults]
+
+    def clear(self) -> None:
+        """Put no faults in force."""
+        with self._lock:
+            self._armed = []
+
+    def pending(self) -> list[Fault]:
+        """The faults that can still happen."""
+        with self._lock:
+            return [armed.fault for armed in self._armed if armed.left != 0]
+
+    def _firing(self, stage: str, request: Request | None) -> list[_Armed]:
+        """Who may fire at a stage: those whose class does something there."""
+        with self._lock:
+            armed = list(self._armed)
+        return [a for a in armed if getattr(type(a.fault), stage) is not getattr(Fault, stage)
+                and (request is None or a.fault.concerns(request))]
+
+    def _fires(self, armed: _Armed) -> bool:
+        with self._lock:
+            return armed.fires()
+
+    def on_connect(self) -> bool:
+        """False if the connection is to be reset unread."""
+        return not any(a.fault.on_connect() for a in self._firing('on_connect', None)
+                       if self._fires(a))
+
+    def on_request(self, exchange: Exchange) -> Answer | None:
+        """The answer of the first fault that gives one."""
+        for armed in self._firing('on_request', exchange.request):
+            if self._fires(armed):
+                answer = armed.fault.on_request(exchange)
+                if answer is not None:
+                    return answer
+        return None
+
+    def on_apply(self, exchange: Exchange) -> None:
+        """Wait, or refuse the change."""
+        for armed in self._firing('on_apply', exchange.request):
+            if self._fires(armed):
+                armed.fault.on_apply(exchange)
+
+    def on_answer(self, exchange: Exchange, answer: Answer) -> Answer:
+        """The answer as the faults leave it; only answers of success are touched."""
+        for armed in self._firing('on_answer', exchange.request):
+            if answer.status < 300 and self._fires(armed):
+                answer = armed.fault.on_answer(exchange, answer)
+        return answer

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``NovaLinkSimulator``: a NovaLink REST server in this process, on loopback."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+
+from powervm_fileio_connector.simulator.client import Clients
+from powervm_fileio_connector.simulator.faults import Fault
+from powervm_fileio_connector.simulator.faults import FaultSet
+from powervm_fileio_connector.simulator.faults import Latency
+from powervm_fileio_connector.simulator.model import Mapping
+from powervm_fileio_connector.simulator.model import Partition
+from powervm_fileio_connector.simulator.requestlog import RequestLog
+from powervm_fileio_connector.simulator.server import Server
+from powervm_fileio_connector.simulator.sessions import Sessions
+from powervm_fileio_connector.simulator.state import State
+from powervm_fileio_connector.simulator.views import Views
+from powervm_fileio_connector.simulator.wire import Listener
+from powervm_fileio_connector.simulator.worlds import make_state
+from powervm_fileio_connector.simulator.worlds import new_uuid
+
+
+class NovaLinkSimulator:
+    """A host that unmodified pypowervm can talk to, for the time of a ``with`` block.
+
+    ``faults`` and ``requests`` may be used at any time; so may everything else.
+    """
+
+    host = 'localhost'
+
+    def __init__(self, lpars: int = 2, port: int = 0, mgmt_is_io_server: bool = True,
+                 mappings: int = 0, recording: str | None = None,
+                 state_file: str | None = None, latency: Latency | float | None = None,
+                 faults: Iterable[Fault] = (), password: str | None = None,
+                 serialise_posts: bool = True) -> None:
+        """Make the host; it is not served before ``start``.
+
+        :param port: 0 takes any that is free
+        :param latency: of every request; a number is the seconds of each
+        :param password: what a password logon needs; None: any will do
+        :param serialise_posts: changes wait for each other, as on a real VIOS
+        """
+        self.state = self._make_state(lpars, mgmt_is_io_server, mappings, recording, state_file)
+        self.requests = RequestLog()
+        self.faults = FaultSet(tuple(faults))
+        if latency is not None:
+            if not isinstance(latency, Latency):
+                latency = Latency(get_s=latency, post_s=latency)
+            self.faults.add(latency)
+        self.sessions = Sessions(password)
+        self._wanted_port = port
+        self._serialise_posts = serialise_posts
+        self._listener: Listener | None = None
+        self._stopped = threading.Event()
+        self._clients = Clients()
+
+    def _make_state(self, lpars: int, mgmt_is_io_server: bool, mappings: int,
+                    recording: str | None, state_file: str | None) -> State:
+        return make_state(lpars, mgmt_is_io_server, mappings)
+
+    # -- running ---------------------------------------------------------------------------
+
+    def start(self) -> NovaLinkSimulator:
+        """Listen; returns at once."""
+        listener = Listener(self._wanted_port, lambda request: self._server.handle(request),
+                            self.faults.on_connect)
+        self._listener = listener
+        views = Views(self.state, f'http://{self.host}:{listener.port}')
+        self._server = Server(self.state, views, self.faults, self.sessions, self.requests,
+                              self._serialise_posts)
+        listener.start()
+        return self
+
+    def stop(self) -> None:
+        """Log off, stop listening, and remove every file; may be called again."""
+        if self._stopped.is_set():
+            return
+        self._clients.close()
+        if self._listener is not None:
+            self._server.stopping.set()
+            self._listener.stop()
+        self.sessions.close()
+        self._stopped.set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it is stopped; True if it is."""
+        return self._stopped.wait(timeout_s)
+
+    def restart(self) -> None:
+        """Behave as after a restart: all sessions and etags become invalid."""
+        self._server.restart()
+
+    def __enter__(self) -> NovaLinkSimulator:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        if self._listener is None:
+            raise RuntimeError('the simulator is not running: use it as a context manager')
+        return self._listener.port
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f'http://{self.host}:{self.port}'
+
+    # -- clients ---------------------------------------------------------------------------
+
+    def session(self, **kwargs: Any) -> Any:
+        """A fresh ``pypowervm.adapter.Session``; by file unless ``password`` is given."""
+        return self._clients.session(self.host, self.port, **kwargs)
+
+    def adapter(self, session: Any = None, **kwargs: Any) -> Any:
+        """A ``pypowervm.adapter.Adapter``, over a fresh session unless one is given."""
+        return self._clients.adapter(session or self.session(), **kwargs)
+
+    # -- the host --------------------------------------------------------------------------
+
+    @property
+    def system_uuid(self) -> str:
+        """The UUID of the ManagedSystem."""
+        return self.state.host.uuid
+
+    @property
+    def vios(self) -> Partition:
+        """The VIOS that is the management partition, or else the first one."""
+        servers = self.state.partitions(io_servers=True)
+        return next((p for p in servers if p.is_management), servers[0])
+
+    @property
+    def vios_uuid(self) -> str:
+        """The UUID of ``vios``."""
+        return self.vios.uuid
+
+    @property
+    def vios_id(self) -> int:
+        """The id of ``vios``."""
+        return self.vios.id
+
+    @property
+    def lpars(self) -> list[Partition]:
+        """The client LPARs, oldest first."""
+        return [p for p in self.state.partitions(io_servers=False) if not p.is_management]
+
+    def add_lpar(self, name: str | None = None, uuid: str | None = None, id: int | None = None,
+                 **fields: Any) -> Partition:
+        """Create an LPAR, by default running and ready, under the lowest free id."""
+        ids = {p.id for p in self.state.partitions()}
+        free = next(i for i in range(1, len(ids) + 2) if i not in ids)
+        partition = Partition(uuid or new_uuid(), name or f'lpar{id or free}', id or free, **fields)
+        self.state.add_partition(partition)
+        return partition
+
+    def change_lpar(self, uuid: str, **fields: Any) -> Partition:
+        """Change fields of an LPAR, e.g. ``rmc_state='inactive'``."""
+        return self.state.change_partition(uuid, **fields)
+
+    def remove_lpar(self, uuid: str, leave_orphans: bool = True) -> None:
+        """Delete an LPAR; its mappings become orphans unless told otherwise."""
+        self.state.remove_partition(uuid, leave_orphans)
+
+    def mappings(self, lpar_uuid: str | None = None) -> list[Mapping]:
+        """The mappings, of all VIOSes, of one LPAR or of all."""
+        return [m for m in self.state.mappings() if lpar_uuid in (None, m.lpar_uuid)]

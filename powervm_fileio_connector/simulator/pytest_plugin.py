@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pytest fixture: ``pytest_plugins = ['powervm_fileio_connector.simulator.pytest_plugin']``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from powervm_fileio_connector.simulator.novalink import NovaLinkSimulator
+
+
+@pytest.fixture
+def novalink(request: pytest.FixtureRequest) -> Iterator[NovaLinkSimulator]:
+    """A running ``NovaLinkSimulator`` with two LPARs, for one test.
+
+    ``@pytest.mark.parametrize('novalink', [{'lpars': 5}], indirect=True)`` gives its arguments.
+    """
+    with NovaLinkSimulator(**getattr(request, 'param', {})) as simulator:
+        yield simulator
+        simulator.state.check_invariants()

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each address does: the REST API on top of the state."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from contextlib import nullcontext
+from urllib.parse import parse_qs
+
+from powervm_fileio_connector.simulator import atom
+from powervm_fileio_connector.simulator.changes import read_post
+from powervm_fileio_connector.simulator.faults import LOGON_PATH
+from powervm_fileio_connector.simulator.faults import UOM_PATH
+from powervm_fileio_connector.simulator.faults import FaultSet
+from powervm_fileio_connector.simulator.model import FileFact
+from powervm_fileio_connector.simulator.model import Partition
+from powervm_fileio_connector.simulator.queries import quick
+from powervm_fileio_connector.simulator.queries import search
+from powervm_fileio_connector.simulator.requestlog import RequestLog
+from powervm_fileio_connector.simulator.requestlog import RequestRecord
+from powervm_fileio_connector.simulator.rules import Refused
+from powervm_fileio_connector.simulator.sessions import Sessions
+from powervm_fileio_connector.simulator.state import SCSI
+from powervm_fileio_connector.simulator.state import State
+from powervm_fileio_connector.simulator.state import groups_in
+from powervm_fileio_connector.simulator.views import Views
+from powervm_fileio_connector.simulator.wire import Answer
+from powervm_fileio_connector.simulator.wire import Dropped
+from powervm_fileio_connector.simulator.wire import Request
+
+_XML = 'application/atom+xml'
+# ASSUMED: what NovaLink would not do is 400; 412, 404 and 401 are known from pypowervm.
+STATUS = {'invalid': 400, 'stale': 412, 'unknown': 404, 'unauthorized': 401}
+_REASON = {400: 'Bad Request', 401: 'Unauthorized', 404: 'Not Found', 405: 'Method Not Allowed',
+           412: 'Precondition Failed', 500: 'Unknown internal error.'}
+
+
+def look_at(path: str) -> FileFact:
+    """What the file system says of a path."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return FileFact(False)
+    if stat.S_ISREG(found.st_mode):
+        return FileFact(True, True, found.st_size, 'regular file')
+    if stat.S_ISBLK(found.st_mode):
+        with open(path, 'rb') as device:
+            return FileFact(True, True, device.seek(0, os.SEEK_END), 'block device')
+    what = 'directory' if stat.S_ISDIR(found.st_mode) else 'special file'
+    return FileFact(True, False, 0, what)
+
+
+class Exchange:
+    """One request on its way: what handlers and faults work with."""
+
+    def __init__(self, server: Server, request: Request) -> None:
+        self.server, self.request = server, request
+        self.made: list[bytes] = []
+        self.vios: Partition | None = None
+        self.query = parse_qs(request.query, keep_blank_values=True)
+
+    @property
+    def group(self) -> str | None:
+        """The ``?group=`` of the request."""
+        return next(iter(self.query.get('group', ())), None)
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but not longer than the server runs."""
+        if seconds > 0 and self.server.stopping.wait(seconds):
+            raise Dropped
+
+    def error(self, status: int, reason: str, message: str) -> Answer:
+        """An error in the recorded shape."""
+        body = atom.error_document(status, self.request.path, reason, message,
+                                   self.request.headers.items())
+        return Answer(status, body, {'Content-Type': _XML})
+
+    def document(self, body: bytes, etag: str | None = None) -> Answer:
+        """An answer of success."""
+        headers = {'Content-Type': _XML, 'X-HMC-Schema-Version': 'V1_3_0'}
+        if etag is not None:
+            headers['ETag'] = etag
+        return Answer(200, body, headers)
+
+    def expire_sessions(self) -> None:
+        """Make all tokens invalid."""
+        self.server.sessions.expire_all()
+
+    def restart(self) -> None:
+        """Forget what a restart forgets."""
+        self.server.restart()
+
+    def touch(self) -> None:
+        """Make the VIOS's etags new."""
+        if self.vios is not None:
+            self.server.state.touch(self.vios.uuid)
+
+
+class Server:
+    """Serves requests; knows nothing of sockets."""
+
+    def __init__(self, state: State, views: Views, faults: FaultSet, sessions: Sessions,
+                 log: RequestLog, serialise_posts: bool = True) -> None:
+        """:param serialise_posts: changes of one VIOS wait for each other, as on a real one"""
+        self.state, self.views, self.faults = state, views, faults
+        self.sessions, self.log = sessions, log
+        self.stopping = threading.Event()
+        self.serialise_posts = serialise_posts
+        self._turns: dict[str, threading.Lock] = {}
+        self.extensions: list[Callable[[Exchange, str], Answer | None]] = []
+
+    def handle(self, request: Request) -> Answer:
+        """The answer to a request.
+
+        :raises Dropped: the connection is to be closed without one
+        """
+        start, cpu = time.perf_counter(), time.thread_time()
+        answer = Answer(0)
+        try:
+            exchange = Exchange(self, request)
+            answer = self._answer(exchange)
+            if request.method == 'HEAD':
+                answer.body = b''
+            answer = self.faults.on_answer(exchange, answer)
+            return answer
+        except Dropped:
+            answer = Answer(0)
+            raise
+        finally:
+            self.log.add(RequestRecord(
+                request.method, request.path, request.query, answer.status, len(request.body),
+                len(answer.body), time.perf_counter() - start, time.thread_time() - cpu))
+
+    def restart(self) -> None:
+        """Forget what a restart forgets: sessions and etags."""
+        self.sessions.expire_all()
+        self.state.restart()
+
+    def _answer(self, exchange: Exchange) -> Answer:
+        request = exchange.request
+        try:
+            answer = self.faults.on_request(exchange)
+            if answer is not None:
+                return answer
+            if request.path == LOGON_PATH:
+                return self._logon(exchange)
+            token = request.headers.get('x-api-session')
+            self.state.rules.check('session', self.sessions.is_valid(token),
+                                   'The session token is missing or no longer valid: log on '
+                                   f'with PUT {LOGON_PATH}.', 'unauthorized')
+            if not request.path.startswith(UOM_PATH):
+                raise unknown(exchange)
+            return self._uom(exchange, request.path[len(UOM_PATH):].strip('/'))
+        except Refused as err:
+            status = STATUS[err.kind]
+            return exchange.error(status, _REASON[status], str(err))
+
+    def _logon(self, exchange: Exchange) -> Answer:
+        request = exchange.request
+        if request.method == 'PUT':
+            body = self.sessions.logon(request.body)
+            return Answer(200, body, {
+                'Content-Type': 'application/vnd.ibm.powervm.web+xml; type=LogonResponse',
+                # By this pypowervm tells NovaLink from an HMC.
+                'X-MC-Type': 'PVM'})
+        if request.method == 'DELETE':
+            self.sessions.logoff(request.headers.get('x-api-session'))
+            return Answer(204)
+        raise unknown(exchange, 'PUT (log on) or DELETE (log off)')
+
+    def _uom(self, exchange: Exchange, path: str) -> Answer:
+        for extension in self.extensions:
+            answer = extension(exchange, path)
+            if answer is not None:
+                return answer
+        first, _, rest = path.partition('/')
+        if first == 'ManagedSystem':
+            return self._system(exchange, rest)
+        if first in ('LogicalPartition', 'VirtualIOServer'):
+            return self._partitions(exchange, first, rest)
+        raise unknown(exchange)
+
+    def _system(self, exchange: Exchange, rest: str) -> Answer:
+        uuid, _, child = rest.partition('/')
+        known = self.state.host.uuid
+        if uuid and uuid.lower() != known.lower():
+            raise Refused('system_known', f'There is no ManagedSystem {uuid}; there is {known}.',
+                          'unknown')
+        kind, _, child_rest = child.partition('/')
+        if kind in ('LogicalPartition', 'VirtualIOServer'):
+            return self._partitions(exchange, kind, child_rest)
+        if exchange.request.method != 'GET' or (child and kind != 'quick'):
+            raise unknown(exchange)
+        if kind == 'quick':
+            return quick(exchange, self.state.host, child_rest)
+        base = self.views.url + UOM_PATH + 'ManagedSystem'
+        pieces, etag = self.views.host(exchange.group, base, head=bool(uuid))
+        if uuid:
+            return exchange.document(b''.join(pieces), etag)
+        return exchange.document(atom.feed_document('ManagedSystem', base, [pieces]), etag)
+
+    def _partitions(self, exchange: Exchange, kind: str, rest: str) -> Answer:
+        all_of_kind = self.state.partitions(io_servers=kind == 'VirtualIOServer')
+        uuid, _, suffix = rest.partition('/')
+        if exchange.request.method == 'GET':
+            if not uuid:
+                return self._feed(exchange, all_of_kind)
+            if uuid == 'search':
+                return self._feed(exchange, search(all_of_kind, kind, suffix))
+            if uuid == 'quick':
+                return quick(exchange, all_of_kind, suffix)
+        partition = self._one(kind, uuid)
+        if exchange.request.method == 'GET' and suffix.split('/')[0] == 'quick':
+            return quick(exchange, partition, suffix.partition('/')[2])
+        if exchange.request.method == 'GET' and suffix == 'VolumeGroup':
+            # ASSUMED: a NovaLink without volume groups has an empty feed of them.
+            return Answer(204)
+        if suffix:
+            raise unknown(exchange)
+        if exchange.request.method == 'GET':
+            return self._entry(exchange, partition)
+        if exchange.request.method == 'POST' and partition.is_io_server:
+            return self._post(exchange, partition)
+        raise unknown(exchange, 'GET, or POST of a VirtualIOServer')
+
+    def _one(self, kind: str, uuid: str) -> Partition:
+        partition = self.state.partition(uuid)
+        if partition.is_io_server != (kind == 'VirtualIOServer'):
+            raise Refused('partition_known', f'{uuid} is not a {kind}.', 'unknown')
+        return partition
+
+    def _base(self, exchange: Exchange) -> str:
+        """The address that a UUID is appended to, as the request had it (root or child)."""
+        found = re.match(r'.*/(?:LogicalPartition|VirtualIOServer)(?=/|$)', exchange.request.path)
+        assert found is not None
+        return self.views.url + found.group(0)
+
+    def _feed(self, exchange: Exchange, partitions: list[Partition]) -> Answer:
+        if not partitions:
+            # pypowervm takes this for an empty feed.
+            return Answer(204)
+        base = self._base(exchange)
+        entries = [self.views.partition(p, exchange.group, base, head=False) for p in partitions]
+        etag = str(zlib.crc32(' '.join(etag for _, etag in entries).encode()))
+        if exchange.request.headers.get('if-none-match') == etag:
+            return Answer(304, headers={'ETag': etag})
+        href = base + (f'?group={exchange.group}' if exchange.group else '')
+        body = atom.feed_document('', href, [pieces for pieces, _ in entries])
+        return exchange.document(body, etag)
+
+    def _entry(self, exchange: Exchange, partition: Partition) -> Answer:
+        etag = self.state.etag(partition.uuid, exchange.group)
+        if exchange.request.headers.get('if-none-match') == etag:
+            return Answer(304, headers={'ETag': etag})
+        pieces, etag = self.views.partition(partition, exchange.group, self._base(exchange),
+                                            head=True)
+        return exchange.document(b''.join(pieces), etag)
+
+    def _post(self, exchange: Exchange, vios: Partition) -> Answer:
+        """Replace the mappings of a VIOS by those of the posted document.
+
+        ASSUMED: the server changes nothing of a VIOS but its mappings; other differences of
+        the posted document are ignored.
+        """
+        request = exchange.request
+        exchange.vios = vios
+        etag = request.headers.get('if-match')
+        turn = self._turns.setdefault(vios.uuid, threading.Lock())
+        with turn if self.serialise_posts else nullcontext():
+            self.state.check_etag(vios.uuid, exchange.group, etag)
+            self.faults.on_apply(exchange)
+            posted = read_post(request.body, self.views.served(vios.uuid), self.state.rules)
+            facts = {path: look_at(path) for path in posted.paths()}
+            if SCSI in groups_in(exchange.group) and posted.has_mappings:
+                made = self.state.replace_mappings(vios.uuid, etag, exchange.group, posted.kept,
+                                                   posted.new, facts)
+                exchange.made = [self.views.chunk(mapping) for mapping in made]
+            elif posted.new or posted.has_mappings:
+                raise Refused('group', f'The group {exchange.group} has no mappings: expected '
+                              f'?group={SCSI}.')
+            pieces, etag = self.views.partition(vios, exchange.group, self._base(exchange),
+                                                head=True)
+        return exchange.document(b''.join(pieces), etag)
+
+
+def unknown(exchange: Exchange, expected: str = '') -> Refused:
+    """What to say to a request that nothing is known about."""
+    return Refused('address_known', (
+        f'This simulator does not know {exchange.request.method} {exchange.request.path}. '
+        + (f'Expected {expected}.' if expected else 'It knows, below /rest/api/: web/Logon; '
+           'uom/ManagedSystem[/<uuid>[/LogicalPartition|VirtualIOServer...]]; '
+           'uom/LogicalPartition and uom/VirtualIOServer[/<uuid>][?group=...], '
+           '/search/(Property==value), /<uuid>/quick[/All|/<Property>]; '
+           'POST uom/VirtualIOServer/<uuid>?group=ViosSCSIMapping; '
+           'uom/VirtualIOServer/<uuid>/do/RescanVirtualDisk; uom/jobs/<id>; uom/Event.')),
+        'unknown')

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logon with a password or with a file, and the tokens it gives."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+
+from lxml import etree
+
+from powervm_fileio_connector.simulator.rules import Refused
+from powervm_fileio_connector.simulator.schema import WEB
+
+_W = f'{{{WEB}}}'
+
+
+class Sessions:
+    """The valid tokens; those of file logons lie in files that only this user can read."""
+
+    def __init__(self, password: str | None = None) -> None:
+        """:param password: what a password logon needs; None: any will do"""
+        self._password = password
+        self._lock = threading.Lock()
+        self._tokens: dict[str, str | None] = {}
+        self._directory: str | None = None
+
+    def logon(self, body: bytes) -> bytes:
+        """The LogonResponse to a LogonRequest.
+
+        :raises Refused: kind unauthorized (wrong password) or invalid
+        """
+        try:
+            root = etree.fromstring(body, etree.XMLParser(resolve_entities=False))
+        except etree.XMLSyntaxError as err:
+            raise Refused('logon', f'The logon request is not well-formed: {err}') from err
+        user = root.findtext(f'{_W}UserID')
+        password = root.findtext(f'{_W}Password')
+        if root.tag != f'{_W}LogonRequest' or not user:
+            raise Refused('logon', 'Expected a LogonRequest with a UserID.')
+        token = secrets.token_urlsafe(48)
+        if password is None:
+            path = self._write(token)
+            given = f'<X-API-SessionFile kb="ROR" kxe="false">{path}</X-API-SessionFile>'
+        elif self._password not in (None, password):
+            raise Refused('logon', f'The password of user {user} is wrong.', 'unauthorized')
+        else:
+            path = None
+            given = f'<X-API-Session kb="ROR" kxe="false">{token}</X-API-Session>'
+        with self._lock:
+            self._tokens[token] = path
+        return ('<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+                f'<LogonResponse xmlns="{WEB}" schemaVersion="V1_1_0"><Metadata><Atom/>'
+                f'</Metadata>{given}</LogonResponse>').encode()
+
+    def _write(self, token: str) -> str:
+        with self._lock:
+            if self._directory is None:
+                self._directory = tempfile.mkdtemp(prefix='novalink-simulator-')
+            path = os.path.join(self._directory, secrets.token_hex(8))
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'w') as out:
+            out.write(token)
+        return path
+
+    def is_valid(self, token: str | None) -> bool:
+        """True if the token was given and not taken back."""
+        with self._lock:
+            return token in self._tokens
+
+    def logoff(self, token: str | None) -> None:
+        """Take a token back."""
+        with self._lock:
+            path = self._tokens.pop(token or '', None)
+        if path:
+            os.unlink(path)
+
+    def count(self) -> int:
+        """How many tokens are valid."""
+        with self._lock:
+            return len(self._tokens)
+
+    def expire_all(self) -> None:
+        """Make every token invalid."""
+        with self._lock:
+            paths = [path for path in self._tokens.values() if path]
+            self._tokens.clear()
+        for path in paths:
+            os.unlink(path)
+
+    def close(self) -> None:
+        """Remove the token files."""
+        with self._lock:
+            self._tokens.clear()
+            directory, self._directory = self._directory, None
+        if directory:
+            shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated host: its partitions and mappings, and every change that can happen to them.
+
+Knows no HTTP and no XML, never waits, and touches no file: what the file system says comes in
+as facts. Every method may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import asdict
+from dataclasses import replace
+from typing import Any
+
+from powervm_fileio_connector.simulator.model import Change
+from powervm_fileio_connector.simulator.model import FileFact
+from powervm_fileio_connector.simulator.model import Host
+from powervm_fileio_connector.simulator.model import Mapping
+from powervm_fileio_connector.simulator.model import NewMapping
+from powervm_fileio_connector.simulator.model import Partition
+from powervm_fileio_connector.simulator.model import Snapshot
+from powervm_fileio_connector.simulator.placement import Bus
+from powervm_fileio_connector.simulator.placement import Plan
+from powervm_fileio_connector.simulator.placement import buses_of
+from powervm_fileio_connector.simulator.placement import capacity_gb
+from powervm_fileio_connector.simulator.placement import file_udid
+from powervm_fileio_connector.simulator.rules import Refused
+from powervm_fileio_connector.simulator.rules import Rules
+
+SCSI = 'ViosSCSIMapping'
+ALL_GROUPS = ('Advanced', 'EnergyManagement', 'Hypervisor', 'NVRAM', 'SystemNetwork',
+              'TierThreshold', 'ViosFCMapping', 'ViosNetwork', SCSI, 'ViosStorage', 'VNIC')
+
+
+def groups_in(group: str | None) -> frozenset[str]:
+    """The attribute groups that a ``?group=`` names.
+
+    ASSUMED: no group at all means all groups; pypowervm sends ``None`` wherever it wants
+    little, which makes sense only if nothing would mean more.
+    """
+    if group is None or group == '' or group == 'All':
+        return frozenset(ALL_GROUPS)
+    return frozenset(group.split(',')) - {'None'}
+
+
+class State:
+    """All that the server knows."""
+
+    def __init__(self, host: Host, partitions: Iterable[Partition] = (),
+                 mappings: Iterable[Mapping] = (), nonce: int = 1) -> None:
+        self.rules = Rules()
+        self.host = host
+        self._lock = threading.RLock()
+        self._subscribers: list[Callable[[Change], None]] = []
+        self._partitions = {p.uuid: p for p in partitions}
+        self._mappings: dict[str, dict[int, Mapping]] = {
+            p.uuid: {} for p in self._partitions.values() if p.is_io_server}
+        for mapping in mappings:
+            self._mappings[mapping.vios_uuid][mapping.id] = mapping
+        self._buses = {uuid: buses_of(m.values()) for uuid, m in self._mappings.items()}
+        self._versions: dict[tuple[str, str], int] = {}
+        self._groups_seen: set[str] = set()
+        self._next_id = 1 + max((i for m in self._mappings.values() for i in m), default=0)
+        self._nonce = nonce
+        self._version = 1
+
+    # -- reading ---------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Grows with every change."""
+        return self._version
+
+    def partitions(self, io_servers: bool | None = None) -> list[Partition]:
+        """All partitions, or only the I/O servers, or only the others."""
+        with self._lock:
+            return [p for p in self._partitions.values()
+                    if io_servers is None or p.is_io_server == io_servers]
+
+    def partition(self, uuid: str) -> Partition:
+        """One partition by any of its UUIDs, in any case.
+
+        :raises Refused: kind unknown
+        """
+        with self._lock:
+            found = self._find(uuid)
+        if found is None:
+            raise Refused('partition_known', f'There is no partition {uuid}.', 'unknown')
+        return found
+
+    def _find(self, uuid: str) -> Partition | None:
+        found = self._partitions.get(uuid)
+        if found is None:
+            wanted = uuid.upper()
+            for partition in self._partitions.values():
+                if wanted in [u.upper() for u in (partition.uuid, *partition.aliases)]:
+                    return partition
+        return found
+
+    def mappings(self, vios_uuid: str | None = None) -> list[Mapping]:
+        """The mappings of one VIOS, or of all, in the order of its document."""
+        with self._lock:
+            chosen = self._mappings.values() if vios_uuid is None else [self._mappings[vios_uuid]]
+            return [mapping for some in chosen for mapping in some.values()]
+
+    def etag(self, uuid: str, group: str | None) -> str:
+        """The etag of a document as read with a group: one per group, as pypowervm expects.
+
+        ASSUMED: a change of the mappings leaves the etags of groups without them as they are.
+        """
+        with self._lock:
+            normal = ','.join(sorted(groups_in(group))) if group != 'None' else 'None'
+            self._groups_seen.add(normal)
+            return self._etag(uuid, normal)
+
+    def _etag(self, uuid: str, normal: str) -> str:
+        parts = [self._versions.get((uuid, part), 0) for part in ('', *normal.split(','))]
+        number = zlib.crc32(repr((self._nonce, uuid, normal, parts)).encode())
+        return str(number - 2**31)
+
+    def snapshot(self) -> Snapshot:
+        """Everything, as plain data that JSON can hold."""
+        with self._lock:
+            return {
+                'host': asdict(self.host),
+                'partitions': [asdict(p) for p in self._partitions.values()],
+                'mappings': [asdict(m) for m in self.mappings()],
+                'nonce': self._nonce,
+            }
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Snapshot) -> State:
+        """The state that a snapshot was taken of."""
+        partitions = [Partition(**{**p, 'aliases': tuple(p['aliases'])})
+                      for p in snapshot['partitions']]
+        return cls(Host(**snapshot['host']), partitions,
+                   [Mapping(**m) for m in snapshot['mappings']], snapshot['nonce'] + 1)
+
+    def violations(self) -> list[str]:
+        """What is wrong with the state; nothing ever, unless it was loaded that way."""
+        found = []
+        with self._lock:
+            clients: dict[tuple[int, int], tuple[str, int]] = {}
+            for uuid, mappings in self._mappings.items():
+                places: set[tuple[int, str]] = set()
+                for mapping in mappings.values():
+                    if mapping.lua and (mapping.server_slot, mapping.lua) in places:
+                        found.append(f'LUA {mapping.lua} twice on server slot '
+                                     f'{mapping.server_slot} of VIOS {uuid}')
+                    places.add((mapping.server_slot, mapping.lua or ''))
+                    if mapping.has_client:
+                        bus = (uuid, mapping.server_slot)
+                        if clients.setdefault((mapping.lpar_id, mapping.slot), bus) != bus:
+                            found.append(f'client slot {mapping.slot} of partition '
+                                         f'{mapping.lpar_id} twice')
+                    if mapping.kind == 'file' and mapping.source is None and (
+                            mapping.udid != file_udid(mapping.path or '')):
+                        found.append(f'wrong UDID of {mapping.path}')
+                if buses_of(mappings.values()) != self._buses[uuid]:
+                    found.append(f'the buses of VIOS {uuid} are not those of its mappings')
+        return found
+
+    def check_invariants(self) -> None:
+        """:raises AssertionError: a slot or a LUA is there twice, or a UDID is wrong"""
+        found = self.violations()
+        assert not found, '; '.join(found)
+
+    # -- changing --------------------------------------------------------------------------
+
+    def subscribe(self, subscriber: Callable[[Change], None]) -> None:
+        """Have every change told, in order; the subscriber must not wait."""
+        self._subscribers.append(subscriber)
+
+    def check_etag(self, uuid: str, group: str | None, etag: str | None) -> None:
+        """:raises Refused: kind stale"""
+        with self._lock:
+            current = self.etag(uuid, group)
+            self.rules.check('etag_given', etag is not None,
+                             f'If-Match is missing: expected the etag of {uuid}.', 'stale')
+            if etag is None or etag == current:
+                return
+            others = [seen for seen in self._groups_seen if self._etag(uuid, seen) == etag]
+            if others:
+                self.rules.check('etag_group', False, f'The etag {etag} is that of the group '
+                                 f'{others[0]}, not of {group}.', 'stale')
+            else:
+                self.rules.check('etag_current', False, f'The etag {etag} is not current: '
+                                 f'{uuid} has changed.', 'stale')
+
+    def replace_mappings(self, vios_uuid: str, etag: str | None, group: str | None,
+                         kept: Collection[int], new: Sequence[NewMapping],
+                         facts: dict[str, FileFact]) -> list[Mapping]:
+        """Make the mappings of a VIOS the kept ones and the new ones: all of it or nothing.
+
+        :param kept: ids of the mappings that stay as they are
+        :param facts: what the file system says of the new mappings' paths
+        :returns: the mappings made
+        :raises Refused: a rule does not allow it, and nothing has changed
+        """
+        with self._lock:
+            vios = self.partition(vios_uuid)
+            self.check_etag(vios_uuid, group, etag)
+            current = self._mappings[vios_uuid]
+            plan = Plan(self.rules, vios, self._buses[vios_uuid], self._partitions,
+                        self._slots_elsewhere(vios_uuid), facts)
+            gone = [mapping for i, mapping in current.items() if i not in kept]
+            for mapping in gone:
+                plan.remove(mapping)
+            plan.drop_empty_buses(but=[wish.server_slot for wish in new])
+            made = []
+            for number, wish in enumerate(new, self._next_id):
+                mapping = plan.place(self._resolved(wish), number)
+                made.append(mapping)
+            plan.drop_empty_buses()
+            if not gone and not made:
+                return []
+            self._next_id += len(made)
+            self._mappings[vios_uuid] = {i: m for i, m in current.items() if i in kept}
+            self._mappings[vios_uuid].update((m.id, m) for m in made)
+            self._buses[vios_uuid] = plan.buses
+            self._changed(vios, SCSI, 'VirtualSCSIMappings')
+            return made
+
+    def _resolved(self, wish: NewMapping) -> NewMapping:
+        found = self._find(wish.lpar_uuid) if wish.lpar_uuid else None
+        return wish if found is None else replace(wish, lpar_uuid=found.uuid)
+
+    def _slots_elsewhere(self, vios_uuid: str) -> dict[int, set[int]]:
+        slots: dict[int, set[int]] = {}
+        for uuid, buses in self._buses.items():
+            for bus in buses.values() if uuid != vios_uuid else ():
+                if bus.has_client:
+                    slots.setdefault(bus.lpar_id, set()).add(bus.slot)
+        return slots
+
+    def rescan(self, vios_uuid: str, udid: str, size_of: Callable[[str], int | None]) -> None:
+        """Take over the present size of a file.
+
+        :param size_of: the size of a path in bytes, or None if it is gone
+        :raises Refused: the disk is not known, or its backstore can't be rescanned
+        """
+        with self._lock:
+            known = [m for m in self._mappings[vios_uuid].values() if m.udid == udid]
+        self.rules.check('udid_known', known, f'There is no virtual disk {udid}.', 'unknown')
+        files = [m for m in known if m.kind == 'file' and m.path]
+        for mapping in files:
+            self.rules.check('rescan_kernel_backstore', mapping.backstore != 'user:qcow',
+                             f'{mapping.path} has the backstore user:qcow, which cannot be '
+                             'rescanned.')
+        sizes = {m.path: size_of(m.path) for m in files if m.path}
+        for path, size in sizes.items():
+            self.rules.check('file_exists', size is not None, f'The file {path} does not exist.')
+        with self._lock:
+            mappings = self._mappings[vios_uuid]
+            for mapping in files:
+                size = sizes[mapping.path or '']
+                if size is None or mapping.id not in mappings:
+                    continue
+                grown = replace(mapping, capacity_gb=capacity_gb(size))
+                if grown != mapping:
+                    mappings[mapping.id] = grown
+                    self._changed(self._partitions[vios_uuid], SCSI, 'VirtualSCSIMappings')
+
+    def add_partition(self, partition: Partition) -> None:
+        """Create a partition.
+
+        :raises ValueError: its UUID or its id is taken
+        """
+        with self._lock:
+            for other in self._partitions.values():
+                if other.uuid == partition.uuid or other.id == partition.id:
+                    raise ValueError(f'partition {partition.uuid} or id {partition.id} exists')
+            self._partitions[partition.uuid] = partition
+            if partition.is_io_server:
+                self._mappings[partition.uuid] = {}
+                self._buses[partition.uuid] = {}
+            self._changed(partition, '', '', 'add')
+
+    def change_partition(self, uuid: str, **fields: Any) -> Partition:
+        """Change fields of a partition, e.g. ``rmc_state='inactive'``."""
+        with self._lock:
+            partition = replace(self.partition(uuid), **fields)
+            self._partitions[partition.uuid] = partition
+            self._changed(partition, '', 'PartitionState,Other')
+            return partition
+
+    def remove_partition(self, uuid: str, leave_orphans: bool = True) -> None:
+        """Delete an LPAR.
+
+        :param leave_orphans: its mappings stay, without client adapter and LPAR link, as
+            recorded; otherwise they go too
+        """
+        with self._lock:
+            partition = self._partitions.pop(self.partition(uuid).uuid)
+            for vios_uuid, mappings in self._mappings.items():
+                theirs = [m for m in mappings.values() if m.has_client
+                          and (m.lpar_uuid == partition.uuid or m.lpar_id == partition.id)]
+                for mapping in theirs:
+                    if leave_orphans:
+                        mappings[mapping.id] = replace(mapping, has_client=False, lpar_uuid=None)
+                    else:
+                        del mappings[mapping.id]
+                if theirs:
+                    self._buses[vios_uuid] = buses_of(mappings.values())
+                    self._changed(self._partitions[vios_uuid], SCSI, 'VirtualSCSIMappings')
+            self._changed(partition, '', '', 'delete')
+
+    def touch(self, vios_uuid: str) -> None:
+        """Make the etags of the mappings new, as after a change."""
+        with self._lock:
+            self._changed(self._partitions[vios_uuid], SCSI, 'VirtualSCSIMappings')
+
+    def restart(self) -> None:
+        """Forget what a restart of the server forgets: every etag is new."""
+        with self._lock:
+            self._nonce += 1
+            self._version += 1
+
+    def buses(self, vios_uuid: str) -> list[Bus]:
+        """The adapter pairs of a VIOS."""
+        with self._lock:
+            return list(self._buses[vios_uuid].values())
+
+    def _changed(self, partition: Partition, part: str, detail: str,
+                 action: str = 'modify') -> None:
+        key = (partition.uuid, part)
+        self._versions[key] = self._versions.get(key, 0) + 1
+        self._version += 1
+        for subscriber in self._subscribers:
+            subscriber(Change(action, partition, detail))
