@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sphinx configuration."""
+
+import importlib.metadata
+import warnings
+
+# pypowervm and os-brick import eventlet, which warns; the API reference imports them.
+warnings.simplefilter('ignore')
+
+project = 'powervm-fileio-connector'
+copyright = '2026, powervm-fileio-connector maintainers'
+release = importlib.metadata.version(project)
+version = release
+
+extensions = ['sphinx.ext.autodoc', 'sphinx.ext.viewcode', 'reno.sphinxext']
+autodoc_typehints = 'description'
+autodoc_member_order = 'bysource'
+exclude_patterns = []
+html_theme = 'alabaster'
+html_theme_options = {'page_width': '1100px', 'sidebar_width': '240px'}
