@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at shares with a deadline, made by helper processes that are killed when they don't answer.
+
+A helper (:mod:`powervm_fileio_connector.probe_worker`) makes one look at a time. The helpers belong
+to the process, not to a prober: idle ones are kept for the next look, whoever takes it. No lock is
+held at any time, so a look that hangs delays nobody else.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+from oslo_log import log as logging
+
+from powervm_fileio_connector import exceptions
+
+LOG = logging.getLogger(__name__)
+
+Request = Mapping[str, Any]
+
+_WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'probe_worker.py')
+
+_MOST_IDLE = 8          # helpers kept for the next look; each takes some 10 MB, mostly shared
+_MOST_AT_ONCE = 16      # looks that one call has under way
+_KILL_WAIT_S = 0.5      # for helpers to die; those that the kernel holds are reaped later
+_HEADSTART_S = 1.0      # for the first of several equally good looks
+
+# The caller's own rights end here; its root helper's may not.
+NO_ACCESS = (errno.EACCES, errno.EPERM)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What one look brought; :mod:`powervm_fileio_connector.probe_worker` says which facts."""
+
+    facts: Mapping[str, Any]
+    took_s: float
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether the deadline passed without an answer."""
+        return bool(self.facts.get('is_hung'))
+
+    @property
+    def errno(self) -> int | None:
+        """The file system's error, if it was one."""
+        return self.facts.get('errno')
+
+
+class Prober:
+    """Takes looks at shares on behalf of one connector.
+
+    :param timeout_s: seconds that looks may take together, unless they are given a deadline
+    :param execute: os-brick's ``execute``, for looks that the caller itself has no right to
+    :param root_helper: handed to ``execute``
+    """
+
+    def __init__(self, timeout_s: float, execute: Callable[..., Any] | None = None,
+                 root_helper: str | None = None) -> None:
+        self.timeout_s = timeout_s
+        self._execute = execute
+        self._root_helper = root_helper
+
+    def deadline(self) -> float:
+        """Return when looks that start now have to end, in ``time.monotonic()`` seconds."""
+        return time.monotonic() + self.timeout_s
+
+    def look(self, request: Request, deadline: float | None = None) -> Answer:
+        """Take one look; ends by the deadline, or 0.5 s later if the kernel holds the helper."""
+        return self.look_each([request], deadline)[0]
+
+    def look_each(self, requests: Sequence[Request], deadline: float | None = None) -> list[Answer]:
+        """Take several looks at the same time and return the answers in the same order."""
+        deadline = self.deadline() if deadline is None else deadline
+        answers = [_hung(self.timeout_s)] * len(requests)
+        todo = collections.deque(enumerate(requests))
+        with _Round() as running:
+            while (todo or running) and (not running or time.monotonic() < deadline):
+                while todo and len(running) < _MOST_AT_ONCE:
+                    running.start(*todo.popleft())
+                for index, answer in running.wait(deadline):
+                    answers[index] = answer
+        return [self._as_root_if_denied(request, answer, deadline)
+                for request, answer in zip(requests, answers, strict=True)]
+
+    def look_first(self, requests: Sequence[Request], is_good: Callable[[Answer], bool],
+                   deadline: float | None = None) -> tuple[int, Answer]:
+        """Take looks of which any will do, and return the first good one with its index.
+
+        The first request has a headstart, so that the answer is the same each time while all is
+        well. Where none is good, the first one's answer is returned.
+        """
+        deadline = self.deadline() if deadline is None else deadline
+        answers = {0: _hung(self.timeout_s)}
+        others = list(enumerate(requests))[1:]
+        headstart = min(_HEADSTART_S, self.timeout_s / 4)
+        with _Round() as running:
+            running.start(0, requests[0])
+            until = min(deadline, time.monotonic() + headstart) if others else deadline
+            while running:
+                for index, answer in running.wait(until):
+                    answer = self._as_root_if_denied(requests[index], answer, deadline)
+                    if is_good(answer):
+                        return index, answer
+                    answers[index] = answer
+                if others:
+                    for index, request in others:
+                        running.start(index, request)
+                    others, until = [], deadline
+                elif time.monotonic() >= deadline:
+                    break
+        return 0, answers[0]
+
+    def close(self) -> None:
+        """End the helpers that are idle. Those of other probers are started anew when needed."""
+        close_idle()
+
+    def _as_root_if_denied(self, request: Request, answer: Answer, deadline: float) -> Answer:
+        """Take a look that was denied to us once more, through the root helper."""
+        if answer.errno not in NO_ACCESS or self._execute is None or os.geteuid() == 0:
+            return answer
+        started = time.monotonic()
+        once = dict(request, timeout_s=max(0.0, deadline - started))
+        try:
+            output, _ = self._execute(*_command(), '--once', json.dumps(once), run_as_root=True,
+                                      root_helper=self._root_helper)
+            facts = _facts(output)
+        except Exception as err:  # noqa: BLE001  whatever execute raises, we know what was denied
+            LOG.warning('The root helper could not look at a share either: %s', err)
+            return answer
+        return Answer(facts, time.monotonic() - started)
+
+
+def close_idle() -> None:
+    """End all idle helpers and reap what can be reaped. Safe at any time, from any thread."""
+    ending = []
+    with contextlib.suppress(IndexError):
+        while True:
+            ending.append(_idle.pop())
+    _end(ending)
+    _reap()
+
+
+class _Round:
+    """Looks that are under way at the same time; those left at its end are killed."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._running: dict[_Helper, tuple[int, Request, float]] = {}
+
+    def __enter__(self) -> _Round:
+        _reap()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._selector.close()
+        _end(list(self._running))
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def start(self, index: int, request: Request) -> None:
+        """Hand a look to an idle helper, or a new one."""
+        helper = _take()
+        self._running[helper] = index, request, time.monotonic()
+        self._selector.register(helper.socket, selectors.EVENT_READ, helper)
+        helper.send(request)
+
+    def wait(self, until: float) -> Iterator[tuple[int, Answer]]:
+        """Wait for some looks to end and return them; none when the time is up."""
+        for key, _ in self._selector.select(max(0.0, until - time.monotonic())):
+            helper = key.data
+            try:
+                line = helper.receive()
+            except OSError:
+                self._replace(helper)
+                continue
+            if line is not None:
+                index, _, started = self._release(helper)
+                _idle.append(helper)
+                yield index, Answer(_facts(line), time.monotonic() - started)
+        while len(_idle) > _MOST_IDLE:
+            with contextlib.suppress(IndexError):
+                _end([_idle.popleft()])
+
+    def _replace(self, helper: _Helper) -> None:
+        """Take the look of a helper that ended by itself once more, with a new one."""
+        index, request, _ = self._release(helper)
+        _end([helper])
+        if not helper.was_idle:
+            raise exceptions.FileIOConnectorError(
+                reason=f'the process that looks at shares ended by itself (status '
+                       f'{helper.process.returncode})')
+        close_idle()        # the others are as old
+        self.start(index, request)
+
+    def _release(self, helper: _Helper) -> tuple[int, Request, float]:
+        self._selector.unregister(helper.socket)
+        return self._running.pop(helper)
+
+
+class _Helper:
+    """A worker process and our end of the line to it."""
+
+    def __init__(self) -> None:
+        self.namespace = _namespace()
+        self.was_idle = False
+        self.socket, theirs = socket.socketpair()
+        with theirs:
+            try:
+                # A session of its own: Ctrl-C at our terminal is not meant for it.
+                self.process = subprocess.Popen(
+                    _command(), stdin=theirs.fileno(), stdout=theirs.fileno(),
+                    stderr=subprocess.DEVNULL, cwd='/', start_new_session=True)
+            except OSError as err:
+                self.socket.close()
+                raise exceptions.FileIOConnectorError(
+                    reason=f'the process that looks at shares cannot be started: {err}') from err
+        self._received = b''
+        _all.add(self)
+
+    def send(self, request: Request) -> None:
+        # One that is gone is noticed when its answer is read.
+        with contextlib.suppress(OSError):
+            self.socket.sendall(json.dumps(request).encode() + b'\n')
+
+    def receive(self) -> bytes | None:
+        """Return the answer once it is whole.
+
+        :raises OSError: the process is gone
+        """
+        chunk = self.socket.recv(65536)
+        if not chunk:
+            raise ConnectionResetError(errno.ECONNRESET, 'the process ended')
+        self._received += chunk
+        if not self._received.endswith(b'\n'):
+            return None
+        line, self._received = self._received, b''
+        return line
+
+    def kill(self) -> None:
+        self.socket.close()
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    def forget(self) -> None:
+        """Leave it to the process that we were forked from."""
+        self.socket.close()
+        self.process.returncode = 0
+
+
+_idle: collections.deque[_Helper] = collections.deque()
+_stuck: collections.deque[subprocess.Popen[bytes]] = collections.deque()
+_all: weakref.WeakSet[_Helper] = weakref.WeakSet()
+
+
+def _take() -> _Helper:
+    """Return an idle helper that sees the same mounts as we do, or a new one."""
+    namespace = _namespace()
+    with contextlib.suppress(IndexError):
+        while True:
+            helper = _idle.pop()
+            if helper.namespace == namespace and helper.process.poll() is None:
+                helper.was_idle = True
+                return helper
+            _end([helper])
+    return _Helper()
+
+
+def _end(helpers: Sequence[_Helper]) -> None:
+    """Kill helpers, and remember those that the kernel does not let die within a moment."""
+    for helper in helpers:
+        helper.kill()
+    until = time.monotonic() + _KILL_WAIT_S
+    for helper in helpers:
+        try:
+            helper.process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            LOG.warning('Process %d, which looked at a share, is held by the kernel although it '
+                        'was killed; it will end when the share answers', helper.process.pid)
+            _stuck.append(helper.process)
+
+
+def _reap() -> None:
+    """Collect those of the stuck helpers that have ended meanwhile."""
+    for _ in range(len(_stuck)):
+        with contextlib.suppress(IndexError):
+            process = _stuck.popleft()
+            if process.poll() is None:
+                _stuck.append(process)
+
+
+def _forget_all() -> None:
+    for helper in list(_all):
+        helper.forget()
+    for process in _stuck:
+        process.returncode = 0
+    _idle.clear()
+    _stuck.clear()
+
+
+def _namespace() -> int:
+    """Return which mount namespace the calling thread is in; a helper stays in its maker's."""
+    return os.stat('/proc/thread-self/ns/mnt').st_ino
+
+
+def _command() -> list[str]:
+    # Paths have to become the same bytes in the helper as here, hence utf8.
+    return [sys.executable, '-I', '-S', '-X', f'utf8={sys.flags.utf8_mode}', _WORKER]
+
+
+def _facts(line: bytes | str) -> dict[str, Any]:
+    facts = json.loads(line)
+    if 'broken' in facts:
+        raise exceptions.FileIOConnectorError(
+            reason='the process that looks at shares failed:\n' + facts['broken'])
+    return facts
+
+
+def _hung(took_s: float) -> Answer:
+    return Answer({'is_hung': True}, took_s)
+
+
+os.register_at_fork(after_in_child=_forget_all)
+atexit.register(close_idle)
