@@ -9,15 +9,18 @@ from types import TracebackType
 from typing import Any
 
 from powervm_fileio_connector.simulator.client import Clients
+from powervm_fileio_connector.simulator.control import Control
+from powervm_fileio_connector.simulator.events import Events
 from powervm_fileio_connector.simulator.faults import Fault
 from powervm_fileio_connector.simulator.faults import FaultSet
 from powervm_fileio_connector.simulator.faults import Latency
+from powervm_fileio_connector.simulator.jobs import Jobs
 from powervm_fileio_connector.simulator.model import Mapping
 from powervm_fileio_connector.simulator.model import Partition
 from powervm_fileio_connector.simulator.requestlog import RequestLog
 from powervm_fileio_connector.simulator.server import Server
 from powervm_fileio_connector.simulator.sessions import Sessions
-from powervm_fileio_connector.simulator.state import State
+from powervm_fileio_connector.simulator.store import Store
 from powervm_fileio_connector.simulator.views import Views
 from powervm_fileio_connector.simulator.wire import Listener
 from powervm_fileio_connector.simulator.worlds import make_state
@@ -36,15 +39,21 @@ class NovaLinkSimulator:
                  mappings: int = 0, recording: str | None = None,
                  state_file: str | None = None, latency: Latency | float | None = None,
                  faults: Iterable[Fault] = (), password: str | None = None,
-                 serialise_posts: bool = True) -> None:
+                 serialise_posts: bool = True, job_polls: int = 0,
+                 event_wait_s: float = 10.0) -> None:
         """Make the host; it is not served before ``start``.
 
         :param port: 0 takes any that is free
         :param latency: of every request; a number is the seconds of each
         :param password: what a password logon needs; None: any will do
+        :param state_file: the state is kept there; if it exists, it is where the host starts
         :param serialise_posts: changes wait for each other, as on a real VIOS
+        :param job_polls: how often a job is read before it is over; 0: it is over at once
+        :param event_wait_s: how long a request for events waits for one
         """
-        self.state = self._make_state(lpars, mgmt_is_io_server, mappings, recording, state_file)
+        self._store = Store(state_file) if state_file else None
+        state = self._store.load() if self._store else None
+        self.state = state or make_state(lpars, mgmt_is_io_server, mappings)
         self.requests = RequestLog()
         self.faults = FaultSet(tuple(faults))
         if latency is not None:
@@ -54,13 +63,12 @@ class NovaLinkSimulator:
         self.sessions = Sessions(password)
         self._wanted_port = port
         self._serialise_posts = serialise_posts
+        self.jobs = Jobs(job_polls)
+        self._event_wait_s = event_wait_s
+        self._events: Events | None = None
         self._listener: Listener | None = None
         self._stopped = threading.Event()
         self._clients = Clients()
-
-    def _make_state(self, lpars: int, mgmt_is_io_server: bool, mappings: int,
-                    recording: str | None, state_file: str | None) -> State:
-        return make_state(lpars, mgmt_is_io_server, mappings)
 
     # -- running ---------------------------------------------------------------------------
 
@@ -69,9 +77,14 @@ class NovaLinkSimulator:
         listener = Listener(self._wanted_port, lambda request: self._server.handle(request),
                             self.faults.on_connect)
         self._listener = listener
-        views = Views(self.state, f'http://{self.host}:{listener.port}')
-        self._server = Server(self.state, views, self.faults, self.sessions, self.requests,
-                              self._serialise_posts)
+        self._events = Events(self.url, self.system_uuid, self._event_wait_s)
+        self.state.subscribe(self._events.tell)
+        self._server = Server(self.state, Views(self.state, self.url), self.faults,
+                              self.sessions, self.requests, self._serialise_posts)
+        self._server.rooms += [self.jobs.answer, self._events.answer]
+        self._server.control = Control(self).answer
+        self._server.on_change = self._save
+        self._save()
         listener.start()
         return self
 
@@ -82,9 +95,16 @@ class NovaLinkSimulator:
         self._clients.close()
         if self._listener is not None:
             self._server.stopping.set()
+            assert self._events is not None
+            self._events.close()
             self._listener.stop()
         self.sessions.close()
+        self._save()
         self._stopped.set()
+
+    def _save(self) -> None:
+        if self._store is not None:
+            self._store.save(self.state)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until it is stopped; True if it is."""
@@ -158,15 +178,19 @@ class NovaLinkSimulator:
         free = next(i for i in range(1, len(ids) + 2) if i not in ids)
         partition = Partition(uuid or new_uuid(), name or f'lpar{id or free}', id or free, **fields)
         self.state.add_partition(partition)
+        self._save()
         return partition
 
     def change_lpar(self, uuid: str, **fields: Any) -> Partition:
         """Change fields of an LPAR, e.g. ``rmc_state='inactive'``."""
-        return self.state.change_partition(uuid, **fields)
+        partition = self.state.change_partition(uuid, **fields)
+        self._save()
+        return partition
 
     def remove_lpar(self, uuid: str, leave_orphans: bool = True) -> None:
         """Delete an LPAR; its mappings become orphans unless told otherwise."""
         self.state.remove_partition(uuid, leave_orphans)
+        self._save()
 
     def mappings(self, lpar_uuid: str | None = None) -> list[Mapping]:
         """The mappings, of all VIOSes, of one LPAR or of all."""

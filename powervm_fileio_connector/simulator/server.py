@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 from powervm_fileio_connector.simulator import atom
 from powervm_fileio_connector.simulator.changes import read_post
+from powervm_fileio_connector.simulator.control import PREFIX
 from powervm_fileio_connector.simulator.faults import LOGON_PATH
 from powervm_fileio_connector.simulator.faults import UOM_PATH
 from powervm_fileio_connector.simulator.faults import FaultSet
@@ -113,18 +114,25 @@ class Server:
         self.stopping = threading.Event()
         self.serialise_posts = serialise_posts
         self._turns: dict[str, threading.Lock] = {}
-        self.extensions: list[Callable[[Exchange, str], Answer | None]] = []
+        # Asked before the server's own addresses: jobs and events.
+        self.rooms: list[Callable[[Exchange, str], Answer | None]] = []
+        self.control: Callable[[Request], Answer] | None = None
+        self.on_change: Callable[[], None] | None = None
 
     def handle(self, request: Request) -> Answer:
         """The answer to a request.
 
         :raises Dropped: the connection is to be closed without one
         """
+        if self.control is not None and request.path.startswith(PREFIX):
+            return self.control(request)
         start, cpu = time.perf_counter(), time.thread_time()
         answer = Answer(0)
         try:
             exchange = Exchange(self, request)
             answer = self._answer(exchange)
+            if self.on_change is not None and request.method not in ('GET', 'HEAD'):
+                self.on_change()
             if request.method == 'HEAD':
                 answer.body = b''
             answer = self.faults.on_answer(exchange, answer)
@@ -175,8 +183,8 @@ class Server:
         raise unknown(exchange, 'PUT (log on) or DELETE (log off)')
 
     def _uom(self, exchange: Exchange, path: str) -> Answer:
-        for extension in self.extensions:
-            answer = extension(exchange, path)
+        for room in self.rooms:
+            answer = room(exchange, path)
             if answer is not None:
                 return answer
         first, _, rest = path.partition('/')

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``NovaLinkProcess``: the simulator in a process of its own, told what to do over HTTP.
+
+For benchmarks, where the server must not take the client's interpreter lock, and for tests
+that kill clients.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+from powervm_fileio_connector.simulator.client import Clients
+from powervm_fileio_connector.simulator.faults import Fault
+from powervm_fileio_connector.simulator.faults import from_json
+from powervm_fileio_connector.simulator.faults import to_json
+from powervm_fileio_connector.simulator.model import Mapping
+from powervm_fileio_connector.simulator.model import Partition
+from powervm_fileio_connector.simulator.model import Snapshot
+from powervm_fileio_connector.simulator.novalink import NovaLinkSimulator
+from powervm_fileio_connector.simulator.requestlog import RequestLog
+from powervm_fileio_connector.simulator.requestlog import RequestRecord
+
+_MODULE = 'powervm_fileio_connector.simulator'
+
+
+class NovaLinkProcess:
+    """A simulated host in another process; ends with the ``with`` block or with this process.
+
+    Takes the arguments of ``NovaLinkSimulator``, and looks like it as far as plain data goes.
+    """
+
+    host = 'localhost'
+
+    def __init__(self, *, latency: Any = None, faults: Iterable[Fault] = (),
+                 **arguments: Any) -> None:
+        self._arguments = {**arguments, 'faults': [to_json(fault) for fault in faults]}
+        if latency is not None:
+            self._arguments['latency'] = to_json(latency) if isinstance(
+                latency, Fault) else latency
+        self._clients = Clients()
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+        self.requests = RemoteLog(self)
+        self.faults = RemoteFaults(self)
+
+    def start(self) -> NovaLinkProcess:
+        """Start the process and wait until it listens.
+
+        :raises RuntimeError: it did not start; its own words are on stderr
+        """
+        root = str(Path(__file__).parents[2])
+        paths = [root, *filter(None, [os.environ.get('PYTHONPATH')])]
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, env={**os.environ, 'PYTHONPATH': os.pathsep.join(paths)})
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(self._arguments) + '\n')
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            self.stop()
+            raise RuntimeError(f'the simulator did not start: {self._arguments}')
+        self.port = json.loads(line)['port']
+        return self
+
+    def stop(self) -> None:
+        """End the process; may be called again."""
+        self._clients.close()
+        if self._process is None:
+            return
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._process = None
+
+    def __enter__(self) -> NovaLinkProcess:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f'http://{self.host}:{self.port}'
+
+    def session(self, **kwargs: Any) -> Any:
+        """A fresh ``pypowervm.adapter.Session``; by file unless ``password`` is given."""
+        return self._clients.session(self.host, self.port, **kwargs)
+
+    def adapter(self, session: Any = None, **kwargs: Any) -> Any:
+        """A ``pypowervm.adapter.Adapter``, over a fresh session unless one is given."""
+        return self._clients.adapter(session or self.session(), **kwargs)
+
+    def ask(self, method: str, what: str, data: Any = None) -> Any:
+        """One request to the control channel.
+
+        :raises ValueError: it was refused; the message says why
+        """
+        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=60)
+        try:
+            connection.request(method, f'/simulator/{what}',
+                               None if data is None else json.dumps(data))
+            answer = connection.getresponse()
+            value = json.loads(answer.read())
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise ValueError(value['error'])
+        return value
+
+    def snapshot(self) -> Snapshot:
+        """Everything but recorded documents, as plain data."""
+        return dict(self.ask('GET', 'state'))
+
+    def check_invariants(self) -> None:
+        """:raises AssertionError: a slot or a LUA is there twice, or a UDID is wrong"""
+        found = self.ask('GET', 'violations')
+        assert not found, '; '.join(found)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """vios_uuid, vios_id, system_uuid, and cpu_seconds of the whole process."""
+        return dict(self.ask('GET', 'info'))
+
+    @property
+    def vios_uuid(self) -> str:
+        """The UUID of the VIOS."""
+        return str(self.info['vios_uuid'])
+
+    @property
+    def vios_id(self) -> int:
+        """The id of the VIOS."""
+        return int(self.info['vios_id'])
+
+    @property
+    def system_uuid(self) -> str:
+        """The UUID of the ManagedSystem."""
+        return str(self.info['system_uuid'])
+
+    @property
+    def lpars(self) -> list[Partition]:
+        """The client LPARs, oldest first."""
+        partitions = (Partition(**p) for p in self.snapshot()['partitions'])
+        return [p for p in partitions if not p.is_io_server and not p.is_management]
+
+    def mappings(self, lpar_uuid: str | None = None) -> list[Mapping]:
+        """The mappings of one LPAR or of all."""
+        mappings = (Mapping(**m) for m in self.snapshot()['mappings'])
+        return [m for m in mappings if lpar_uuid in (None, m.lpar_uuid)]
+
+    def add_lpar(self, name: str | None = None, **fields: Any) -> Partition:
+        """Create an LPAR."""
+        return Partition(**self.ask('POST', 'lpars', {'name': name, **fields}))
+
+    def change_lpar(self, uuid: str, **fields: Any) -> Partition:
+        """Change fields of an LPAR."""
+        return Partition(**self.ask('PATCH', f'lpars/{quote(uuid)}', fields))
+
+    def remove_lpar(self, uuid: str, leave_orphans: bool = True) -> None:
+        """Delete an LPAR."""
+        self.ask('DELETE', f'lpars/{quote(uuid)}?leave_orphans={str(leave_orphans).lower()}')
+
+    def restart(self) -> None:
+        """Behave as after a restart."""
+        self.ask('POST', 'restart', {})
+
+
+class RemoteLog(RequestLog):
+    """The request log of the other process."""
+
+    def __init__(self, process: NovaLinkProcess) -> None:
+        super().__init__()
+        self._process = process
+
+    def records(self, method: str | None = None, path: str | None = None) -> list[RequestRecord]:
+        """The records of a method and of addresses that contain ``path``."""
+        self._records = [RequestRecord(**r) for r in self._process.ask('GET', 'requests')]
+        return super().records(method, path)
+
+    def clear(self) -> None:
+        """Forget all records."""
+        self._process.ask('DELETE', 'requests')
+
+
+class RemoteFaults:
+    """The faults of the other process."""
+
+    def __init__(self, process: NovaLinkProcess) -> None:
+        self._process = process
+
+    def add(self, *faults: Fault) -> None:
+        """Put faults in force."""
+        for fault in faults:
+            self._process.ask('POST', 'faults', to_json(fault))
+
+    def clear(self) -> None:
+        """Put no faults in force."""
+        self._process.ask('DELETE', 'faults')
+
+    def pending(self) -> list[Fault]:
+        """The faults that can still happen."""
+        return [from_json(data) for data in self._process.ask('GET', 'faults')]
+
+
+def main() -> None:
+    """The other process: arguments on stdin, the port on stdout, ends when stdin does."""
+    arguments = json.loads(sys.stdin.readline())
+    arguments['faults'] = [from_json(data) for data in arguments.get('faults', ())]
+    if isinstance(arguments.get('latency'), dict):
+        arguments['latency'] = from_json(arguments['latency'])
+    with NovaLinkSimulator(**arguments) as simulator:
+        print(json.dumps({'port': simulator.port}), flush=True)
+        sys.stdin.read()

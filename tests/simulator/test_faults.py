@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults happen when, as often and to what they are told to."""
+
+import threading
+import time
+
+import pytest
+from pypowervm import const
+from pypowervm import exceptions
+from pypowervm.tasks import scsi_mapper
+from pypowervm.wrappers import storage
+from pypowervm.wrappers import virtual_io_server as vios
+
+from powervm_fileio_connector import simulator as s
+from powervm_fileio_connector.simulator.faults import KNOWN
+from powervm_fileio_connector.simulator.faults import from_json
+from powervm_fileio_connector.simulator.faults import to_json
+
+
+def read(sim, adapter):
+    return vios.VIOS.get(adapter, uuid=sim.vios_uuid, xag=[const.XAG.VIO_SMAP])
+
+
+def post(sim, adapter, path, wrapper=None):
+    """One POST of one new mapping, without pypowervm's own retries."""
+    wrapper = wrapper or read(sim, adapter)
+    wrapper.scsi_mappings.append(scsi_mapper.build_vscsi_mapping(
+        None, wrapper, sim.lpars[0].uuid, storage.FileIO.bld(adapter, path)))
+    return wrapper.update()
+
+
+def status_of(call, *args):
+    with pytest.raises(exceptions.HttpError) as caught:
+        call(*args)
+    return caught.value.response.status
+
+
+@pytest.mark.parametrize(('fault', 'status'), [
+    (s.Busy503(), 503), (s.Busy503(body='html'), 503), (s.Busy503(body='empty'), 503),
+    (s.Busy500(), 500), (s.InternalError500(), 500)], ids=str)
+def test_error_answers_happen_once_and_change_nothing(novalink, make_file, fault, status):
+    adapter, path = novalink.adapter(), make_file()
+    wrapper = read(novalink, adapter)
+    novalink.faults.add(fault)
+    assert status_of(post, novalink, adapter, path, wrapper) == status
+    assert novalink.mappings() == []
+    post(novalink, adapter, path)
+    assert len(novalink.mappings()) == 1
+
+
+def test_busy_500_is_known_to_pypowervm_as_a_busy_vios(novalink):
+    adapter = novalink.adapter()
+    novalink.faults.add(s.Busy500())
+    with pytest.raises(exceptions.HttpError) as caught:
+        read(novalink, adapter)
+    from pypowervm.wrappers import http_error
+    assert http_error.HttpError.wrap(caught.value.response.entry).is_vios_busy()
+
+
+def test_stale_etag_is_said_of_a_current_one(novalink, make_file):
+    adapter = novalink.adapter()
+    novalink.faults.add(s.StaleEtag412())
+    assert status_of(post, novalink, adapter, make_file()) == 412
+
+
+def test_refused_connection_is_a_connection_error(novalink):
+    adapter = novalink.adapter()
+    novalink.faults.add(s.RefuseConnection(times=1))
+    with pytest.raises(exceptions.ConnectionError):
+        read(novalink, adapter)
+    read(novalink, adapter)
+
+
+@pytest.mark.parametrize(('fault', 'applied'), [(s.DropBeforeApply(method='POST'), 0),
+                                                (s.DropAfterApply(method='POST'), 1)], ids=str)
+def test_drop_is_before_or_after_the_change(novalink, make_file, fault, applied):
+    adapter = novalink.adapter()
+    novalink.faults.add(fault)
+    with pytest.raises(exceptions.ConnectionError):
+        post(novalink, adapter, make_file())
+    assert len(novalink.mappings()) == applied
+    assert novalink.requests.records('POST')[-1].status == 0
+
+
+def test_truncated_answer_is_an_error_though_the_change_is_made(novalink, make_file):
+    adapter = novalink.adapter()
+    novalink.faults.add(s.TruncatedAnswer(method='POST'))
+    with pytest.raises(exceptions.Error):
+        post(novalink, adapter, make_file())
+    assert len(novalink.mappings()) == 1
+
+
+def test_expired_session_is_renewed_by_pypowervm(novalink):
+    adapter = novalink.adapter()
+    novalink.faults.add(s.ExpiredSession())
+    novalink.requests.clear()
+    read(novalink, adapter)
+    assert [r.status for r in novalink.requests] == [401, 200, 200]
+
+
+def test_refused_logon_ends_the_session_for_good(novalink):
+    adapter = novalink.adapter()
+    novalink.faults.add(s.ExpiredSession(), s.LogonRefused())
+    assert status_of(read, novalink, adapter) == 401
+    assert adapter.session._relogin_unsafe
+
+
+def test_restart_makes_sessions_and_etags_invalid(novalink, make_file):
+    adapter = novalink.adapter()
+    wrapper = read(novalink, adapter)
+    novalink.faults.add(s.Restart(times=1))
+    assert status_of(post, novalink, adapter, make_file(), wrapper) == 412
+    assert novalink.requests.count('PUT', 'Logon') == 2
+
+
+def test_omitted_lua_is_there_on_the_next_read(novalink, make_file):
+    adapter = novalink.adapter()
+    novalink.faults.add(s.OmitLUA())
+    answer = post(novalink, adapter, make_file())
+    assert answer.scsi_mappings[0].target_dev.lua is None
+    again = answer.refresh()
+    assert again.scsi_mappings[0].target_dev.lua == 'lun1'
+
+
+def test_faults_combine_and_keep_to_their_method(novalink, make_file):
+    adapter = novalink.adapter()
+    novalink.faults.add(s.Busy503(method='POST', times=2), s.Slow(0.01, times=None))
+    read(novalink, adapter)
+    assert novalink.requests.records('GET')[-1].seconds >= 0.01
+    path = make_file()
+    assert [status_of(post, novalink, adapter, path) for _ in range(2)] == [503, 503]
+    post(novalink, adapter, path)
+
+
+def test_probability_is_repeatable_by_its_seed(novalink):
+    adapter = novalink.adapter()
+
+    def pattern():
+        novalink.faults.clear()
+        novalink.faults.add(s.InternalError500(times=None, probability=0.5, seed=3))
+        novalink.requests.clear()
+        for _ in range(12):
+            try:
+                read(novalink, adapter)
+            except exceptions.HttpError:
+                continue
+        return [r.status for r in novalink.requests]
+
+    first = pattern()
+    assert set(first) == {200, 500}
+    assert pattern() == first
+
+
+class Seen(s.Fault):
+    """Tells when a change is about to be made."""
+
+    happened = threading.Event()
+
+    def on_apply(self, exchange):
+        self.happened.set()
+
+
+def test_changes_wait_for_each_other_and_reads_do_not(novalink, make_file):
+    adapter, path = novalink.adapter(), make_file()
+    first, second = read(novalink, adapter), read(novalink, adapter)
+    novalink.faults.add(Seen(), s.Latency(post_s=0.5))
+    thread = threading.Thread(target=post, args=(novalink, adapter, path, first))
+    thread.start()
+    assert Seen.happened.wait(5)
+    start = time.monotonic()
+    read(novalink, adapter)
+    assert time.monotonic() - start < 0.3
+    assert novalink.mappings() == []
+    assert status_of(post, novalink, adapter, path, second) == 412
+    assert time.monotonic() - start > 0.3
+    thread.join()
+    assert len(novalink.mappings()) == 1
+
+
+@pytest.mark.parametrize('name', KNOWN)
+def test_every_fault_survives_the_way_to_another_process(name):
+    fault = KNOWN[name](times=3, method='GET', probability=0.5, seed=9)
+    assert from_json(to_json(fault)) == fault
+
+
+def test_unknown_fault_names_the_known_ones():
+    with pytest.raises(ValueError, match='Busy503'):
+        from_json({'fault': 'Earthquake'})
