@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real mounts, in a mount namespace of our own, so that nothing of them shows on the machine."""
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from powervm_fileio_connector import conf
+from powervm_fileio_connector import probe
+
+CLONE_NEWNS = 0x20000
+
+
+@pytest.fixture(scope='package', autouse=True)
+def private_mounts():
+    """Leave the machine's mount namespace for one of our own, until the last of these tests."""
+    if os.geteuid() != 0:
+        pytest.skip('real mounts need root')
+    libc = ctypes.CDLL(None, use_errno=True)
+    machine = os.open('/proc/thread-self/ns/mnt', os.O_RDONLY)
+    try:
+        if libc.unshare(CLONE_NEWNS):
+            pytest.skip(f'no mount namespace of our own: {os.strerror(ctypes.get_errno())}')
+        subprocess.run(['mount', '--make-rprivate', '/'], check=True)
+        yield
+        probe.close_idle()
+        # Fails only while other threads share our root and working directory; these tests end theirs.
+        assert libc.setns(machine, CLONE_NEWNS) == 0, os.strerror(ctypes.get_errno())
+    finally:
+        os.close(machine)
+
+
+@pytest.fixture(autouse=True)
+def nothing_remains(private_mounts):
+    """No test leaves a child process or an open descriptor behind."""
+    probe.close_idle()
+    descriptors = set(os.listdir('/proc/self/fd'))
+    yield
+    probe.close_idle()
+    assert children() == []
+    assert set(os.listdir('/proc/self/fd')) <= descriptors
+
+
+def children():
+    """Return the processes, zombies included, whose parent we are."""
+    found = []
+    for task in pathlib.Path('/proc/self/task').iterdir():
+        with contextlib.suppress(FileNotFoundError):        # a thread that just ended
+            found += (task / 'children').read_text().split()
+    return found
+
+
+class Mounter:
+    """Mounts, and unmounts all of it at the end."""
+
+    def __init__(self):
+        self._mounted = []
+
+    def tmpfs(self, source, place, options='size=64m'):
+        """Mount an empty file system whose source is an export's name."""
+        return self._mount(place, '-t', 'tmpfs', '-o', options, source)
+
+    def bind(self, source, place, *options):
+        return self._mount(place, '--bind', *options, source)
+
+    def remount_read_only(self, place):
+        subprocess.run(['mount', '-o', 'remount,bind,ro', place], check=True)
+
+    def unmount(self, place):
+        subprocess.run(['umount', '--lazy', place], check=True)
+        self._mounted.remove(pathlib.Path(place))
+
+    def close(self):
+        while self._mounted:
+            subprocess.run(['umount', '--lazy', self._mounted.pop()], check=True)
+
+    def _mount(self, place, *arguments):
+        place = pathlib.Path(place)
+        if not place.exists():
+            place.mkdir(parents=True)
+        subprocess.run(['mount', *arguments, place], check=True)
+        self._mounted.append(place)
+        return place
+
+
+class FuseShare:
+    """A running :mod:`tests.host.fuse_share`."""
+
+    def __init__(self, place, source, subtype='nfs'):
+        pytest.importorskip('fuse', reason='needs fusepy')
+        place.mkdir(parents=True, exist_ok=True)
+        self.place = place
+        script = pathlib.Path(__file__).with_name('fuse_share.py')
+        self._process = subprocess.Popen(
+            [sys.executable, script, place, source, subtype], text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE)
+        assert self._said() == 'ready'
+
+    def tell(self, word):
+        """Have it behave differently from now on: ``answer``, ``hang`` or ``stale``."""
+        self._process.stdin.write(word + '\n')
+        self._process.stdin.flush()
+        while self._said() != 'done':
+            pass
+
+    def wait_until_it_holds_a_request(self):
+        while self._said() != 'taken':
+            pass
+
+    def die(self):
+        """End it at once; the kernel then lets go of whoever waits for it."""
+        self._process.kill()
+        self._process.wait()
+
+    def close(self):
+        self.die()
+        subprocess.run(['umount', '--lazy', self.place], check=True)
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+    def _said(self):
+        word = self._process.stdout.readline().strip()
+        assert word, 'the FUSE share ended'
+        return word
+
+
+@pytest.fixture
+def mounter():
+    with contextlib.closing(Mounter()) as mounter:
+        yield mounter
+
+
+@pytest.fixture
+def fuse_share(tmp_path):
+    """Make FUSE shares."""
+    with contextlib.ExitStack() as shares:
+        def make(source='nas1:/export/a', place=tmp_path / 'fuse', subtype='nfs'):
+            return shares.enter_context(contextlib.closing(FuseShare(place, source, subtype)))
+        yield make
+
+
+@pytest.fixture
+def prober():
+    return probe.Prober(timeout_s=20)
+
+
+@pytest.fixture
+def hasty_prober():
+    """A prober that does not wait long for a share that never answers."""
+    return probe.Prober(timeout_s=0.4)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return conf.Settings(mount_point_base=(str(tmp_path / 'nova'), str(tmp_path / 'cinder')))
+
+
+def write(path, size=4096):
+    """Make a volume's file."""
+    path.write_bytes(b'\1' * size)
+    return path

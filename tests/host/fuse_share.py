@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A share that answers, hangs or is stale as it is told: ``fuse_share.py MOUNT_POINT FSNAME SUBTYPE``.
+
+It holds one file, ``volume-1``. Commands come on standard input, one word a line: ``answer``,
+``hang``, ``stale``. On standard output it says ``ready`` when it is mounted, ``done`` after each
+command, and ``taken`` when it holds a request that it does not answer.
+"""
+
+import errno
+import stat
+import sys
+import threading
+
+import fuse
+
+SIZE = 1 << 20
+
+
+class Share(fuse.Operations):
+    def __init__(self):
+        self._mode = 'answer'
+        self._changed = threading.Condition()
+
+    def init(self, path):
+        threading.Thread(target=self._obey, daemon=True).start()
+        say('ready')
+
+    def getattr(self, path, fh=None):
+        self._pass()
+        if path == '/':
+            return {'st_mode': stat.S_IFDIR | 0o755, 'st_nlink': 2}
+        if path == '/volume-1':
+            return {'st_mode': stat.S_IFREG | 0o600, 'st_nlink': 1, 'st_size': SIZE}
+        raise fuse.FuseOSError(errno.ENOENT)
+
+    def readdir(self, path, fh):
+        self._pass()
+        return ['.', '..', 'volume-1', '.hidden']
+
+    def read(self, path, size, offset, fh):
+        self._pass()
+        return b'\0' * max(0, min(size, SIZE - offset))
+
+    def _pass(self):
+        with self._changed:
+            if self._mode == 'hang':
+                say('taken')
+            self._changed.wait_for(lambda: self._mode != 'hang')
+            if self._mode == 'stale':
+                raise fuse.FuseOSError(errno.ESTALE)
+
+    def _obey(self):
+        for line in sys.stdin:
+            with self._changed:
+                self._mode = line.strip()
+                self._changed.notify_all()
+            say('done')
+
+
+def say(word):
+    sys.stdout.write(word + '\n')
+    sys.stdout.flush()
+
+
+if __name__ == '__main__':
+    place, fsname, subtype = sys.argv[1:]
+    fuse.FUSE(Share(), place, foreground=True, nothreads=True, fsname=fsname, subtype=subtype,
+              attr_timeout=0, entry_timeout=0, negative_timeout=0)

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes that are named by a path."""
+
+import dataclasses
+import os
+import stat
+import subprocess
+
+import pytest
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import volume_file
+from powervm_fileio_connector.properties import VolumeSpec
+from tests.host.conftest import write
+
+
+@pytest.fixture
+def find(settings, prober):
+    def find(path, settings=settings, protocol='gpfs', **fields):
+        return volume_file.find(VolumeSpec(protocol=protocol, path=str(path), **fields), settings,
+                                prober=prober)
+    return find
+
+
+@pytest.fixture
+def share(mounter, tmp_path):
+    return mounter.tmpfs('fs1', tmp_path / 'gpfs')
+
+
+def test_a_file_on_a_mount_of_its_own_is_found(share, find):
+    (share / 'consisgroup-1').mkdir()
+    path = write(share / 'consisgroup-1/volume-1')
+    assert find(path).path == str(path)
+
+
+def test_symlinks_in_the_directory_lead_where_they_lead(share, tmp_path, find):
+    path = write(share / 'volume-1')
+    (tmp_path / 'link').symlink_to(share)
+    assert find(tmp_path / 'link/./../link/volume-1').path == str(path)
+
+
+def test_a_symlink_that_stays_in_the_mount_is_resolved(share, find):
+    (share / 'sub').mkdir()
+    path = write(share / 'volume-1')
+    (share / 'sub/link').symlink_to('../sub/../volume-1')
+    assert find(share / 'sub/link').path == str(path)
+
+
+@pytest.mark.parametrize('target', ['/etc/shadow', '../outside', 'sub/../../outside'])
+def test_a_symlink_that_leaves_the_mount_is_refused(target, share, tmp_path, find):
+    write(tmp_path / 'outside')
+    (share / 'sub').mkdir()
+    (share / 'link').symlink_to(target)
+    with pytest.raises(exceptions.UnsafeVolumePath, match='leads out of the mount'):
+        find(share / 'link')
+
+
+def test_an_absolute_symlink_is_refused_even_back_into_the_mount(share, find):
+    # Where it leads depends on what is mounted on the way, so it is no way inside the mount.
+    (share / 'link').symlink_to(write(share / 'volume-1'))
+    with pytest.raises(exceptions.UnsafeVolumePath):
+        find(share / 'link')
+
+
+def test_symlinks_that_loop_are_refused(share, find):
+    (share / 'link').symlink_to('link')
+    with pytest.raises(exceptions.UnsafeVolumePath, match='symbolic links'):
+        find(share / 'link')
+
+
+def test_a_directory_that_leads_to_the_root_file_system_is_refused(share, find):
+    (share / 'sub').symlink_to('/etc')
+    with pytest.raises(exceptions.UnsafeVolumePath, match='root file system'):
+        find(share / 'sub/shadow')
+
+
+def test_the_root_file_system_is_refused(tmp_path, find):
+    with pytest.raises(exceptions.UnsafeVolumePath, match='root file system'):
+        find(write(tmp_path / 'volume-1'))
+
+
+def test_the_root_file_system_bound_elsewhere_is_refused(mounter, tmp_path, find):
+    (tmp_path / 'sub').mkdir()
+    write(tmp_path / 'sub/volume-1')
+    mounter.bind(tmp_path / 'sub', tmp_path / 'bound')
+    with pytest.raises(exceptions.UnsafeVolumePath, match='root file system'):
+        find(tmp_path / 'bound/volume-1')
+
+
+def test_a_trusted_directory_may_lie_on_the_root_file_system(tmp_path, settings, find):
+    (tmp_path / 'fileio').mkdir()
+    path = write(tmp_path / 'fileio/volume-1')
+    trusting = dataclasses.replace(settings, trusted_directories=(f'{tmp_path}/fileio/',))
+    assert find(path, trusting).path == str(path)
+    with pytest.raises(exceptions.VolumeFileNotFound):
+        find(tmp_path / 'fileio/gone', trusting)
+
+
+@pytest.mark.parametrize('way', ['symlink', 'dots', 'prefix'])
+def test_no_path_leads_out_of_a_trusted_directory(way, tmp_path, settings, find):
+    (tmp_path / 'fileio').mkdir()
+    (tmp_path / 'fileio/link').symlink_to('../outside')
+    write(tmp_path / 'outside')
+    write(tmp_path / 'fileio-2')
+    trusting = dataclasses.replace(settings, trusted_directories=(f'{tmp_path}/fileio', 'fileio'))
+    with pytest.raises(exceptions.UnsafeVolumePath):
+        find({'symlink': tmp_path / 'fileio/link', 'dots': f'{tmp_path}/fileio/../outside',
+              'prefix': tmp_path / 'fileio-2'}[way], trusting)
+
+
+def test_nothing_mounted_where_the_directory_should_be_is_told(tmp_path, find):
+    for path in (tmp_path / 'gpfs/volume-1', tmp_path / 'volume-1'):
+        with pytest.raises(exceptions.ShareNotMounted, match='no file system that would hold it'):
+            find(path)
+
+
+def test_a_missing_file_or_directory_of_a_mount_is_missing(share, find):
+    for path in (share / 'volume-1', share / 'sub/volume-1'):
+        with pytest.raises(exceptions.VolumeFileNotFound):
+            find(path)
+
+
+def test_a_file_where_a_directory_should_be_is_missing(share, find):
+    write(share / 'file')
+    with pytest.raises(exceptions.VolumeFileNotFound):
+        find(share / 'file/volume-1')
+
+
+@pytest.mark.parametrize('path', ['/proc/self/maps', '/proc/self/root/etc/shadow',
+                                  '/sys/kernel/notes', '/dev/null'])
+def test_files_that_the_kernel_makes_up_are_refused(path, find):
+    with pytest.raises(exceptions.UnsafeVolumePath):
+        find(path)
+
+
+@pytest.mark.parametrize('path', ['/', '/..', '/etc/', '/etc/..'])
+def test_a_path_that_names_a_directory_is_refused(path, find):
+    with pytest.raises(exceptions.UnsafeVolumePath, match='names a directory'):
+        find(path)
+
+
+def test_only_regular_files_that_are_not_empty_are_served(share, find):
+    (share / 'directory').mkdir()
+    os.mkfifo(share / 'pipe')
+    os.mknod(share / 'null', stat.S_IFCHR, os.makedev(1, 3))
+    write(share / 'empty', size=0)
+    for name, why in (('directory', 'a directory'), ('pipe', 'a pipe'),
+                      ('null', 'a character device'), ('empty', 'is empty')):
+        with pytest.raises(exceptions.UnsafeVolumePath, match=why):
+            find(share / name)
+
+
+def test_a_file_that_nobody_may_read_is_served(share, find):
+    path = write(share / 'volume-1')
+    path.chmod(0)
+    assert find(path).size == 4096
+
+
+def test_a_file_with_another_mounted_over_it_is_refused(share, mounter, find):
+    path = write(share / 'volume-1')
+    mounter.bind(write(share / 'other'), path)
+    with pytest.raises(exceptions.UnsafeVolumePath, match='another file system'):
+        find(path)
+
+
+@pytest.fixture
+def device(mounter, share):
+    """A block device's node, and its size."""
+    image = write(share / 'disk', size=1 << 20)
+    attached = subprocess.run(['losetup', '--find', '--show', '--read-only', image],
+                              capture_output=True, text=True)
+    if attached.returncode:
+        pytest.skip(f'no loop device: {attached.stderr.strip()}')
+    loop = attached.stdout.strip()
+    try:
+        # A node of our own, in a tmpfs below /dev, so that no symlink of ours shows on the machine.
+        node = mounter.tmpfs('devices', '/dev/shm') / 'disk'
+        os.mknod(node, stat.S_IFBLK | 0o600, os.stat(loop).st_rdev)
+        yield node, 1 << 20
+    finally:
+        subprocess.run(['losetup', '--detach', loop], check=True)
+
+
+@pytest.fixture
+def allowing(settings):
+    return dataclasses.replace(settings, allow_block_devices=True)
+
+
+def test_a_block_device_is_served_where_allowed(device, allowing, find):
+    node, size = device
+    (node.parent / 'by-id').symlink_to('disk')
+    found = find(node.parent / 'by-id', allowing, protocol='local')
+    assert (found.path, found.size, found.is_block_device) == (str(node), size, True)
+
+
+def test_a_block_device_is_refused_where_not_allowed(device, settings, allowing, find):
+    for allowed, protocol in ((settings, 'local'), (allowing, 'nfs')):
+        with pytest.raises(exceptions.UnsafeVolumePath, match='is a block device'):
+            find(device[0], allowed, protocol=protocol)
+
+
+def test_a_block_device_is_never_served_as_qcow2(device, allowing, find):
+    with pytest.raises(exceptions.UnsupportedVolume, match='only be served as raw'):
+        find(device[0], allowing, format='qcow2')
+
+
+def test_a_block_device_node_on_a_share_is_refused(share, device, allowing, find):
+    os.mknod(share / 'disk', stat.S_IFBLK, os.stat(device[0]).st_rdev)
+    with pytest.raises(exceptions.UnsafeVolumePath, match='outside of /dev'):
+        find(share / 'disk', allowing)
+
+
+def test_a_block_device_that_this_host_has_mounted_is_refused(device, allowing, find):
+    root = os.stat('/').st_dev
+    if not os.path.exists(f'/sys/dev/block/{os.major(root)}:{os.minor(root)}'):
+        pytest.skip('the root file system is on no block device')
+    os.mknod(device[0].parent / 'root', stat.S_IFBLK, root)
+    with pytest.raises(exceptions.UnsafeVolumePath, match='uses itself'):
+        find(device[0].parent / 'root', allowing)
+
+
+def test_a_file_that_did_not_change_is_found_unchanged(share, settings, prober, find):
+    found = find(write(share / 'volume-1'))
+    write(share / 'volume-1', size=8192)
+    volume_file.check_unchanged(found, settings, prober=prober)
+
+
+@pytest.mark.parametrize('change', ['file', 'symlink', 'directory', 'unmounted', 'covered'])
+def test_a_file_that_was_replaced_is_not_the_same(
+        change, mounter, share, settings, prober, find):
+    path = write(share / 'volume-1')
+    other = write(share / 'other')
+    found = find(path)
+    if change == 'file':
+        other.rename(path)
+    elif change == 'unmounted':
+        mounter.unmount(share)
+        write(path)
+    elif change == 'covered':
+        mounter.tmpfs('fs1', share)
+        write(path)
+    else:
+        path.unlink()
+        path.mkdir() if change == 'directory' else path.symlink_to('other')
+    with pytest.raises(exceptions.UnsafeVolumePath, match='replaced'):
+        volume_file.check_unchanged(found, settings, prober=prober)
+
+
+def test_a_file_that_is_gone_is_missing_at_the_second_look(share, settings, prober, find):
+    path = write(share / 'volume-1')
+    found = find(path)
+    path.unlink()
+    with pytest.raises(exceptions.VolumeFileNotFound):
+        volume_file.check_unchanged(found, settings, prober=prober)
+
+
+def test_files_below_the_bases_are_listed(mounter, tmp_path, settings, prober):
+    share = mounter.tmpfs('nas1:/vols', tmp_path / 'nova/a')
+    other = mounter.tmpfs('nas1:/other', tmp_path / 'cinder/b')
+    mounter.tmpfs('nas1:/not', tmp_path / 'c')
+    expected = sorted(map(str, (write(share / 'volume-1'), write(other / 'volume-2'))))
+    write(share / '.hidden')
+    write(tmp_path / 'nova/decoy')
+    write(tmp_path / 'c/volume-3')
+    (share / 'directory').mkdir()
+    (share / 'link').symlink_to('volume-1')
+    assert volume_file.list_files(None, settings, prober=prober) == expected
+    assert volume_file.list_files(
+        VolumeSpec(export='nas1:/not', name='x'), settings, prober=prober) == [
+            str(tmp_path / 'c/volume-3')]
+    assert volume_file.list_files(
+        VolumeSpec(path=str(other / 'x')), settings, prober=prober) == [str(other / 'volume-2')]
