@@ -29,7 +29,7 @@ def private_mounts():
         subprocess.run(['mount', '--make-rprivate', '/'], check=True)
         yield
         probe.close_idle()
-        # Fails only while other threads share our root and working directory; these tests end theirs.
+        # Fails only while other threads share our root and working directory; ours have ended.
         assert libc.setns(machine, CLONE_NEWNS) == 0, os.strerror(ctypes.get_errno())
     finally:
         os.close(machine)
@@ -101,8 +101,12 @@ class FuseShare:
             stdout=subprocess.PIPE)
         assert self._said() == 'ready'
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def tell(self, word):
-        """Have it behave differently from now on: ``answer``, ``hang`` or ``stale``."""
+        """Have it behave differently from now on; the words are the module's."""
         self._process.stdin.write(word + '\n')
         self._process.stdin.flush()
         while self._said() != 'done':

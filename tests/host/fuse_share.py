@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A share that answers, hangs or is stale as it is told: ``fuse_share.py MOUNT_POINT FSNAME SUBTYPE``.
+"""A share that does as it is told: ``fuse_share.py MOUNT_POINT FSNAME SUBTYPE``.
 
 It holds one file, ``volume-1``. Commands come on standard input, one word a line: ``answer``,
-``hang``, ``stale``. On standard output it says ``ready`` when it is mounted, ``done`` after each
-command, and ``taken`` when it holds a request that it does not answer.
+``hang``, ``stale``, ``deny``, ``only-once`` (deny all processes but those that were started with
+``--once``) and ``only-once-hang`` (the same, and hang for those). On standard output it says
+``ready`` when it is mounted, ``done`` after each command, and ``taken`` when it holds a request
+that it does not answer.
 """
 
 import errno
+import pathlib
 import stat
 import sys
 import threading
@@ -43,11 +46,14 @@ class Share(fuse.Operations):
 
     def _pass(self):
         with self._changed:
-            if self._mode == 'hang':
+            if self._mode == 'hang' or (self._mode == 'only-once-hang' and asked_once()):
+                mode = self._mode
                 say('taken')
-            self._changed.wait_for(lambda: self._mode != 'hang')
+                self._changed.wait_for(lambda: self._mode != mode)
             if self._mode == 'stale':
                 raise fuse.FuseOSError(errno.ESTALE)
+            if self._mode == 'deny' or (self._mode.startswith('only-once') and not asked_once()):
+                raise fuse.FuseOSError(errno.EACCES)
 
     def _obey(self):
         for line in sys.stdin:
@@ -55,6 +61,11 @@ class Share(fuse.Operations):
                 self._mode = line.strip()
                 self._changed.notify_all()
             say('done')
+
+
+def asked_once():
+    _, _, pid = fuse.fuse_get_context()
+    return b'--once' in pathlib.Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
 
 
 def say(word):

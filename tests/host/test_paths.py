@@ -205,9 +205,9 @@ def test_a_block_device_is_never_served_as_qcow2(device, allowing, find):
 
 
 def test_a_block_device_node_on_a_share_is_refused(share, device, allowing, find):
-    os.mknod(share / 'disk', stat.S_IFBLK, os.stat(device[0]).st_rdev)
+    os.mknod(share / 'node', stat.S_IFBLK, os.stat(device[0]).st_rdev)
     with pytest.raises(exceptions.UnsafeVolumePath, match='outside of /dev'):
-        find(share / 'disk', allowing)
+        find(share / 'node', allowing)
 
 
 def test_a_block_device_that_this_host_has_mounted_is_refused(device, allowing, find):

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shares that hang, go stale or lose their daemon."""
+
+import concurrent.futures
+import dataclasses
+import errno
+import logging
+import os
+import select
+import subprocess
+import time
+
+import pytest
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import mounts
+from powervm_fileio_connector import probe
+from powervm_fileio_connector import volume_file
+from powervm_fileio_connector.properties import VolumeSpec
+from tests.host.conftest import children
+from tests.host.conftest import write
+
+EXPORT = 'nas1:/export/a'
+SPEC = VolumeSpec(protocol='nfs', export=EXPORT, name='volume-1')
+
+# What a look at a hung share may take beyond its deadline on a loaded machine: 0.5 s for a helper
+# that the kernel holds, and the start of another.
+SLACK_S = 1.5
+
+
+def ended(pid):
+    """Wait until a process has ended, whoever reaps it."""
+    try:
+        descriptor = os.pidfd_open(int(pid))
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([descriptor], [], [], 10)[0], 'still there'
+    finally:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def share(fuse_share):
+    return fuse_share()
+
+
+def both_specs(share):
+    return SPEC, VolumeSpec(path=f'{share.place}/volume-1')
+
+
+def test_a_share_that_answers_is_healthy(share, settings, prober):
+    for spec in both_specs(share):
+        assert volume_file.find(spec, settings, prober=prober).size == 1 << 20
+
+
+def test_a_share_that_hangs_is_told_by_the_deadline(share, settings, hasty_prober):
+    share.tell('hang')
+    for spec in both_specs(share):
+        started = time.monotonic()
+        with pytest.raises(exceptions.MountNotResponding, match='did not answer') as e:
+            volume_file.find(spec, settings, prober=hasty_prober, attempts=3)
+        assert time.monotonic() - started < hasty_prober.timeout_s + SLACK_S
+        assert e.value.kwargs['mount_point'] == str(share.place)
+        assert isinstance(e.value, exceptions.Retryable)
+
+
+def test_a_share_that_hangs_only_for_a_while_is_found(share, settings, prober):
+    share.tell('hang')
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        found = pool.submit(volume_file.find, SPEC, settings, prober=prober)
+        share.wait_until_it_holds_a_request()
+        share.tell('answer')
+        assert found.result().path == f'{share.place}/volume-1'
+
+
+def test_a_stale_share_is_told(share, settings, prober):
+    share.tell('stale')
+    for spec in both_specs(share):
+        with pytest.raises(exceptions.StaleMount, match='Stale file handle'):
+            volume_file.find(spec, settings, prober=prober)
+
+
+def test_a_share_whose_daemon_died_is_stale(share, settings, prober):
+    share.die()
+    for spec in both_specs(share):
+        with pytest.raises(exceptions.StaleMount, match='not connected'):
+            volume_file.find(spec, settings, prober=prober)
+
+
+def test_a_share_that_goes_silent_meanwhile_is_told_at_the_second_look(
+        share, settings, prober, hasty_prober):
+    found = volume_file.find(SPEC, settings, prober=prober)
+    volume_file.check_unchanged(found, settings, prober=prober)
+    share.tell('stale')
+    with pytest.raises(exceptions.StaleMount):
+        volume_file.check_unchanged(found, settings, prober=prober)
+    share.tell('hang')
+    with pytest.raises(exceptions.MountNotResponding):
+        volume_file.check_unchanged(found, settings, prober=hasty_prober)
+
+
+def test_a_helper_that_the_kernel_holds_is_reported_and_reaped_later(
+        share, settings, hasty_prober, prober, caplog):
+    share.tell('hang')
+    with pytest.raises(exceptions.MountNotResponding):
+        volume_file.find(SPEC, settings, prober=hasty_prober)
+    share.wait_until_it_holds_a_request()
+    held = set(children()) - {str(share.pid)}
+    assert [record for record in caplog.records if record.levelno == logging.WARNING
+            and 'held by the kernel' in record.message]
+    assert len(held) == 1
+    share.tell('answer')
+    ended(*held)
+    probe.close_idle()
+    assert children() == [str(share.pid)]
+
+
+@pytest.mark.parametrize('silence', ['hang', 'stale', 'die'])
+def test_another_mount_of_the_export_serves_where_one_does_not(
+        silence, share, mounter, tmp_path, settings, prober):
+    path = write(mounter.tmpfs(EXPORT, tmp_path / 'other') / 'volume-1')
+    share.die() if silence == 'die' else share.tell(silence)
+    started = time.monotonic()
+    assert volume_file.find(SPEC, settings, prober=prober).path == str(path)
+    assert time.monotonic() - started < prober.timeout_s / 2
+
+
+def test_a_hung_share_delays_nobody_else(share, mounter, tmp_path, settings, prober):
+    healthy = mounter.tmpfs('nas2:/healthy', tmp_path / 'healthy')
+    specs = [VolumeSpec(export='nas2:/healthy', name=write(healthy / f'volume-{number}').name)
+             for number in range(20)]
+    share.tell('hang')
+    with concurrent.futures.ThreadPoolExecutor(21) as pool:
+        hung = pool.submit(volume_file.find, SPEC, settings, prober=prober)
+        share.wait_until_it_holds_a_request()
+        found = list(pool.map(
+            lambda spec: volume_file.find(spec, settings, prober=prober), specs))
+        assert [file.path for file in found] == [f'{healthy}/{spec.name}' for spec in specs]
+        assert not hung.done()
+        share.tell('answer')
+        assert hung.result().path == f'{share.place}/volume-1'
+
+
+def test_a_hung_mount_is_left_out_of_the_list(
+        share, mounter, tmp_path, settings, hasty_prober, caplog):
+    base = dataclasses.replace(settings, mount_point_base=(str(tmp_path),))
+    path = write(mounter.tmpfs('nas2:/healthy', tmp_path / 'healthy') / 'volume-1')
+    assert volume_file.list_files(None, base, prober=hasty_prober) == [
+        f'{share.place}/volume-1', str(path)]
+    share.tell('hang')
+    assert volume_file.list_files(None, base, prober=hasty_prober) == [str(path)]
+    assert f'{share.place} are left out: no answer' in caplog.text
+
+
+def test_the_state_of_a_mount_is_told_with_the_time_it_took(
+        share, mounter, tmp_path, prober, hasty_prober):
+    def mount_on(place):
+        return mounts.covering(mounts.table(), str(place))
+
+    mount = mount_on(share.place)
+    healthy = mounts.state(prober, mount, EXPORT + '/')
+    assert (healthy.state, healthy.mount) == (mounts.MountState.HEALTHY, mount)
+    assert 0 < healthy.took_s < prober.timeout_s
+    share.tell('hang')
+    hung = mounts.state(hasty_prober, mount)
+    assert (hung.state, hung.took_s) == (mounts.MountState.HUNG, hasty_prober.timeout_s)
+    share.tell('stale')
+    assert mounts.state(prober, mount).state == mounts.MountState.STALE
+    assert mounts.state(prober, None).state == mounts.MountState.ABSENT
+    other = mounter.tmpfs('nas2:/vols', tmp_path / 'other')
+    assert mounts.state(prober, mount_on(other), EXPORT).state == mounts.MountState.WRONG
+    mounter.remount_read_only(other)
+    assert mounts.state(prober, mount_on(other)).state == mounts.MountState.READ_ONLY
+
+
+@pytest.fixture
+def prober_with_root_helper():
+    """A prober whose root helper may look where it may not itself."""
+    def make(timeout_s=20):
+        def execute(*command, run_as_root, root_helper):
+            # As os-brick does: wait for the end of the process, and of its output.
+            assert (run_as_root, root_helper) == (True, 'sudo')
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            return done.stdout, done.stderr
+        return probe.Prober(timeout_s, execute, 'sudo')
+    return make
+
+
+def test_the_root_helper_looks_where_the_caller_may_not(share, settings, prober_with_root_helper):
+    share.tell('only-once')
+    for spec in both_specs(share):
+        found = volume_file.find(spec, settings, prober=prober_with_root_helper())
+        assert (found.path, found.size) == (f'{share.place}/volume-1', 1 << 20)
+
+
+def test_a_look_that_nobody_may_take_is_told(share, settings, prober, prober_with_root_helper):
+    share.tell('only-once')
+    with pytest.raises(exceptions.UnsafeVolumePath, match='Permission denied'):
+        volume_file.find(SPEC, settings, prober=prober)
+    share.tell('deny')
+    with pytest.raises(exceptions.UnsafeVolumePath, match='Permission denied'):
+        volume_file.find(SPEC, settings, prober=prober_with_root_helper())
+
+
+def test_a_root_helper_that_fails_is_reported(share, settings, caplog):
+    def execute(*command, **kwargs):
+        raise OSError(errno.ENOENT, 'no sudo here')
+
+    share.tell('deny')
+    with pytest.raises(exceptions.UnsafeVolumePath, match='Permission denied'):
+        volume_file.find(SPEC, settings, prober=probe.Prober(20, execute, 'sudo'))
+    assert 'no sudo here' in caplog.text
+
+
+def test_a_share_that_hangs_for_the_root_helper_is_told_by_the_deadline(
+        share, settings, prober_with_root_helper):
+    share.tell('only-once-hang')
+    prober = prober_with_root_helper(timeout_s=1)
+    started = time.monotonic()
+    with pytest.raises(exceptions.MountNotResponding):
+        volume_file.find(SPEC, settings, prober=prober)
+    assert time.monotonic() - started < prober.timeout_s + SLACK_S
+    share.wait_until_it_holds_a_request()
