@@ -106,7 +106,7 @@ def read_post(body: bytes, served: Served, rules: Rules) -> PostedMappings:
 def canonical(part: etree._Element) -> str:
     """An element's text, the same however it was indented or prefixed."""
     for node in part.iter():
-        if isinstance(node.tag, str) and len(node) and not (node.text or '').strip():
+        if isinstance(node.tag, str) and not (node.text or '').strip():
             node.text = None
         if not (node.tail or '').strip():
             node.tail = None

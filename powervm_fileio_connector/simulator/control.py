@@ -51,8 +51,9 @@ class Control:
 
     def _get_state(self, rest: str, data: Any, query: Any) -> Any:
         snapshot = self._simulator.state.snapshot()
-        for record in (snapshot['host'], *snapshot['partitions']):
-            record['document'] = None
+        for record in (*snapshot['hosts'], *snapshot['partitions'], *snapshot['mappings']):
+            record.pop('document', None)
+            record.pop('source', None)
         return snapshot
 
     def _get_violations(self, rest: str, data: Any, query: Any) -> Any:

@@ -157,7 +157,7 @@ def _root(name: str, uuid: str, children: str) -> str:
 def partition_xml(partition: Partition, host: Host, url: str) -> str:
     """An LPAR's or a VIOS's document with all its groups; a VIOS's has a ``HOLE``."""
     if partition.document is not None:
-        return partition.document
+        return _recorded_partition(partition, partition.document)
     dlpar = partition.io_dlpar
     system = f'{url}/rest/api/uom/ManagedSystem/{host.uuid}'
     parts = [
@@ -206,6 +206,18 @@ def partition_xml(partition: Partition, host: Host, url: str) -> str:
                attributes='group="ViosSCSIMapping" kb="CUD" kxe="false"'),
     ]
     return _root('VirtualIOServer', partition.uuid, ''.join(parts))
+
+
+def _recorded_partition(partition: Partition, document: str) -> str:
+    """A recorded document; what may have changed since is written into it."""
+    for name, value in (
+            ('PartitionName', partition.name), ('PartitionState', partition.state),
+            ('ResourceMonitoringControlState', partition.rmc_state),
+            ('DynamicLogicalPartitionIOCapable', str(partition.io_dlpar).lower())):
+        found = re.search(rf'<{name}(?: [^>]*)?>([^<]*)</{name}>', document)
+        if found:
+            document = document[:found.start(1)] + escape(value) + document[found.end(1):]
+    return document
 
 
 def _memory(mebibytes: int) -> str:

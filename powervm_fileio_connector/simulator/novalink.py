@@ -17,6 +17,7 @@ from powervm_fileio_connector.simulator.faults import Latency
 from powervm_fileio_connector.simulator.jobs import Jobs
 from powervm_fileio_connector.simulator.model import Mapping
 from powervm_fileio_connector.simulator.model import Partition
+from powervm_fileio_connector.simulator.recordings import load
 from powervm_fileio_connector.simulator.requestlog import RequestLog
 from powervm_fileio_connector.simulator.server import Server
 from powervm_fileio_connector.simulator.sessions import Sessions
@@ -36,7 +37,7 @@ class NovaLinkSimulator:
     host = 'localhost'
 
     def __init__(self, lpars: int = 2, port: int = 0, mgmt_is_io_server: bool = True,
-                 mappings: int = 0, recording: str | None = None,
+                 mappings: int = 0, recording: str | Iterable[str] | None = None,
                  state_file: str | None = None, latency: Latency | float | None = None,
                  faults: Iterable[Fault] = (), password: str | None = None,
                  serialise_posts: bool = True, job_polls: int = 0,
@@ -44,6 +45,8 @@ class NovaLinkSimulator:
         """Make the host; it is not served before ``start``.
 
         :param port: 0 takes any that is free
+        :param recording: name or path of one of pypowervm's recordings, or several: where the
+            host starts instead of a made-up one
         :param latency: of every request; a number is the seconds of each
         :param password: what a password logon needs; None: any will do
         :param state_file: the state is kept there; if it exists, it is where the host starts
@@ -53,6 +56,8 @@ class NovaLinkSimulator:
         """
         self._store = Store(state_file) if state_file else None
         state = self._store.load() if self._store else None
+        if state is None and recording is not None:
+            state = load(recording)
         self.state = state or make_state(lpars, mgmt_is_io_server, mappings)
         self.requests = RequestLog()
         self.faults = FaultSet(tuple(faults))

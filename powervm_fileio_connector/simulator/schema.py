@@ -20,7 +20,8 @@ _ADAPTER = (
 _STORAGE = ('Metadata', 'ReadIOPS', 'WriteIOPS', 'EncryptionState', 'EncryptionKey',
             'EncryptionAgent', 'Tag', 'EmulateModel')
 
-# The order in which children come; a name that is not listed may come anywhere.
+# The order in which children come; a name that is not listed may come anywhere (some recordings
+# have IsManagementPartition out of its place).
 ORDER: dict[str, tuple[str, ...]] = {
     'VirtualSCSIMapping': ('Metadata', 'AssociatedLogicalPartition', 'ClientAdapter',
                            'ServerAdapter', 'Storage', 'TargetDevice'),
@@ -36,7 +37,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         'Metadata', 'PartitionCapabilities', 'PartitionID', 'PartitionIOConfiguration',
         'PartitionMemoryConfiguration', 'PartitionName', 'PartitionProcessorConfiguration',
         'PartitionState', 'PartitionType', 'PartitionUUID', 'ResourceMonitoringControlState',
-        'AssociatedManagedSystem', 'IsManagementPartition', 'MediaRepositories',
+        'AssociatedManagedSystem', 'MediaRepositories',
         'PhysicalVolumes', 'SharedEthernetAdapters', 'StoragePools', 'TrunkAdapters',
         'VirtualFibreChannelMappings', 'VirtualSCSIMappings'),
 }

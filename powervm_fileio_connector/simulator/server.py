@@ -19,6 +19,7 @@ from powervm_fileio_connector.simulator.control import PREFIX
 from powervm_fileio_connector.simulator.faults import LOGON_PATH
 from powervm_fileio_connector.simulator.faults import UOM_PATH
 from powervm_fileio_connector.simulator.faults import FaultSet
+from powervm_fileio_connector.simulator.fibre import without_removed
 from powervm_fileio_connector.simulator.model import FileFact
 from powervm_fileio_connector.simulator.model import Partition
 from powervm_fileio_connector.simulator.queries import quick
@@ -27,6 +28,7 @@ from powervm_fileio_connector.simulator.requestlog import RequestLog
 from powervm_fileio_connector.simulator.requestlog import RequestRecord
 from powervm_fileio_connector.simulator.rules import Refused
 from powervm_fileio_connector.simulator.sessions import Sessions
+from powervm_fileio_connector.simulator.state import FC
 from powervm_fileio_connector.simulator.state import SCSI
 from powervm_fileio_connector.simulator.state import State
 from powervm_fileio_connector.simulator.state import groups_in
@@ -196,22 +198,23 @@ class Server:
 
     def _system(self, exchange: Exchange, rest: str) -> Answer:
         uuid, _, child = rest.partition('/')
-        known = self.state.host.uuid
-        if uuid and uuid.lower() != known.lower():
-            raise Refused('system_known', f'There is no ManagedSystem {uuid}; there is {known}.',
-                          'unknown')
+        hosts = [h for h in self.state.hosts if uuid.lower() in ('', h.uuid.lower())]
+        if not hosts:
+            raise Refused('system_known', f'There is no ManagedSystem {uuid}; there is '
+                          f'{self.state.host.uuid}.', 'unknown')
         kind, _, child_rest = child.partition('/')
-        if kind in ('LogicalPartition', 'VirtualIOServer'):
+        if kind in ('LogicalPartition', 'VirtualIOServer') and hosts[0] is self.state.host:
             return self._partitions(exchange, kind, child_rest)
         if exchange.request.method != 'GET' or (child and kind != 'quick'):
             raise unknown(exchange)
         if kind == 'quick':
-            return quick(exchange, self.state.host, child_rest)
+            return quick(exchange, hosts[0], child_rest)
         base = self.views.url + UOM_PATH + 'ManagedSystem'
-        pieces, etag = self.views.host(exchange.group, base, head=bool(uuid))
+        entries = [self.views.host(host, exchange.group, base, head=bool(uuid)) for host in hosts]
         if uuid:
-            return exchange.document(b''.join(pieces), etag)
-        return exchange.document(atom.feed_document('ManagedSystem', base, [pieces]), etag)
+            return exchange.document(b''.join(entries[0][0]), entries[0][1])
+        return exchange.document(atom.feed_document(
+            'ManagedSystem', base, [pieces for pieces, _ in entries]), entries[0][1])
 
     def _partitions(self, exchange: Exchange, kind: str, rest: str) -> Answer:
         all_of_kind = self.state.partitions(io_servers=kind == 'VirtualIOServer')
@@ -286,8 +289,12 @@ class Server:
             posted = read_post(request.body, self.views.served(vios.uuid), self.state.rules)
             facts = {path: look_at(path) for path in posted.paths()}
             if SCSI in groups_in(exchange.group) and posted.has_mappings:
+                document = (without_removed(vios.document, posted.fc_mappings)
+                            if FC in groups_in(exchange.group)
+                            and posted.fc_mappings is not None else None)
                 made = self.state.replace_mappings(vios.uuid, etag, exchange.group, posted.kept,
-                                                   posted.new, facts)
+                                                   posted.new, facts, document)
+                vios = self.state.partition(vios.uuid)
                 exchange.made = [self.views.chunk(mapping) for mapping in made]
             elif posted.new or posted.has_mappings:
                 raise Refused('group', f'The group {exchange.group} has no mappings: expected '

@@ -33,8 +33,9 @@ from powervm_fileio_connector.simulator.rules import Refused
 from powervm_fileio_connector.simulator.rules import Rules
 
 SCSI = 'ViosSCSIMapping'
+FC = 'ViosFCMapping'
 ALL_GROUPS = ('Advanced', 'EnergyManagement', 'Hypervisor', 'NVRAM', 'SystemNetwork',
-              'TierThreshold', 'ViosFCMapping', 'ViosNetwork', SCSI, 'ViosStorage', 'VNIC')
+              'TierThreshold', FC, 'ViosNetwork', SCSI, 'ViosStorage', 'VNIC')
 
 
 def groups_in(group: str | None) -> frozenset[str]:
@@ -52,9 +53,12 @@ class State:
     """All that the server knows."""
 
     def __init__(self, host: Host, partitions: Iterable[Partition] = (),
-                 mappings: Iterable[Mapping] = (), nonce: int = 1) -> None:
+                 mappings: Iterable[Mapping] = (), nonce: int = 1,
+                 others: Iterable[Host] = ()) -> None:
+        """:param others: machines without partitions, as an HMC shows beside the one"""
         self.rules = Rules()
         self.host = host
+        self.hosts = [host, *others]
         self._lock = threading.RLock()
         self._subscribers: list[Callable[[Change], None]] = []
         self._partitions = {p.uuid: p for p in partitions}
@@ -127,7 +131,7 @@ class State:
         """Everything, as plain data that JSON can hold."""
         with self._lock:
             return {
-                'host': asdict(self.host),
+                'hosts': [asdict(host) for host in self.hosts],
                 'partitions': [asdict(p) for p in self._partitions.values()],
                 'mappings': [asdict(m) for m in self.mappings()],
                 'nonce': self._nonce,
@@ -138,8 +142,9 @@ class State:
         """The state that a snapshot was taken of."""
         partitions = [Partition(**{**p, 'aliases': tuple(p['aliases'])})
                       for p in snapshot['partitions']]
-        return cls(Host(**snapshot['host']), partitions,
-                   [Mapping(**m) for m in snapshot['mappings']], snapshot['nonce'] + 1)
+        first, *others = [Host(**host) for host in snapshot['hosts']]
+        return cls(first, partitions, [Mapping(**m) for m in snapshot['mappings']],
+                   snapshot['nonce'] + 1, others)
 
     def violations(self) -> list[str]:
         """What is wrong with the state; nothing ever, unless it was loaded that way."""
@@ -194,11 +199,13 @@ class State:
 
     def replace_mappings(self, vios_uuid: str, etag: str | None, group: str | None,
                          kept: Collection[int], new: Sequence[NewMapping],
-                         facts: dict[str, FileFact]) -> list[Mapping]:
+                         facts: dict[str, FileFact],
+                         document: str | None = None) -> list[Mapping]:
         """Make the mappings of a VIOS the kept ones and the new ones: all of it or nothing.
 
         :param kept: ids of the mappings that stay as they are
         :param facts: what the file system says of the new mappings' paths
+        :param document: a new document of the VIOS, taken over with the rest
         :returns: the mappings made
         :raises Refused: a rule does not allow it, and nothing has changed
         """
@@ -217,6 +224,9 @@ class State:
                 mapping = plan.place(self._resolved(wish), number)
                 made.append(mapping)
             plan.drop_empty_buses()
+            if document is not None:
+                self._partitions[vios_uuid] = replace(vios, document=document)
+                self._changed(vios, FC, 'VirtualFibreChannelMappings')
             if not gone and not made:
                 return []
             self._next_id += len(made)

@@ -12,6 +12,7 @@ from powervm_fileio_connector.simulator.documents import host_xml
 from powervm_fileio_connector.simulator.documents import mapping_xml
 from powervm_fileio_connector.simulator.documents import of_groups
 from powervm_fileio_connector.simulator.documents import partition_xml
+from powervm_fileio_connector.simulator.model import Host
 from powervm_fileio_connector.simulator.model import Mapping
 from powervm_fileio_connector.simulator.model import Partition
 from powervm_fileio_connector.simulator.state import State
@@ -84,9 +85,9 @@ class Views:
                             head=f' {atom.NAMESPACES}' if head else '')
         return pieces, etag
 
-    def host(self, group: str | None, base: str, head: bool) -> tuple[list[bytes], str]:
-        """The ManagedSystem's entry, and its etag."""
-        host = self.state.host
+    def host(self, host: Host, group: str | None, base: str,
+             head: bool) -> tuple[list[bytes], str]:
+        """A ManagedSystem's entry, and its etag."""
         etag = self.state.etag(host.uuid, group)
         content = of_groups(host_xml(host), groups_in(group)).encode('ascii', 'xmlcharrefreplace')
         href = f'{base}/{host.uuid}' + (f'?group={group}' if group else '')
