@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read, change, POST, confirm: one batch of edits of one I/O partition.
+
+A kept document may be outdated. Changing it is safe, since its etag tells the server, but "nothing to
+do" and "cannot be done" are said only of a document that was asked for after the edit had arrived, and
+to which no other edit has been applied.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+from oslo_log import log as logging
+from oslo_utils import timeutils
+from pypowervm import const
+from pypowervm.wrappers import virtual_io_server
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import locks
+from powervm_fileio_connector import novalink
+from powervm_fileio_connector import rest
+from powervm_fileio_connector.batch import Batches
+from powervm_fileio_connector.batch import Ticket
+from powervm_fileio_connector.document import Document
+from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.mappings import Change
+from powervm_fileio_connector.mappings import LPARIdNeeded
+from powervm_fileio_connector.mappings import NotShown
+from powervm_fileio_connector.mappings import Outcome
+from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.refusal import explained
+from powervm_fileio_connector.rest import RequestFailed
+from powervm_fileio_connector.rest import Trouble
+
+LOG = logging.getLogger(__name__)
+
+GROUP = [const.XAG.VIO_SMAP]
+"""What is read and posted of the VIOS: each group has an etag of its own, so it is one and the same."""
+
+_VIOS = virtual_io_server.VIOS
+_AWAY = (Trouble.UNREACHABLE, Trouble.LOST, Trouble.LATE)
+_FAULT_TRIES = 3
+
+
+@dataclasses.dataclass
+class Job:
+    """An edit that is part of the POST, and the tickets of those who asked for it."""
+
+    edit: AddMapping | RemoveMapping
+    change: Change
+    tickets: list[Ticket]
+
+
+class Lane:
+    """What all writers of one session and I/O partition share. It refers to neither."""
+
+    def __init__(self, vios_uuid: str) -> None:
+        self.vios_uuid = vios_uuid
+        self.batches = Batches(self._carry)
+        self._kept: Document | None = None
+        self._lpar_ids: dict[str, int | None] = {}
+
+    def _carry(self, leader: Ticket, batch: list[Ticket]) -> None:
+        """Have a batch carried out, as far as one POST goes; what is left over stays unsettled."""
+        jobs: list[Job] = []
+        try:
+            with locks.held(f'powervm-fileio-{self.vios_uuid.lower()}', leader.deadline):
+                document, jobs = self._changed(leader, batch)
+                if jobs:
+                    body, etag = document.vios_w.toxmlstring(), document.vios_w.etag
+                    # Megabytes each: the old tree goes before the answer becomes a new one.
+                    del document
+                    document = self._post(leader, body, etag, jobs)
+            self._keep(document)
+            self._confirm(leader, document, jobs)
+        except RequestFailed as err:
+            tickets = [ticket for job in jobs for ticket in job.tickets] or batch
+            self._try_again(leader, err, jobs, [one for one in tickets if not one.is_settled])
+
+    def _changed(self, leader: Ticket, batch: list[Ticket]) -> tuple[Document, list[Job]]:
+        """The document with the edits of the batch applied, as far as it goes.
+
+        While it is being changed, and until its POST has succeeded, no document is kept.
+        """
+        document, self._kept = self._kept, None
+        if document is None:
+            document = self._read(leader)
+        document.vios_w.element.adapter = leader.adapter
+        jobs = self._apply_all(document, batch, leader)
+        if not jobs and not all(ticket.is_settled for ticket in batch):
+            document = self._read(leader, document)
+            jobs = self._apply_all(document, batch, leader)
+        return document, jobs
+
+    def _apply_all(self, document: Document, batch: list[Ticket], leader: Ticket) -> list[Job]:
+        """Apply the edits in their order, and settle those with which nothing is to be done.
+
+        Equal edits are one. An edit that is about the same volume as one before it waits for a later
+        document, so that each result can be read from an answer.
+        """
+        jobs: dict[Any, Job] = {}
+        touched: frozenset[str] = frozenset()
+        waited_for: frozenset[str] = frozenset()
+        for ticket in batch:
+            edit = ticket.edit
+            if ticket.is_settled:
+                continue
+            if edit in jobs and not edit.keys & waited_for:
+                jobs[edit].tickets.append(ticket)
+                continue
+            change = None
+            if not edit.keys & (touched | waited_for):
+                change = self._apply(document, ticket, leader)
+            if change is not None:
+                jobs[edit] = Job(edit, change, [ticket])
+                touched |= edit.keys
+            elif not ticket.is_settled:
+                waited_for |= edit.keys
+        return list(jobs.values())
+
+    def _apply(self, document: Document, ticket: Ticket, leader: Ticket) -> Change | None:
+        """Apply one edit; None: it is settled, or has to wait for a fresher document."""
+        is_final = not document.is_edited and document.as_of >= ticket.submitted
+        try:
+            change = applied(ticket.edit, document, leader.adapter, leader.deadline)
+        except exceptions.FileIOConnectorError as err:
+            if is_final:
+                ticket.fail(err)
+            return None
+        if change.outcome is Outcome.CHANGED:
+            return change
+        if change.outcome is Outcome.UNCHANGED and is_final:
+            # What was sent before, and its answer lost, is now seen to have been carried out.
+            ticket.settle(ticket.edit.result(document, ticket.sent or change))
+        return None
+
+    def _read(self, leader: Ticket, known: Document | None = None) -> Document:
+        """Read the document, or find that the one that is known has not changed."""
+        as_of = time.monotonic()
+        etag = known.vios_w.etag if known is not None and not known.is_edited else None
+        response = novalink.renewing(leader.adapter, leader.deadline, lambda: rest.request(
+            leader.deadline, leader.adapter.read, _VIOS.schema_type, root_id=self.vios_uuid,
+            xag=GROUP, etag=etag))
+        if response.status == const.HTTPStatus.NO_CHANGE and known is not None:
+            known.as_of = as_of
+            return known
+        return self._document(response, as_of)
+
+    def _post(self, leader: Ticket, body: bytes, etag: str, jobs: list[Job]) -> Document:
+        """Send a changed document; return the one that the server answers with."""
+        for job in jobs:
+            for ticket in job.tickets:
+                ticket.sent = job.change
+        # wrapper.update() posts to the link that the document calls its own, which need not name the
+        # group, and the etag is that of the group.
+        path = leader.adapter.build_path('uom', _VIOS.schema_type, self.vios_uuid, xag=GROUP)
+        as_of = time.monotonic()
+        response = novalink.renewing(leader.adapter, leader.deadline, lambda: rest.request(
+            leader.deadline, leader.adapter.update_by_path, body, etag, path))
+        if response.entry is None or response.entry.element.find('VirtualSCSIMappings') is None:
+            return self._read(leader)
+        return self._document(response, as_of)
+
+    def _confirm(self, leader: Ticket, document: Document, jobs: list[Job]) -> None:
+        """Settle the tickets by what the answer shows; where it does not, by a fresh read."""
+        doubtful = [job for job in jobs if not self._settle(leader, document, job)]
+        if doubtful:
+            document = self._read(leader)
+            self._keep(document)
+            for job in doubtful:
+                self._settle(leader, document, job, is_final=True)
+
+    def _settle(self, leader: Ticket, document: Document, job: Job, is_final: bool = False) -> bool:
+        try:
+            result = _asked(document, leader.adapter, leader.deadline,
+                            lambda: job.edit.result(document, job.change))
+        except NotShown as err:
+            if is_final:
+                for ticket in job.tickets:
+                    ticket.fail(exceptions.MappingFailed(
+                        reason=f'NovaLink accepted the change, but {err}', vios=self.vios_uuid))
+            return is_final
+        if isinstance(job.edit, AddMapping) and result.lua is None and not is_final:
+            return False
+        for ticket in job.tickets:
+            ticket.settle(result)
+        return True
+
+    def _try_again(self, leader: Ticket, err: RequestFailed, jobs: list[Job],
+                   tickets: list[Ticket]) -> None:
+        """After a failure: once more, in smaller batches, or not at all."""
+        LOG.debug('%d edits of VIOS %s: %s', len(tickets), self.vios_uuid, err)
+        is_refusal = err.trouble in (Trouble.REFUSED, Trouble.MISSING)
+        is_fault = err.trouble is Trouble.FAULT
+        if err.trouble is Trouble.SESSION or (is_refusal and not jobs):
+            for ticket in tickets:
+                ticket.fail(novalink.as_error(err, leader.adapter))
+            return
+        if (is_refusal or is_fault) and len(jobs) > 1:
+            # Halves, and not one by one: one culprit among many costs a few POSTs.
+            for ticket in tickets:
+                ticket.crowd = max(1, len(jobs) // 2)
+            return
+        for ticket in tickets:
+            ticket.faults += is_fault
+        if jobs and (is_refusal or max(ticket.faults for ticket in tickets) >= _FAULT_TRIES):
+            reason = explained(err, jobs[0].change, leader)
+            for ticket in tickets:
+                ticket.fail(reason)
+            return
+        for ticket in tickets:
+            ticket.try_again(err, is_away=err.trouble in _AWAY or (is_fault and not jobs))
+
+    def _document(self, response: Any, as_of: float) -> Document:
+        # Usually a header, in any case an element of the entry.
+        etag = response.etag or response.entry.etag
+        document = Document(_VIOS.wrap(response.entry, etag=etag), self._lpar_ids)
+        document.as_of = as_of
+        return document
+
+    def _keep(self, document: Document) -> None:
+        """Keep a document for the next batch, but not the session alive for it."""
+        document.vios_w.element.adapter = None
+        self._kept = document
+
+
+def applied(edit: AddMapping | RemoveMapping, document: Document, adapter: Any,
+            deadline: timeutils.StopWatch, is_last_chance: bool = False) -> Change:
+    """Apply an edit, and ask the server for the LPAR's id if it is needed for that."""
+    return _asked(document, adapter, deadline, lambda: edit.apply(document, is_last_chance))
+
+
+def _asked(document: Document, adapter: Any, deadline: timeutils.StopWatch,
+           call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except LPARIdNeeded as need:
+        try:
+            document.lpar_ids[need.lpar_uuid.upper()] = novalink.lpar(
+                adapter, need.lpar_uuid, deadline).id
+        except exceptions.LPARNotFound:
+            # No mapping is this LPAR's, then; the server will say so to whoever adds one.
+            document.lpar_ids[need.lpar_uuid.upper()] = None
+        return call()

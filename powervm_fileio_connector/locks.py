@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One change of a VIOS at a time among the processes of this host, where a lock path is configured.
+
+It saves the loser of a race its POST. What keeps changes right is the etag, lock or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from oslo_concurrency import lockutils
+from oslo_config import cfg
+from oslo_log import log as logging
+from oslo_utils import timeutils
+
+from powervm_fileio_connector import rest
+
+LOG = logging.getLogger(__name__)
+
+
+def lock_path() -> str | None:
+    """Where os-brick's locks are, or else oslo.concurrency's; None: no lock path is configured."""
+    for group in ('os_brick', 'oslo_concurrency'):
+        with contextlib.suppress(cfg.NoSuchOptError):
+            path = cfg.CONF[group].lock_path
+            if path:
+                return path
+    return None
+
+
+@contextlib.contextmanager
+def held(name: str, deadline: timeutils.StopWatch) -> Iterator[None]:
+    """Hold a host-wide lock.
+
+    :raises RequestFailed: others hold it until the deadline
+    """
+    path = lock_path()
+    if path is None:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        # File locks are the process's, not the thread's: among threads, another lock is needed.
+        within = lockutils.internal_lock(name)
+        if not within.acquire(timeout=max(deadline.leftover(), 0)):
+            raise rest.RequestFailed(rest.Trouble.BUSY, f'this process holds the lock {name}')
+        stack.callback(within.release)
+        among = lockutils.external_lock(name, lock_path=path)
+        try:
+            is_held = among.acquire(timeout=max(deadline.leftover(), 0))
+        except (OSError, threading.ThreadError) as err:
+            LOG.warning('Going on without the lock %s in %s: %s', name, path, err)
+        else:
+            if not is_held:
+                raise rest.RequestFailed(rest.Trouble.BUSY, f'another process holds the lock {name}')
+            stack.callback(among.release)
+        yield

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The NovaLink session, its management partition, and the LPARs it knows."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import retrying
+from oslo_log import log as logging
+from oslo_utils import timeutils
+from pypowervm import adapter as pvm_adapter
+from pypowervm.wrappers import job
+from pypowervm.wrappers import logical_partition
+from pypowervm.wrappers import virtual_io_server
+
+from powervm_fileio_connector import conf
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import rest
+
+LOG = logging.getLogger(__name__)
+
+LPARCFG = '/proc/ppc64/lparcfg'
+"""Where a Linux on Power says which partition it is."""
+
+PATIENCE_S = 5.0
+"""How long a server that does not answer is tried: a caller wants an answer, too."""
+
+_partitions: weakref.WeakKeyDictionary[Any, ManagementPartition] = weakref.WeakKeyDictionary()
+_own: weakref.WeakKeyDictionary[Any, conf.Settings] = weakref.WeakKeyDictionary()
+_refused: weakref.WeakSet[Any] = weakref.WeakSet()
+_renewal_lock = threading.Lock()
+_AWAY = (rest.Trouble.UNREACHABLE, rest.Trouble.LOST, rest.Trouble.FAULT)
+
+
+@dataclasses.dataclass(frozen=True)
+class ManagementPartition:
+    """The partition that NovaLink runs on, which serves the files."""
+
+    uuid: str
+    name: str
+    id: int
+
+
+@dataclasses.dataclass(frozen=True)
+class LparInfo:
+    """A client LPAR, as NovaLink sees it at one moment.
+
+    :ivar can_change_io: whether disks can be attached and detached now; ``why_not`` says why not
+    """
+
+    uuid: str
+    name: str
+    id: int
+    state: str
+    rmc_state: str
+    can_change_io: bool
+    why_not: str
+
+
+def open_adapter(settings: conf.Settings) -> pvm_adapter.Adapter:
+    """Log on to NovaLink, with the password of the options or else by a file on this host.
+
+    :raises NovaLinkUnavailable: the server is not reached, or does not accept the logon
+    """
+    try:
+        session = _logged_on(settings, timeutils.StopWatch(settings.rest_timeout_s).start())
+    except rest.RequestFailed as err:
+        # "from None": what pypowervm raised may quote what was sent.
+        raise exceptions.NovaLinkUnavailable(
+            reason=f'cannot log on to NovaLink at {settings.novalink_host}: '
+            + _without_password(err.words, settings)) from None
+    adapter = pvm_adapter.Adapter(session)
+    _own[adapter] = settings
+    return adapter
+
+
+def management_partition(adapter: pvm_adapter.Adapter, deadline: timeutils.StopWatch,
+                         lparcfg: str | None = None) -> ManagementPartition:
+    """Return the management partition, which is an I/O server and the partition that this runs on.
+
+    Asked for once per session: no host changes it while it runs.
+
+    :raises NovaLinkNotIOServer: it is an ordinary LPAR
+    :raises NotOnNovaLink: this runs on another partition
+    """
+    partition = _partitions.get(adapter.session)
+    if partition is None:
+        partition = _find_management_partition(adapter, deadline)
+        _partitions[adapter.session] = partition
+    own_id = _own_partition_id(LPARCFG if lparcfg is None else lparcfg)
+    if own_id not in (None, partition.id):
+        raise exceptions.NotOnNovaLink(
+            reason=f'this host is partition {own_id}, but NovaLink runs on {partition.name}, '
+            f'partition {partition.id}', vios=partition.name)
+    return partition
+
+
+def lpar(adapter: pvm_adapter.Adapter, lpar_uuid: str,
+         deadline: timeutils.StopWatch) -> LparInfo:
+    """Return one LPAR.
+
+    :raises LPARNotFound: there is none with this UUID
+    """
+    try:
+        response = read(adapter, deadline, logical_partition.LPAR.schema_type, root_id=lpar_uuid)
+    except rest.RequestFailed as err:
+        if err.trouble is rest.Trouble.MISSING:
+            raise exceptions.LPARNotFound(
+                reason=f'NovaLink knows no LPAR {lpar_uuid}', lpar=lpar_uuid) from err
+        raise as_error(err, adapter) from err
+    return _lpar_info(logical_partition.LPAR.wrap(response))
+
+
+def lpars(adapter: pvm_adapter.Adapter, deadline: timeutils.StopWatch) -> list[LparInfo]:
+    """Return all client LPARs."""
+    try:
+        response = read(adapter, deadline, logical_partition.LPAR.schema_type)
+    except rest.RequestFailed as err:
+        raise as_error(err, adapter) from err
+    return [_lpar_info(wrapper) for wrapper in logical_partition.LPAR.wrap(response)]
+
+
+def rescan(adapter: pvm_adapter.Adapter, vios_uuid: str, udid: str,
+           deadline: timeutils.StopWatch) -> None:
+    """Make NovaLink see the present size of a disk that it serves.
+
+    Safe to repeat.
+
+    :param udid: the disk's, as the mapping shows it
+    :raises ExtendFailed: NovaLink's job failed, or did not end before the deadline
+    """
+    vios_type = virtual_io_server.VIOS.schema_type
+    try:
+        # tasks.storage.rescan_vstor looks at the job once a second, for up to half an hour.
+        template = job.Job.wrap(read(adapter, deadline, vios_type, root_id=vios_uuid,
+                                     suffix_type='do', suffix_parm='RescanVirtualDisk'))
+        template.add_job_parameters_to_existing(
+            job.Job.create_job_parameter('VirtualDiskUDID', udid))
+        job_w = job.Job.wrap(renewing(adapter, deadline, lambda: rest.request(
+            deadline, adapter.create_job, template.entry.element, vios_type, vios_uuid)))
+        job_w = _wait_for(adapter, job_w, deadline)
+    except rest.RequestFailed as err:
+        raise exceptions.ExtendFailed(reason=f'NovaLink did not rescan disk {udid}: {err.words}',
+                                      udid=udid) from err
+    if job_w.job_status != job.JobStatus.COMPLETED_OK:
+        raise exceptions.ExtendFailed(
+            reason=f'NovaLink did not rescan disk {udid}: '
+            f'{job_w.get_job_message() or job_w.job_status}', udid=udid)
+
+
+def read(adapter: pvm_adapter.Adapter, deadline: timeutils.StopWatch, *args: Any,
+         **kwargs: Any) -> Any:
+    """Read something, again and again while the server is busy, and for a while if it is away.
+
+    :raises RequestFailed: it stayed so, or the server refuses
+    """
+    return _patiently(deadline, lambda: renewing(adapter, deadline, lambda: rest.request(
+        deadline, adapter.read, *args, **kwargs)))
+
+
+def renewing(adapter: pvm_adapter.Adapter, deadline: timeutils.StopWatch,
+             call: Callable[[], Any]) -> Any:
+    """Call something, and once more with a new session where ours is not accepted any more.
+
+    pypowervm logs on again by itself when a session has expired; it gives that up for good when the
+    logon is refused once. Sessions that a caller gave us are the caller's to renew.
+
+    :raises RequestFailed: as ``call`` does
+    """
+    session = adapter.session
+    try:
+        return call()
+    except rest.RequestFailed as err:
+        if err.trouble is not rest.Trouble.SESSION or not _renew(adapter, session, deadline):
+            raise
+        return call()
+
+
+def as_error(err: rest.RequestFailed, adapter: Any = None,
+             **fields: Any) -> exceptions.FileIOConnectorError:
+    """The error to raise for a failed request."""
+    trouble = err.trouble
+    if trouble in (rest.Trouble.BUSY, rest.Trouble.STALE):
+        return exceptions.NovaLinkBusy(reason=f'{trouble.value}: {err.words}', **fields)
+    if trouble is rest.Trouble.SESSION:
+        whose = 'connector' if adapter in _own else 'adapter that was passed in'
+        return exceptions.NovaLinkUnavailable(
+            reason=f'NovaLink does not accept the session of the {whose}: {err.words}',
+            remedy='Check the credentials and open a new session.', **fields)
+    if trouble in (rest.Trouble.REFUSED, rest.Trouble.MISSING):
+        return exceptions.MappingFailed(reason=f'NovaLink says: {err.words}', **fields)
+    return exceptions.NovaLinkUnavailable(reason=f'{trouble.value}: {err.words}', **fields)
+
+
+def _patiently(deadline: timeutils.StopWatch, call: Callable[[], Any]) -> Any:
+    give_up = timeutils.StopWatch(PATIENCE_S).start()
+
+    def is_passing(err: BaseException) -> bool:
+        return (isinstance(err, rest.RequestFailed) and not deadline.expired()
+                and (err.trouble is rest.Trouble.BUSY
+                     or (err.trouble in _AWAY and not give_up.expired())))
+
+    return retrying.Retrying(
+        retry_on_exception=is_passing,
+        wait_func=lambda tries, _: 1000 * min(rest.pause_s(tries), deadline.leftover())).call(call)
+
+
+def _logged_on(settings: conf.Settings, deadline: timeutils.StopWatch) -> pvm_adapter.Session:
+    def log_on() -> pvm_adapter.Session:
+        return pvm_adapter.Session(
+            host=settings.novalink_host, port=settings.novalink_port,
+            protocol=settings.novalink_protocol, username=settings.novalink_username,
+            password=settings.novalink_password, certpath=settings.novalink_certpath,
+            timeout=settings.rest_timeout_s)
+
+    return _patiently(deadline, lambda: rest.bounded(deadline, log_on))
+
+
+def _renew(adapter: pvm_adapter.Adapter, old: pvm_adapter.Session,
+           deadline: timeutils.StopWatch) -> bool:
+    """Give an adapter of ours a new session; a refused logon is not tried again, ever.
+
+    Accounts get locked when a wrong password is tried too often.
+    """
+    settings = _own.get(adapter)
+    if settings is None or adapter in _refused:
+        return False
+    if not _renewal_lock.acquire(timeout=max(deadline.leftover(), 0)):
+        return False
+    try:
+        if adapter.session is old and adapter not in _refused:
+            adapter.session = _logged_on(settings, deadline)
+    except rest.RequestFailed as err:
+        LOG.warning('The NovaLink session could not be renewed: %s', _without_password(
+            err.words, settings))
+        if err.trouble in (rest.Trouble.SESSION, rest.Trouble.REFUSED):
+            _refused.add(adapter)
+    finally:
+        _renewal_lock.release()
+    return adapter.session is not old
+
+
+def _without_password(words: str, settings: conf.Settings) -> str:
+    password = settings.novalink_password
+    return words.replace(password, '***') if password else words
+
+
+def _find_management_partition(adapter: pvm_adapter.Adapter,
+                               deadline: timeutils.StopWatch) -> ManagementPartition:
+    try:
+        for kind in (virtual_io_server.VIOS, logical_partition.LPAR):
+            # Like pypowervm's search for it, which takes no timeout: there is no search key for it,
+            # so all partitions of one kind are read, the few I/O servers first.
+            found = [wrapper for wrapper in kind.wrap(read(adapter, deadline, kind.schema_type))
+                     if wrapper.is_mgmt_partition]
+            if len(found) > 1:
+                names = ', '.join(wrapper.name for wrapper in found)
+                raise exceptions.NovaLinkNotIOServer(
+                    reason=f'several partitions say they are the management partition: {names}')
+            if found and kind is virtual_io_server.VIOS:
+                return ManagementPartition(found[0].uuid, found[0].name, found[0].id)
+            if found:
+                raise exceptions.NovaLinkNotIOServer(
+                    reason=f'the management partition {found[0].name} is an ordinary LPAR, not an '
+                    'I/O server', vios=found[0].name)
+    except rest.RequestFailed as err:
+        raise as_error(err, adapter) from err
+    raise exceptions.NovaLinkNotIOServer(
+        reason='no partition of this system is the management partition; is this an HMC?')
+
+
+def _own_partition_id(lparcfg: str) -> int | None:
+    """The id of the partition that this runs on; None: this is no Power, so nothing tells."""
+    try:
+        with open(lparcfg, encoding='ascii', errors='replace') as lines:
+            for line in lines:
+                name, _, value = line.partition('=')
+                if name == 'partition_id' and value.strip().isdecimal():
+                    return int(value)
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _lpar_info(wrapper: logical_partition.LPAR) -> LparInfo:
+    can_change_io, why_not = wrapper.can_modify_io()
+    return LparInfo(uuid=wrapper.uuid, name=wrapper.name, id=wrapper.id, state=wrapper.state or '',
+                    rmc_state=wrapper.rmc_state or '', can_change_io=can_change_io,
+                    why_not=str(why_not or '').rstrip('.'))
+
+
+def _wait_for(adapter: pvm_adapter.Adapter, job_w: job.Job,
+              deadline: timeutils.StopWatch) -> job.Job:
+    """Look at a job until it is over, then take it off the server."""
+    tries = 0
+    while job_w.job_status in (job.JobStatus.RUNNING, job.JobStatus.NOT_ACTIVE):
+        if deadline.expired():
+            raise rest.RequestFailed(rest.Trouble.LATE, 'the job did not end in time')
+        time.sleep(min(rest.pause_s(tries), max(deadline.leftover(), 0)))
+        tries += 1
+        job_w = job.Job.wrap(read(adapter, deadline, 'jobs', job_w.job_id))
+    try:
+        rest.request(deadline, adapter.delete, 'jobs', job_w.job_id)
+    except rest.RequestFailed as err:
+        LOG.debug('Job %s remains on the server: %s', job_w.job_id, err)
+    return job_w

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One request to NovaLink: bounded by a deadline, its failure sorted by what it means for the caller.
+
+pypowervm sends, parses, and logs on again when a session has expired. What is added here: no call
+outlives its deadline, and an error says whether the request may have been carried out.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from oslo_log import log as logging
+from oslo_utils import timeutils
+from pypowervm import exceptions as pvm_exceptions
+from urllib3 import exceptions as urllib3_exceptions
+
+LOG = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 10.0
+
+
+class Trouble(enum.Enum):
+    """What a failed request means."""
+
+    UNREACHABLE = 'the server was not reached, so nothing was carried out'
+    LOST = 'no usable answer came, so it may or may not have been carried out'
+    LATE = 'no answer came before the deadline, so it may or may not have been carried out'
+    BUSY = 'the server is busy and carried nothing out'
+    STALE = 'the document has changed since it was read, and nothing was carried out'
+    MISSING = 'the server knows no such thing'
+    SESSION = 'the session is not accepted, and could not be renewed'
+    REFUSED = 'the server refused it'
+    FAULT = 'the server failed over it, and may have carried out a part'
+
+
+class RequestFailed(Exception):
+    """A request failed.
+
+    :ivar trouble: what that means
+    :ivar status: the HTTP status, None where no answer came
+    :ivar words: what the server, or else the client library, says about it
+    """
+
+    def __init__(self, trouble: Trouble, words: str, status: int | None = None) -> None:
+        super().__init__(f'{trouble.value}: {words}')
+        self.trouble = trouble
+        self.words = words
+        self.status = status
+
+
+def request(deadline: timeutils.StopWatch, send: Callable[..., Any], *args: Any,
+            **kwargs: Any) -> Any:
+    """Call one of pypowervm's ``Adapter`` methods, and be back by the deadline whatever happens.
+
+    The helpers of the adapter are left out: nova-powervm's sleeps up to 30 seconds over a busy VIOS,
+    whatever the deadline.
+
+    :raises RequestFailed: sorted by what it means
+    """
+    left = max(deadline.leftover(), 0.001)
+    return bounded(deadline, lambda: send(
+        *args, helpers=[], timeout=(min(CONNECT_TIMEOUT_S, left), left), **kwargs))
+
+
+def bounded(deadline: timeutils.StopWatch, call: Callable[[], Any]) -> Any:
+    """Do something with pypowervm, and be back by the deadline whatever happens.
+
+    The timeout of ``requests`` bounds one wait for bytes, so a server that trickles could hold its
+    caller for ever. So the call runs in a thread that is left behind when the deadline passes. It
+    ends with the answer, or at the latest when the server has been silent for as long as the rest of
+    the deadline was at the start; it holds no lock of ours and keeps no process from ending.
+
+    :raises RequestFailed: sorted by what it means
+    """
+    left = deadline.leftover()
+    if left <= 0:
+        raise RequestFailed(Trouble.UNREACHABLE, 'no time was left to ask')
+    results: list[Any] = []
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as err:  # handed to the caller, whatever it is
+            errors.append(err)
+        finally:
+            done.set()
+
+    threading.Thread(target=run, name='powervm-fileio-request', daemon=True).start()
+    if not done.wait(left):
+        raise RequestFailed(Trouble.LATE, f'no answer within {left:.1f} s')
+    if results:
+        return results[0]
+    if isinstance(errors[0], pvm_exceptions.Error):
+        raise sort(errors[0], deadline) from errors[0]
+    raise errors[0]
+
+
+def pause_s(tries: int) -> float:
+    """How long to wait after so many failed tries: growing, and jittered to part those who met."""
+    return random.uniform(0.5, 1.0) * min(0.05 * 2 ** tries, 2.0)
+
+
+def sort(err: pvm_exceptions.Error, deadline: timeutils.StopWatch | None = None) -> RequestFailed:
+    """Say what an error of pypowervm means."""
+    if _is_session_lost(err):
+        return RequestFailed(Trouble.SESSION, _words(err), 401)
+    status = err.response.status if err.response is not None else None
+    if isinstance(err, pvm_exceptions.HttpError):
+        return RequestFailed(_by_status(err, status), _words(err), status)
+    if err.orig_response is not None or _is_unsent(err):
+        # With orig_response, it was the logging on again that failed, so the request was not sent.
+        return RequestFailed(Trouble.UNREACHABLE, _words(err))
+    if isinstance(err, pvm_exceptions.TimeoutError) and deadline is not None and (
+            deadline.leftover() < 0.1):
+        return RequestFailed(Trouble.LATE, _words(err))
+    # A cut or unreadable answer arrives as a plain Error or an AtomError with status 200.
+    return RequestFailed(Trouble.LOST, _words(err), status)
+
+
+def _by_status(err: pvm_exceptions.HttpError, status: int) -> Trouble:
+    if status == 412:
+        return Trouble.STALE
+    if status in (404, 410):
+        return Trouble.MISSING
+    if status in (408, 429, 503):
+        return Trouble.BUSY
+    if status in (502, 504):
+        return Trouble.LOST
+    if status >= 500:
+        # A busy VIOS answers 500, and only the message tells it from a failure; pypowervm knows the
+        # codes and texts to look for. A wrong guess costs one look: a fault is looked at, too.
+        is_busy = err.her_wrap is not None and err.her_wrap.is_vios_busy()
+        return Trouble.BUSY if is_busy else Trouble.FAULT
+    return Trouble.REFUSED
+
+
+def _is_session_lost(err: pvm_exceptions.Error) -> bool:
+    """Whether the session was refused, and pypowervm could not renew it.
+
+    A second 401 right after a new logon is raised as a plain Error, while the 401 is handled.
+    """
+    return (isinstance(err, (pvm_exceptions.HttpUnauth, pvm_exceptions.AuthFileReadError,
+                             pvm_exceptions.AuthFileAccessError))
+            or isinstance(err.__context__, pvm_exceptions.HttpUnauth))
+
+
+def _is_unsent(err: pvm_exceptions.Error) -> bool:
+    """Whether the connection was not even made."""
+    cause = err.__context__
+    if isinstance(cause, requests.exceptions.ConnectTimeout):
+        return True
+    inner = cause.args[0] if isinstance(cause, requests.exceptions.ConnectionError) and (
+        cause.args) else None
+    return isinstance(getattr(inner, 'reason', None), urllib3_exceptions.NewConnectionError)
+
+
+def _words(err: pvm_exceptions.Error) -> str:
+    """What the server said, or else pypowervm."""
+    wrapper = getattr(err, 'her_wrap', None)
+    message = wrapper.message if wrapper is not None else None
+    return ' '.join((message or str(err)).split())[:1000].rstrip('.')

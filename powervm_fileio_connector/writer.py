@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carries edits to the server: in batches, by etag, again after failures, and verified.
+
+The document that a POST returns is kept, so that the next edit needs that one request only. A kept
+document may be outdated: what is changed in it is safe, since its etag tells, but "nothing to do" and
+"cannot be done" are said only after a read that began when the edit had arrived.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from oslo_utils import timeutils
+from pypowervm.wrappers import virtual_io_server
+from taskflow import task
+
+from powervm_fileio_connector import conf
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import novalink
+from powervm_fileio_connector.batch import Ticket
+from powervm_fileio_connector.document import Document
+from powervm_fileio_connector.lane import GROUP
+from powervm_fileio_connector.lane import Lane
+from powervm_fileio_connector.lane import applied
+from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.mappings import Change
+from powervm_fileio_connector.mappings import NotShown
+from powervm_fileio_connector.mappings import Outcome
+from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.rest import RequestFailed
+
+Edit = AddMapping | RemoveMapping
+
+_lanes: weakref.WeakKeyDictionary[Any, dict[str, Lane]] = weakref.WeakKeyDictionary()
+_lanes_lock = threading.Lock()
+
+
+def writer_for(adapter: Any, vios_uuid: str, settings: conf.Settings | None = None) -> Writer:
+    """Return the writer for an I/O partition.
+
+    All writers of one session and partition share their batches and the kept document, which live as
+    long as the session.
+    """
+    with _lanes_lock:
+        lanes = _lanes.setdefault(adapter.session, {})
+        lane = lanes.setdefault(vios_uuid.upper(), Lane(vios_uuid))
+    return Writer(adapter, lane)
+
+
+class Writer:
+    """Carries edits to one I/O partition. Safe to use from several threads."""
+
+    def __init__(self, adapter: Any, lane: Lane) -> None:
+        self._adapter = adapter
+        self._lane = lane
+
+    def submit(self, edit: Edit, deadline: timeutils.StopWatch) -> Any:
+        """Carry out an edit, together with whatever else is waiting.
+
+        Safe to repeat, also after a failure whose outcome is not known. Blocks till the deadline at
+        the latest.
+
+        :returns: for ``AddMapping`` the mapping as the server shows it; for ``RemoveMapping`` the
+            mappings that were removed, none if they were gone
+        :raises FileIOConnectorError: what stands in its way; the edits of others never do
+        """
+        return self._lane.batches.submit(Ticket(edit, self._adapter, deadline))
+
+    def read(self, deadline: timeutils.StopWatch) -> Any:
+        """Return a VIOS wrapper with its mappings, read now. It is the caller's alone.
+
+        :raises NovaLinkUnavailable: the server does not answer
+        """
+        try:
+            return virtual_io_server.VIOS.wrap(novalink.read(
+                self._adapter, deadline, virtual_io_server.VIOS.schema_type,
+                root_id=self._lane.vios_uuid, xag=GROUP))
+        except RequestFailed as err:
+            raise novalink.as_error(err, self._adapter) from err
+
+
+def add_to_feed_task(feed_task: Any, edit: Edit, vios_uuid: str,
+                     on_result: Callable[[Any], None] | None = None) -> None:
+    """Add an edit to a pypowervm ``FeedTask``; whoever runs that sends it, with all else in it.
+
+    :param on_result: called with what :meth:`Writer.submit` would return, once the task has run
+    """
+    def is_ours(vios_w: Any) -> bool:
+        return vios_w.uuid.upper() == vios_uuid.upper()
+
+    changes: list[Change] = []
+
+    def apply(vios_w: Any) -> bool:
+        if not is_ours(vios_w):
+            return False
+        document = Document(vios_w)
+        deadline = timeutils.StopWatch(conf.Settings.rest_timeout_s).start()
+        change = applied(edit, document, vios_w.adapter, deadline, is_last_chance=True)
+        changes[:] = [change]
+        return change.outcome is Outcome.CHANGED
+
+    def report() -> None:
+        document = Document(next(filter(is_ours, feed_task.feed)))
+        try:
+            result = edit.result(document, changes[0])
+        except NotShown as err:
+            raise exceptions.MappingFailed(reason=str(err)) from err
+        if on_result is not None:
+            on_result(result)
+
+    feed_task.add_functor_subtask(apply)
+    feed_task.add_post_execute(task.FunctorTask(report, name=f'fileio_result_{id(report):x}'))
