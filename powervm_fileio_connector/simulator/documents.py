@@ -256,6 +256,20 @@ def host_xml(host: Host) -> str:
         element('SystemName', host.name, 'kxe="false" kb="CUR"'))))
 
 
+def volume_group_xml(uuid: str) -> str:
+    """The one volume group of a VIOS.
+
+    ASSUMED: rootvg, without virtual disks and media; pypowervm's scrubber wants to see one.
+    """
+    return _root('VolumeGroup', uuid, ''.join((
+        element('AvailableSize', 100, 'kb="ROR" kxe="false"'),
+        element('FreeSpace', 100, 'kb="ROR" kxe="false"'),
+        element('GroupCapacity', 100, 'kb="CUR" kxe="false"'),
+        element('GroupName', 'rootvg', 'kb="CUR" kxe="false"'),
+        element('GroupSerialID', uuid.replace('-', ''), 'kxe="false" kb="ROR"'),
+        _group('VirtualDisks'))))
+
+
 def of_groups(document: str, groups: frozenset[str]) -> str:
     """A document without the elements of other groups."""
     if 'group="' not in document:

@@ -230,8 +230,8 @@ class Server:
         if exchange.request.method == 'GET' and suffix.split('/')[0] == 'quick':
             return quick(exchange, partition, suffix.partition('/')[2])
         if exchange.request.method == 'GET' and suffix == 'VolumeGroup':
-            # ASSUMED: a NovaLink without volume groups has an empty feed of them.
-            return Answer(204)
+            base = f'{self._base(exchange)}/{partition.uuid}/VolumeGroup'
+            return exchange.document(self.views.volume_groups(partition, base))
         if suffix:
             raise unknown(exchange)
         if exchange.request.method == 'GET':

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 
 from powervm_fileio_connector.simulator import atom
 from powervm_fileio_connector.simulator.changes import Served
@@ -12,6 +13,7 @@ from powervm_fileio_connector.simulator.documents import host_xml
 from powervm_fileio_connector.simulator.documents import mapping_xml
 from powervm_fileio_connector.simulator.documents import of_groups
 from powervm_fileio_connector.simulator.documents import partition_xml
+from powervm_fileio_connector.simulator.documents import volume_group_xml
 from powervm_fileio_connector.simulator.model import Host
 from powervm_fileio_connector.simulator.model import Mapping
 from powervm_fileio_connector.simulator.model import Partition
@@ -93,3 +95,10 @@ class Views:
         href = f'{base}/{host.uuid}' + (f'?group={group}' if group else '')
         return atom.entry(host.uuid, 'ManagedSystem', href, etag, [content],
                           head=f' {atom.NAMESPACES}' if head else ''), etag
+
+    def volume_groups(self, vios: Partition, base: str) -> bytes:
+        """The feed of the volume groups of a VIOS."""
+        name = str(uuid.uuid5(uuid.NAMESPACE_URL, f'{vios.uuid}/rootvg'))
+        pieces = atom.entry(name, 'VolumeGroup', f'{base}/{name}', self.state.etag(name, 'None'),
+                            [volume_group_xml(name).encode()])
+        return atom.feed_document('VolumeGroup', base, [pieces])
