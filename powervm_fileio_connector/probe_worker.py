@@ -54,11 +54,12 @@ class Trail:
 
     :param start: the directory that it starts from
     :param is_confined: whether a link that leads out of ``start`` is refused, rather than taken as
-        starting at the root directory
+        starting at the root directory; an absolute link that names a place below ``start`` stays
     """
 
     def __init__(self, start: str, is_confined: bool) -> None:
         self.names: list[str] = []
+        self._start = start
         self._is_confined = is_confined
         self._opened = [os.open(start, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
         self._passed = self._opened[:]
@@ -99,7 +100,7 @@ class Trail:
                     if links > _MOST_LINKS:
                         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                     if target.startswith('/'):
-                        self._restart(target)
+                        target = self._restart(target)
                     todo.extend(target.split('/')[::-1])
 
     def _step(self, name: str, is_directory: bool) -> str | None:
@@ -135,11 +136,16 @@ class Trail:
         elif self._is_confined:
             raise Refused('path', "a symlink leads out of the mount with '..'")
 
-    def _restart(self, target: str) -> None:
+    def _restart(self, target: str) -> str:
+        """Go back to the start, and return the rest of an absolute target from there."""
         if self._is_confined:
-            raise Refused('path', f'a symlink leads out of the mount, to {target!r}')
+            inside = self._start.rstrip('/') + '/'
+            if not target.startswith(inside):
+                raise Refused('path', f'a symlink leads out of the mount, to {target!r}')
+            target = target[len(inside):]
         self.names.clear()
         del self._passed[1:]
+        return target
 
 
 def look(request: dict[str, Any]) -> dict[str, Any]:
