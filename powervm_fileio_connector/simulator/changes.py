@@ -18,6 +18,7 @@ from lxml import etree
 
 from powervm_fileio_connector.simulator.model import Mapping
 from powervm_fileio_connector.simulator.model import NewMapping
+from powervm_fileio_connector.simulator.parsing import parse
 from powervm_fileio_connector.simulator.rules import Refused
 from powervm_fileio_connector.simulator.rules import Rules
 from powervm_fileio_connector.simulator.schema import KINDS
@@ -81,11 +82,7 @@ def read_post(body: bytes, served: Served, rules: Rules) -> PostedMappings:
     """
     posted = PostedMappings()
     rest = _without_kept(body, served, posted.kept)
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
-    try:
-        root = etree.fromstring(rest, parser)
-    except etree.XMLSyntaxError as err:
-        raise Refused('document_type', f'The body is not well-formed XML: {err}') from err
+    root = parse(rest)
     rules.check('document_type', root.tag == f'{_U}VirtualIOServer',
                 f'The body is a {etree.QName(root).localname}: expected VirtualIOServer.')
     _check_order(root, rules)

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from lxml import etree
-
 from powervm_fileio_connector.simulator import atom
 from powervm_fileio_connector.simulator.model import Change
+from powervm_fileio_connector.simulator.parsing import parse
 from powervm_fileio_connector.simulator.rules import Refused
 from powervm_fileio_connector.simulator.schema import UOM
 from powervm_fileio_connector.simulator.wire import Answer
 
 if TYPE_CHECKING:
-    from powervm_fileio_connector.simulator.server import Exchange
+    from powervm_fileio_connector.simulator.exchange import Exchange
 
 _KEPT = 10_000
 _TYPES = {'add': 'ADD_URI', 'modify': 'MODIFY_URI', 'delete': 'DELETE_URI'}
@@ -112,7 +111,7 @@ class Events:
             return events
 
     def _custom(self, exchange: Exchange) -> Answer:
-        root = etree.fromstring(exchange.request.body, etree.XMLParser(resolve_entities=False))
+        root = parse(exchange.request.body)
         event = self._append('CUSTOM_CLIENT_EVENT', root.findtext(f'{{{UOM}}}EventData', ''),
                              root.findtext(f'{{{UOM}}}EventDetail', ''))
         return exchange.document(b''.join(_entry(event, exchange.server.views.url

@@ -13,15 +13,14 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from lxml import etree
-
 from powervm_fileio_connector.simulator import atom
+from powervm_fileio_connector.simulator.parsing import parse
 from powervm_fileio_connector.simulator.rules import Refused
 from powervm_fileio_connector.simulator.schema import WEB
 from powervm_fileio_connector.simulator.wire import Answer
 
 if TYPE_CHECKING:
-    from powervm_fileio_connector.simulator.server import Exchange
+    from powervm_fileio_connector.simulator.exchange import Exchange
 
 RESCAN = 'RescanVirtualDisk'
 # pypowervm takes this return code for "there is no such volume".
@@ -140,10 +139,7 @@ def _finish(job: Job, status: str, results: dict[str, str]) -> None:
 
 
 def _parameters(body: bytes) -> dict[str, str]:
-    try:
-        root = etree.fromstring(body, etree.XMLParser(resolve_entities=False))
-    except etree.XMLSyntaxError as err:
-        raise Refused('document_type', f'The body is not well-formed XML: {err}') from err
+    root = parse(body)
     operation = root.findtext(f'{_W}RequestedOperation/{_W}OperationName')
     if root.tag != f'{_W}JobRequest' or operation != RESCAN:
         raise Refused('document_type', f'Expected a JobRequest of {RESCAN}, not of {operation}.')

@@ -12,8 +12,8 @@ from powervm_fileio_connector.simulator.client import Clients
 from powervm_fileio_connector.simulator.control import Control
 from powervm_fileio_connector.simulator.events import Events
 from powervm_fileio_connector.simulator.faults import Fault
-from powervm_fileio_connector.simulator.faults import FaultSet
 from powervm_fileio_connector.simulator.faults import Latency
+from powervm_fileio_connector.simulator.faultset import FaultSet
 from powervm_fileio_connector.simulator.jobs import Jobs
 from powervm_fileio_connector.simulator.model import Mapping
 from powervm_fileio_connector.simulator.model import Partition

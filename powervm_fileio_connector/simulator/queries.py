@@ -14,7 +14,7 @@ from powervm_fileio_connector.simulator.rules import Refused
 from powervm_fileio_connector.simulator.wire import Answer
 
 if TYPE_CHECKING:
-    from powervm_fileio_connector.simulator.server import Exchange
+    from powervm_fileio_connector.simulator.exchange import Exchange
 
 _SEARCH = re.compile(r"\((\w+)(==|!=)'?(.*?)'?\)")
 

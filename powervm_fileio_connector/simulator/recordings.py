@@ -123,6 +123,10 @@ def load(recordings: str | Path | Iterable[str | Path]) -> State:
         novalink, = made_up.partitions()
         partitions.append(replace(novalink, id=_free(partitions)))
     partitions += _clients(partitions, mappings)
+    # Ids may be there twice: an HMC shows the LPARs of several machines in one feed.
+    uuids = [p.uuid for p in partitions]
+    if len(uuids) != len(set(uuids)):
+        raise ValueError(f'{recordings} show one partition twice: expected each once')
     if not hosts:
         hosts = [_host_of(documents, made_up.host)]
     return State(hosts[0], partitions, mappings, others=hosts[1:])

@@ -3,24 +3,23 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import threading
 import time
 import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
-from urllib.parse import parse_qs
 
 from powervm_fileio_connector.simulator import atom
 from powervm_fileio_connector.simulator.changes import read_post
 from powervm_fileio_connector.simulator.control import PREFIX
+from powervm_fileio_connector.simulator.exchange import Exchange
+from powervm_fileio_connector.simulator.exchange import unknown
 from powervm_fileio_connector.simulator.faults import LOGON_PATH
 from powervm_fileio_connector.simulator.faults import UOM_PATH
-from powervm_fileio_connector.simulator.faults import FaultSet
+from powervm_fileio_connector.simulator.faultset import FaultSet
 from powervm_fileio_connector.simulator.fibre import without_removed
-from powervm_fileio_connector.simulator.model import FileFact
+from powervm_fileio_connector.simulator.filefacts import look_at
 from powervm_fileio_connector.simulator.model import Partition
 from powervm_fileio_connector.simulator.queries import quick
 from powervm_fileio_connector.simulator.queries import search
@@ -36,73 +35,6 @@ from powervm_fileio_connector.simulator.views import Views
 from powervm_fileio_connector.simulator.wire import Answer
 from powervm_fileio_connector.simulator.wire import Dropped
 from powervm_fileio_connector.simulator.wire import Request
-
-_XML = 'application/atom+xml'
-# ASSUMED: what NovaLink would not do is 400; 412, 404 and 401 are known from pypowervm.
-STATUS = {'invalid': 400, 'stale': 412, 'unknown': 404, 'unauthorized': 401}
-_REASON = {400: 'Bad Request', 401: 'Unauthorized', 404: 'Not Found', 405: 'Method Not Allowed',
-           412: 'Precondition Failed', 500: 'Unknown internal error.'}
-
-
-def look_at(path: str) -> FileFact:
-    """What the file system says of a path."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return FileFact(False)
-    if stat.S_ISREG(found.st_mode):
-        return FileFact(True, True, found.st_size, 'regular file')
-    if stat.S_ISBLK(found.st_mode):
-        with open(path, 'rb') as device:
-            return FileFact(True, True, device.seek(0, os.SEEK_END), 'block device')
-    what = 'directory' if stat.S_ISDIR(found.st_mode) else 'special file'
-    return FileFact(True, False, 0, what)
-
-
-class Exchange:
-    """One request on its way: what handlers and faults work with."""
-
-    def __init__(self, server: Server, request: Request) -> None:
-        self.server, self.request = server, request
-        self.made: list[bytes] = []
-        self.vios: Partition | None = None
-        self.query = parse_qs(request.query, keep_blank_values=True)
-
-    @property
-    def group(self) -> str | None:
-        """The ``?group=`` of the request."""
-        return next(iter(self.query.get('group', ())), None)
-
-    def wait(self, seconds: float) -> None:
-        """Wait, but not longer than the server runs."""
-        if seconds > 0 and self.server.stopping.wait(seconds):
-            raise Dropped
-
-    def error(self, status: int, reason: str, message: str) -> Answer:
-        """An error in the recorded shape."""
-        body = atom.error_document(status, self.request.path, reason, message,
-                                   self.request.headers.items())
-        return Answer(status, body, {'Content-Type': _XML})
-
-    def document(self, body: bytes, etag: str | None = None) -> Answer:
-        """An answer of success."""
-        headers = {'Content-Type': _XML, 'X-HMC-Schema-Version': 'V1_3_0'}
-        if etag is not None:
-            headers['ETag'] = etag
-        return Answer(200, body, headers)
-
-    def expire_sessions(self) -> None:
-        """Make all tokens invalid."""
-        self.server.sessions.expire_all()
-
-    def restart(self) -> None:
-        """Forget what a restart forgets."""
-        self.server.restart()
-
-    def touch(self) -> None:
-        """Make the VIOS's etags new."""
-        if self.vios is not None:
-            self.server.state.touch(self.vios.uuid)
 
 
 class Server:
@@ -168,8 +100,7 @@ class Server:
                 raise unknown(exchange)
             return self._uom(exchange, request.path[len(UOM_PATH):].strip('/'))
         except Refused as err:
-            status = STATUS[err.kind]
-            return exchange.error(status, _REASON[status], str(err))
+            return exchange.refusal(err)
 
     def _logon(self, exchange: Exchange) -> Answer:
         request = exchange.request
@@ -276,6 +207,9 @@ class Server:
     def _post(self, exchange: Exchange, vios: Partition) -> Answer:
         """Replace the mappings of a VIOS by those of the posted document.
 
+        ASSUMED: a VIOS makes one change at a time and looks at the etag when its turn comes, so
+        that a stale one costs no time.
+
         ASSUMED: the server changes nothing of a VIOS but its mappings; other differences of
         the posted document are ignored.
         """
@@ -302,16 +236,3 @@ class Server:
             pieces, etag = self.views.partition(vios, exchange.group, self._base(exchange),
                                                 head=True)
         return exchange.document(b''.join(pieces), etag)
-
-
-def unknown(exchange: Exchange, expected: str = '') -> Refused:
-    """What to say to a request that nothing is known about."""
-    return Refused('address_known', (
-        f'This simulator does not know {exchange.request.method} {exchange.request.path}. '
-        + (f'Expected {expected}.' if expected else 'It knows, below /rest/api/: web/Logon; '
-           'uom/ManagedSystem[/<uuid>[/LogicalPartition|VirtualIOServer...]]; '
-           'uom/LogicalPartition and uom/VirtualIOServer[/<uuid>][?group=...], '
-           '/search/(Property==value), /<uuid>/quick[/All|/<Property>]; '
-           'POST uom/VirtualIOServer/<uuid>?group=ViosSCSIMapping; '
-           'uom/VirtualIOServer/<uuid>/do/RescanVirtualDisk; uom/jobs/<id>; uom/Event.')),
-        'unknown')

@@ -9,8 +9,7 @@ import shutil
 import tempfile
 import threading
 
-from lxml import etree
-
+from powervm_fileio_connector.simulator.parsing import parse
 from powervm_fileio_connector.simulator.rules import Refused
 from powervm_fileio_connector.simulator.schema import WEB
 
@@ -32,10 +31,7 @@ class Sessions:
 
         :raises Refused: kind unauthorized (wrong password) or invalid
         """
-        try:
-            root = etree.fromstring(body, etree.XMLParser(resolve_entities=False))
-        except etree.XMLSyntaxError as err:
-            raise Refused('logon', f'The logon request is not well-formed: {err}') from err
+        root = parse(body)
         user = root.findtext(f'{_W}UserID')
         password = root.findtext(f'{_W}Password')
         if root.tag != f'{_W}LogonRequest' or not user:

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from dataclasses import replace
 from typing import Any
 
+from powervm_fileio_connector.simulator.invariants import violations
 from powervm_fileio_connector.simulator.model import Change
 from powervm_fileio_connector.simulator.model import FileFact
 from powervm_fileio_connector.simulator.model import Host
@@ -28,7 +29,6 @@ from powervm_fileio_connector.simulator.placement import Bus
 from powervm_fileio_connector.simulator.placement import Plan
 from powervm_fileio_connector.simulator.placement import buses_of
 from powervm_fileio_connector.simulator.placement import capacity_gb
-from powervm_fileio_connector.simulator.placement import file_udid
 from powervm_fileio_connector.simulator.rules import Refused
 from powervm_fileio_connector.simulator.rules import Rules
 
@@ -148,26 +148,11 @@ class State:
 
     def violations(self) -> list[str]:
         """What is wrong with the state; nothing ever, unless it was loaded that way."""
-        found = []
         with self._lock:
-            clients: dict[tuple[int, int], tuple[str, int]] = {}
-            for uuid, mappings in self._mappings.items():
-                places: set[tuple[int, str]] = set()
-                for mapping in mappings.values():
-                    if mapping.lua and (mapping.server_slot, mapping.lua) in places:
-                        found.append(f'LUA {mapping.lua} twice on server slot '
-                                     f'{mapping.server_slot} of VIOS {uuid}')
-                    places.add((mapping.server_slot, mapping.lua or ''))
-                    if mapping.has_client:
-                        bus = (uuid, mapping.server_slot)
-                        if clients.setdefault((mapping.lpar_id, mapping.slot), bus) != bus:
-                            found.append(f'client slot {mapping.slot} of partition '
-                                         f'{mapping.lpar_id} twice')
-                    if mapping.kind == 'file' and mapping.source is None and (
-                            mapping.udid != file_udid(mapping.path or '')):
-                        found.append(f'wrong UDID of {mapping.path}')
-                if buses_of(mappings.values()) != self._buses[uuid]:
-                    found.append(f'the buses of VIOS {uuid} are not those of its mappings')
+            found = list(violations(self.mappings()))
+            found += [f'the buses of VIOS {uuid} are not those of its mappings'
+                      for uuid, mappings in self._mappings.items()
+                      if buses_of(mappings.values()) != self._buses[uuid]]
         return found
 
     def check_invariants(self) -> None:

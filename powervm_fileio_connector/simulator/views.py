@@ -10,10 +10,10 @@ from powervm_fileio_connector.simulator import atom
 from powervm_fileio_connector.simulator.changes import Served
 from powervm_fileio_connector.simulator.documents import HOLE
 from powervm_fileio_connector.simulator.documents import host_xml
-from powervm_fileio_connector.simulator.documents import mapping_xml
 from powervm_fileio_connector.simulator.documents import of_groups
 from powervm_fileio_connector.simulator.documents import partition_xml
 from powervm_fileio_connector.simulator.documents import volume_group_xml
+from powervm_fileio_connector.simulator.mapping_xml import mapping_xml
 from powervm_fileio_connector.simulator.model import Host
 from powervm_fileio_connector.simulator.model import Mapping
 from powervm_fileio_connector.simulator.model import Partition
@@ -56,6 +56,8 @@ class Views:
         if known is not None and known[0] == version:
             return known[1]
         mappings = {m.id: m for m in self.state.mappings(vios_uuid)}
+        if len(self._chunks) > 2 * len(mappings) + 1000:
+            self._chunks = {i: c for i, c in self._chunks.items() if i in mappings}
         served = Served({i: self.chunk(m)[:-_END] for i, m in mappings.items()}, mappings)
         with self._lock:
             self._served[vios_uuid] = (version, served)

@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 from http import HTTPStatus
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 
 _MAX_HEAD = 64 * 1024
 _BACKLOG = 512
+_GRACE_S = 1.0
 
 
 @dataclass
@@ -65,6 +67,8 @@ class Listener:
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._closed = False
+        self._busy = 0
+        self._idle = threading.Condition(self._lock)
         self._thread = threading.Thread(target=self._accept, name='novalink-simulator',
                                         daemon=True)
 
@@ -73,11 +77,15 @@ class Listener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening and close every connection; may be called again."""
+        """Stop listening and close every connection; may be called again.
+
+        Requests that are being served get a moment to be answered.
+        """
         with self._lock:
             if self._closed:
                 return
             self._closed = True
+            self._idle.wait_for(lambda: not self._busy, _GRACE_S)
             connections = list(self._connections)
         self._stop_w.send(b'x')
         for connection in connections:
@@ -113,6 +121,17 @@ class Listener:
         threading.Thread(target=self._serve, args=(connection,), daemon=True,
                          name='novalink-simulator-connection').start()
 
+    @contextlib.contextmanager
+    def _being_served(self) -> Iterator[None]:
+        with self._lock:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+                self._idle.notify_all()
+
     def _serve(self, connection: socket.socket) -> None:
         reader = _Reader(connection)
         try:
@@ -120,10 +139,11 @@ class Listener:
                 request = reader.request()
                 if request is None:
                     return
-                answer = self._handle(request)
-                last = (request.headers.get('connection', '').lower() == 'close'
-                        or answer.cut is not None)
-                connection.sendall(serialize(answer, last))
+                with self._being_served():
+                    answer = self._handle(request)
+                    last = (request.headers.get('connection', '').lower() == 'close'
+                            or answer.cut is not None or self._closed)
+                    connection.sendall(serialize(answer, last))
                 if last:
                     return
         except Dropped:

@@ -92,6 +92,15 @@ def test_served_documents_equal_the_recording(name):
             assert response.entry.properties['title'] == before.entry.properties['title']
 
 
+def test_recordings_of_one_machine_are_put_together(make_file):
+    names = ['fake_vios_mappings.txt', 'fake_lpar_feed.txt']
+    with NovaLinkSimulator(recording=names) as sim:
+        assert len(sim.lpars) >= 17
+        assert len(sim.mappings()) == 28
+    with pytest.raises(ValueError, match='twice'):
+        recordings.load([names[0], names[0]])
+
+
 @pytest.mark.parametrize('name', LOADABLE)
 def test_served_feeds_have_the_recorded_entries_in_order(name):
     with NovaLinkSimulator(recording=name) as sim:

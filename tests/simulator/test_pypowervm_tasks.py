@@ -11,6 +11,7 @@ from pypowervm import exceptions
 from pypowervm.tasks import partition
 from pypowervm.tasks import scsi_mapper
 from pypowervm.tasks import storage as storage_tasks
+from pypowervm.utils import transaction
 from pypowervm.wrappers import managed_system
 from pypowervm.wrappers import storage
 from pypowervm.wrappers import virtual_io_server as vios
@@ -90,7 +91,11 @@ def test_recorded_orphans_are_scrubbed_and_wild_cards_stay(name):
         orphans = [m for m in sim.mappings() if m.is_orphan]
         others = [m for m in sim.mappings() if not m.is_orphan]
         assert orphans
-        storage_tasks.ComprehensiveScrub(sim.adapter()).execute()
+        adapter = sim.adapter()
+        task = transaction.FeedTask('scrub', vios.VIOS.getter(
+            adapter, xag=[const.XAG.VIO_FMAP, const.XAG.VIO_SMAP]))
+        storage_tasks.add_orphan_storage_scrub_tasks(task)
+        task.execute()
         left = sim.mappings()
         assert not [m for m in left if m.is_orphan]
         assert [m for m in others if m.is_wild_card] == [m for m in left if m.is_wild_card]
