@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``powervm-fileio attach``: give volumes to LPARs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+from powervm_fileio_connector.cli import display
+from powervm_fileio_connector.cli import options
+
+
+class Attach(display.Table):
+    """Attach a volume, or a list of volumes, to LPARs.
+
+    Safe to repeat: what is attached already stays as it is. For one volume the device_info is
+    shown; keep it (-f json), since "detach --device-info" needs nothing else. For a list there is a
+    line for each volume, and whatever fails leaves the others alone.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        options.add_volume(parser, may_be_many=True)
+        options.add_lpar(parser, 'the LPAR that gets it')
+        parser.add_argument('--slot', type=int, metavar='N',
+                            help='client slot; honoured or refused')
+        parser.add_argument('--lua', metavar='LUA',
+                            help='logical unit address, such as lun1; honoured or refused')
+        parser.add_argument('--backstore', choices=('loop', 'fileio', 'user:qcow'),
+                            help='how NovaLink serves the file (default: the option backstore)')
+        parser.add_argument('--multiattach', action='store_true',
+                            help='attach it although another LPAR has it')
+        parser.add_argument('--dry-run', action='store_true',
+                            help='check everything and show the edit, but do not send it')
+        options.add_novalink(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        from powervm_fileio_connector.cli import acts
+
+        return acts.Attaching(self, parsed_args).carry_out()

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``powervm-fileio config``: the options in force."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+from powervm_fileio_connector.cli import display
+from powervm_fileio_connector.cli import options
+
+
+class Config(display.Table):
+    """Show the options of [powervm_fileio] in force, and where each was set.
+
+    Secrets are masked. Nothing is asked of NovaLink.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        options.add_novalink(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        from powervm_fileio_connector import conf
+
+        config = options.config(parsed_args)
+        return ('Option', 'Value', 'Set by'), [
+            (option.dest, _shown(option, config[conf.GROUP][option.dest]),
+             _set_by(config.get_location(option.dest, conf.GROUP)))
+            for option in conf.OPTS]
+
+
+def _shown(option: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if option.secret:
+        return '***'
+    return ','.join(value) if isinstance(value, list) else value
+
+
+def _set_by(where: Any) -> str:
+    """What set an option, in words."""
+    if where is None or where.location.name in ('opt_default', 'set_default'):
+        return 'default'
+    if where.location.name == 'set_override':
+        return '--simulator'
+    return where.detail

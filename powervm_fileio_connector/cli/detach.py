@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``powervm-fileio detach``: take volumes off LPARs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+from powervm_fileio_connector.cli import display
+from powervm_fileio_connector.cli import options
+
+
+class Detach(display.Table):
+    """Detach a volume, or a list of volumes, from LPARs.
+
+    Safe to repeat: what is gone already (disk, LPAR, file, mount) is success. The share is not
+    needed. Without --lpar the only LPAR that has the volume is meant.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        options.add_volume(parser, may_be_many=True)
+        options.add_lpar(parser, 'the LPAR that loses it')
+        parser.add_argument('--device-info', metavar='FILE',
+                            help="what attach printed with -f json, or '-' for stdin; it is "
+                                 'enough without VOLUME')
+        parser.add_argument('--force', action='store_true',
+                            help='go on past what can be passed; the disk is removed all the same')
+        parser.add_argument('--dry-run', action='store_true',
+                            help='show the edit, but do not send it')
+        options.add_novalink(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        from powervm_fileio_connector.cli import acts
+
+        return acts.Detaching(self, parsed_args).carry_out()

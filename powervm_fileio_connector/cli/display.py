@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Output of all commands: one thing as a record, several as a table, and the exit code beside."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+from cliff import lister
+from cliff.formatters import base
+
+from powervm_fileio_connector.cli.errors import ExitCode
+from powervm_fileio_connector.cli.errors import UsageError
+
+
+class Table(lister.Lister):
+    """A command that ends with what it shows, and with an exit code that goes with it.
+
+    :ivar is_one: the data is the values of one thing, shown as ``ShowOne`` would
+    """
+
+    exit_code = ExitCode.OK
+    is_one = False
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        super().run(parsed_args)
+        return self.exit_code
+
+    def say(self, text: str) -> None:
+        """Tell the user something that is not part of the output."""
+        self.app.stderr.write(text + '\n')
+        self.app.stderr.flush()
+
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str],
+                       data: Iterable[Any]) -> int:
+        try:
+            columns, selector = self._generate_columns_and_selector(parsed_args, column_names)
+        except ValueError as err:
+            raise UsageError(str(err)) from err
+        blank = '-' if parsed_args.formatter == 'table' else None
+        if not self.is_one:
+            rows = [tuple(blank if value is None else value for value in row) for row in data]
+            return super().produce_output(parsed_args, column_names, rows)
+        values = tuple(blank if value is None else value for value in data)
+        if selector is not None:
+            values = tuple(self._compress_iterable(values, selector))
+        if isinstance(self.formatter, base.SingleFormatter):
+            self.formatter.emit_one(columns, values, self.app.stdout, parsed_args)
+        else:
+            self.formatter.emit_list(columns, [values], self.app.stdout, parsed_args)
+        return 0

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``powervm-fileio extend``: show LPARs the new size of volumes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+from powervm_fileio_connector.cli import display
+from powervm_fileio_connector.cli import options
+
+
+class Extend(display.Table):
+    """Make an LPAR see the new size of a volume's file, or of a list of volumes.
+
+    The file itself is grown by Cinder, or by whoever owns it, and never by this command. Safe to
+    repeat. Without --lpar the only LPAR that has the volume is meant.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        options.add_volume(parser, may_be_many=True)
+        options.add_lpar(parser, 'the LPAR that has it')
+        parser.add_argument('--dry-run', action='store_true',
+                            help='show the sizes before and after, but do not rescan')
+        options.add_novalink(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        from powervm_fileio_connector.cli import acts
+
+        return acts.Extending(self, parsed_args).carry_out()

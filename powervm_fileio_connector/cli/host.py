@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NovaLink and this host's shares, as the command line and the options say."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from oslo_utils import timeutils
+from oslo_utils import uuidutils
+
+from powervm_fileio_connector import conf
+from powervm_fileio_connector import connector
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import mappings
+from powervm_fileio_connector import novalink
+from powervm_fileio_connector import probe
+from powervm_fileio_connector import writer
+from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli.errors import UsageError
+
+# What os-brick's consumers use; needed only where the operator is not root.
+ROOT_HELPER = 'sudo'
+
+
+class Host:
+    """What commands ask of NovaLink and of the shares; each thing is asked for when it is needed.
+
+    One session serves a whole command.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.config = options.config(args)
+        self.settings = conf.read(self.config)
+        self.prober = probe.Prober(self.settings.probe_timeout_s, root_helper=ROOT_HELPER)
+
+    @property
+    def address(self) -> str:
+        """Where NovaLink is looked for, in words."""
+        port = self.settings.novalink_port
+        return self.settings.novalink_host + (f':{port}' if port else '')
+
+    @functools.cached_property
+    def adapter(self) -> Any:
+        """The session with NovaLink."""
+        with _doing(f'reach NovaLink at {self.address}'):
+            return novalink.open_adapter(self.settings)
+
+    @functools.cached_property
+    def partition(self) -> novalink.ManagementPartition:
+        """The management partition, which must be an I/O server and this very host."""
+        with _doing('ask NovaLink for its management partition'):
+            return novalink.management_partition(self.adapter, self.deadline())
+
+    @functools.cached_property
+    def lpars(self) -> list[novalink.LparInfo]:
+        """All client LPARs."""
+        with _doing('ask NovaLink for its LPARs'):
+            return novalink.lpars(self.adapter, self.deadline())
+
+    @functools.cached_property
+    def writer(self) -> writer.Writer:
+        """What carries edits to the management partition's document."""
+        return writer.writer_for(self.adapter, self.partition.uuid, self.settings)
+
+    def records(self) -> list[mappings.MappingRecord]:
+        """The mappings of the management partition, read afresh."""
+        with _doing('ask NovaLink for its disks'):
+            return mappings.records(self.writer.read(self.deadline()))
+
+    def connector(self, kind: type[connector.FileIOConnector] = connector.FileIOConnector,
+                  ) -> connector.FileIOConnector:
+        """A connector over the same session."""
+        return kind(ROOT_HELPER, adapter=self.adapter, conf=self.config)
+
+    def deadline(self) -> timeutils.StopWatch:
+        """The time that one act at NovaLink may take, counted from now."""
+        return timeutils.StopWatch(self.settings.rest_timeout_s).start()
+
+    def lpar_uuid(self, text: str) -> str:
+        """Return the UUID of an LPAR that the user named; a UUID is believed without asking.
+
+        :raises LPARNotFound: there is none of that name or id
+        :raises UsageError: there are several
+        """
+        if uuidutils.is_uuid_like(text):
+            return text
+        found = [lpar for lpar in self.lpars if text in (lpar.name, str(lpar.id))]
+        if not found:
+            raise exceptions.LPARNotFound(
+                doing=f'find LPAR {text}', reason=f'none of the {len(self.lpars)} LPARs that '
+                f'NovaLink knows has the name or id {text}', lpar=text,
+                remedy='Check the name; "pvmctl lpar list" shows all.')
+        if len(found) > 1:
+            raise UsageError(f'{text} may be any of '
+                             + ' or '.join(f'LPAR {lpar.id} {lpar.name} ({lpar.uuid})'
+                                           for lpar in found) + '. Give the UUID.')
+        return found[0].uuid
+
+    def lpar_shown(self, lpar_uuid: str | None) -> str | None:
+        """An LPAR as users know it; its name only if it is known anyway."""
+        known = vars(self).get('lpars', [])
+        return next((lpar.name for lpar in known if lpar_uuid is not None
+                     and lpar.uuid.upper() == lpar_uuid.upper()), lpar_uuid)
+
+    def lpar_name(self, record: mappings.MappingRecord) -> str:
+        """What to call the LPAR of a mapping: its name, or what else is known of it."""
+        if record.is_wild_card:
+            return '(any)'
+        for lpar in self.lpars:
+            if lpar.uuid.upper() == record.lpar_uuid or (
+                    record.lpar_uuid is None and not record.is_orphan
+                    and lpar.id == record.lpar_id):
+                return lpar.name
+        if record.is_orphan:
+            return '(gone)'
+        return record.lpar_uuid or f'(id {record.lpar_id})'
+
+
+@contextlib.contextmanager
+def _doing(doing: str) -> Iterator[None]:
+    """Tell our errors what was being done."""
+    try:
+        yield
+    except exceptions.FileIOConnectorError as err:
+        err.add_context(doing=doing)
+        raise

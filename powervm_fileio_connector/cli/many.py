@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same act on many volumes at once, with a result for each, whatever happens to the others."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import enum
+import queue
+import threading
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+from typing import TextIO
+
+from powervm_fileio_connector.cli.errors import ExitCode
+from powervm_fileio_connector.cli.volumes import Volume
+
+# Edits that wait together travel in one POST, so there are many threads; each may take one look at
+# a share at a time, with a helper process of its own, so there are not more.
+MOST_AT_ONCE = 64
+
+
+class State(enum.Enum):
+    """What became of one volume."""
+
+    DONE = 'done'
+    FAILED = 'failed'
+    NOT_TRIED = 'not tried'
+    UNKNOWN = 'unknown'
+
+
+@dataclasses.dataclass
+class Result:
+    """What became of one volume: what the act returned, or how it failed."""
+
+    volume: Volume
+    state: State = State.NOT_TRIED
+    value: Any = None
+    error: BaseException | None = None
+
+
+@dataclasses.dataclass
+class Results:
+    """What became of all, in the order in which they were given."""
+
+    each: list[Result]
+    is_interrupted: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code that sums them up."""
+        if self.is_interrupted:
+            return ExitCode.INTERRUPTED
+        failed = any(result.state is not State.DONE for result in self.each)
+        return ExitCode.PARTIAL if failed else ExitCode.OK
+
+
+def each(volumes: Sequence[Volume], act: Callable[[Volume], Any], stderr: TextIO,
+         title: str) -> Results:
+    """Do the act for each volume, many at the same time.
+
+    Ctrl-C begins no more volumes and waits for those that are under way, so that none is left half
+    done; a second Ctrl-C does not wait.
+    """
+    crew = _Crew(volumes, act)
+    results = Results(crew.results)
+    with _progress(len(volumes), stderr, title) as bar:
+        crew.start()
+        while crew.unfinished:
+            try:
+                crew.wait()
+                bar.update()
+            except KeyboardInterrupt:
+                if results.is_interrupted:
+                    break
+                results.is_interrupted = True
+                under_way = crew.stop()
+                if under_way:
+                    stderr.write(f'\nInterrupted: waiting for {under_way} under way. Ctrl-C again '
+                                 'does not wait.\n')
+                    stderr.flush()
+    return results
+
+
+class _Crew:
+    """Threads that take volumes from one list until it is empty."""
+
+    def __init__(self, volumes: Sequence[Volume], act: Callable[[Volume], Any]) -> None:
+        self.results = [Result(volume) for volume in volumes]
+        self.unfinished = len(volumes)
+        self._act = act
+        self._todo = collections.deque(self.results)
+        self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        for _ in range(min(MOST_AT_ONCE, len(self.results))):
+            # Daemons: who does not want to wait for them shall not have to.
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def wait(self) -> None:
+        """Wait for the next volume to be finished."""
+        self._done.get()
+        self.unfinished -= 1
+
+    def stop(self) -> int:
+        """Begin no more volumes; return how many are under way."""
+        while self._todo:
+            try:
+                self._todo.pop()
+            except IndexError:
+                break
+            self.unfinished -= 1
+        return self.unfinished
+
+    def _work(self) -> None:
+        while True:
+            try:
+                result = self._todo.popleft()
+            except IndexError:
+                return
+            result.state = State.UNKNOWN
+            try:
+                result.value = self._act(result.volume)
+                result.state = State.DONE
+            except BaseException as err:  # noqa: BLE001  each volume fails by itself
+                result.error, result.state = err, State.FAILED
+            self._done.put(None)
+
+
+def _progress(total: int, stderr: TextIO, title: str) -> Any:
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    is_shown = total > 1 and stderr.isatty()
+    return tqdm(total=total, desc=title, unit=' volumes', file=stderr, disable=not is_shown)

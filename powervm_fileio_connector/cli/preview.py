@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``--dry-run``: what attaching or detaching would change, found by the very same steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oslo_utils import timeutils
+
+from powervm_fileio_connector import connector
+from powervm_fileio_connector import lane
+from powervm_fileio_connector import mappings
+from powervm_fileio_connector import novalink
+from powervm_fileio_connector import writer
+from powervm_fileio_connector.document import Document
+from powervm_fileio_connector.document import record_of
+
+COLUMNS = ('Edit', 'LPAR', 'Slot', 'LUA', 'Path', 'Backstore', 'Tag')
+
+Row = tuple[Any, ...]
+
+
+class NotSent(Exception):
+    """The edit was not sent; here is what it would have changed."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        super().__init__()
+        self.rows = rows
+
+
+class PreviewConnector(connector.FileIOConnector):
+    """Takes every step of a connector but for the last: edits are shown instead of sent."""
+
+    def _writer(self, partition: novalink.ManagementPartition) -> Any:
+        return _Preview(super()._writer(partition), self._adapter)
+
+
+class _Preview:
+    """In the place of a writer: applies an edit to a document of its own, and says what it did."""
+
+    def __init__(self, real: writer.Writer, adapter: Any) -> None:
+        self._real = real
+        self._adapter = adapter
+
+    def submit(self, edit: writer.Edit, deadline: timeutils.StopWatch) -> Any:
+        document = Document(self._real.read(deadline))
+        before = list(document)
+        change = lane.applied(edit, document, self._adapter, deadline, is_last_chance=True)
+        after = list(document)
+        if change.outcome is mappings.Outcome.UNCHANGED:
+            raise NotSent([_row('none', edit.lpar_uuid, record) for record in change.records]
+                          or [('none', edit.lpar_uuid, None, None, None, None, None)])
+        raise NotSent(
+            [_row('remove', None, record_of(one)) for one in before if one not in after]
+            + [_row('add', edit.lpar_uuid, record_of(one)) for one in after if one not in before])
+
+
+def _row(act: str, lpar_uuid: str | None, record: mappings.MappingRecord) -> Row:
+    return (act, record.lpar_uuid or lpar_uuid, record.slot, record.lua, record.path,
+            record.backstore, record.tag)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``powervm-fileio show``: everything about one volume."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+from powervm_fileio_connector.cli import display
+from powervm_fileio_connector.cli import options
+
+
+class Show(display.Table):
+    """Show where a volume is attached, and the state of its file and mount.
+
+    One disk is shown as a record; if several LPARs have the volume, there is a line for each.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        options.add_volume(parser)
+        options.add_lpar(parser, 'only the disk of this one')
+        options.add_novalink(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        from powervm_fileio_connector.cli import inventory
+        from powervm_fileio_connector.cli import volumes
+        from powervm_fileio_connector.cli.errors import NotAttached
+        from powervm_fileio_connector.cli.host import Host
+
+        host = Host(parsed_args)
+        volume = volumes.one(parsed_args, host)
+        wanted = volume.lpar_uuid
+        found = [record for record in volumes.of(host, volume, host.records())
+                 if wanted is None or inventory.is_of(host, record, wanted.upper())]
+        if not found:
+            raise NotAttached(f'Volume {volume.label} is not attached to '
+                              + (f'LPAR {wanted}.' if wanted else 'any LPAR.'))
+        disks = inventory.disks(host, found)
+        self.is_one = len(disks) == 1
+        rows = [inventory.details(disk) for disk in disks]
+        return inventory.DETAILS, rows[0] if self.is_one else rows

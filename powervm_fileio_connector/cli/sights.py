@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the files of many disks and their mounts are, seen within one deadline.
+
+Each mount is looked at by a thread of its own, so that those which hang wait together and delay
+nobody else. The files of a mount are only looked at once it has answered.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Collection
+from collections.abc import Iterator
+from concurrent import futures
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import mounts
+from powervm_fileio_connector import probe
+from powervm_fileio_connector import verdicts
+from powervm_fileio_connector.conf import Settings
+
+_MOST_AT_ONCE = 64
+
+# What a refusal says about the file, in a word.
+_WORDS = {
+    exceptions.VolumeFileNotFound: 'missing',
+    exceptions.UnsafeVolumePath: 'unsafe',
+    exceptions.UnsupportedVolume: 'present',
+    exceptions.MountNotResponding: 'unknown',
+    exceptions.StaleMount: 'unknown',
+    exceptions.ShareNotMounted: 'missing',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sight:
+    """What was seen of a file and of the mount that it lies on.
+
+    :ivar file: ``present``, ``missing``, ``unsafe`` (none that could be attached), or ``unknown``
+    :ivar mount_state: a value of ``mounts.MountState``; ``absent`` where the path leads to the root
+        file system, so that nothing is mounted for it
+    :ivar took_s: how long the mount took to answer
+    :ivar note: what is wrong, in a sentence
+    """
+
+    file: str
+    mount_state: str
+    mount: mounts.Mount | None = None
+    size: int | None = None
+    took_s: float = 0.0
+    note: str | None = None
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether the file is there, and its mount as it should be."""
+        return self.file == 'present' and self.mount_state == mounts.MountState.HEALTHY.value
+
+
+def look(paths: Collection[str], settings: Settings, prober: probe.Prober) -> dict[str, Sight]:
+    """Look at files; ends by the prober's time, however many shares hang."""
+    deadline = prober.deadline()
+    table = mounts.table()
+    by_mount: dict[mounts.Mount | None, list[str]] = {}
+    for path in sorted(paths):
+        by_mount.setdefault(mounts.covering(table, os.path.normpath(path)), []).append(path)
+    if not by_mount:
+        return {}
+    with futures.ThreadPoolExecutor(min(_MOST_AT_ONCE, len(by_mount))) as pool:
+        looks = [pool.submit(_look_on, mount, files, settings, prober, deadline)
+                 for mount, files in by_mount.items()]
+        return {path: sight for future in looks for path, sight in future.result().items()}
+
+
+def health(found: Collection[mounts.Mount], prober: probe.Prober) -> list[mounts.Health]:
+    """Look at mounts, all at the same time."""
+    deadline = prober.deadline()
+    if not found:
+        return []
+    with futures.ThreadPoolExecutor(min(_MOST_AT_ONCE, len(found))) as pool:
+        return list(pool.map(lambda mount: mounts.state(prober, mount, None, deadline), found))
+
+
+def _look_on(mount: mounts.Mount | None, paths: list[str], settings: Settings,
+             prober: probe.Prober, deadline: float) -> dict[str, Sight]:
+    """Look at the files of one mount, as the mount table alone says."""
+    if mount is None:
+        return {path: Sight('unknown', mounts.MountState.ABSENT.value) for path in paths}
+    answer = mounts.state(prober, mount, None, deadline)
+    if answer.state in (mounts.MountState.HUNG, mounts.MountState.STALE):
+        said = f'{mount} is {answer.state.value}'
+        return {path: Sight('unknown', answer.state.value, mount, took_s=answer.took_s, note=said)
+                for path in paths}
+    return dict(_look_at(mount, answer, paths, settings, prober, deadline))
+
+
+def _look_at(start: mounts.Mount, health_: mounts.Health, paths: list[str], settings: Settings,
+             prober: probe.Prober, deadline: float) -> Iterator[tuple[str, Sight]]:
+    """Look at files where their directories really are, symlinks and autofs followed."""
+    directories = list(dict.fromkeys(os.path.dirname(path) for path in paths))
+    where = dict(zip(directories, prober.look_each(
+        [{'op': 'where', 'path': directory} for directory in directories], deadline), strict=True))
+    # Only now: the looks may have made autofs mount what belongs here.
+    table = mounts.table()
+    by_id = {mount.id: mount for mount in table}
+    places: dict[str, tuple[mounts.Mount, str]] = {}
+    for path in paths:
+        answer = where[os.path.dirname(path)]
+        mount = by_id.get(answer.facts.get('mount_id', -1))
+        if mount is not None and answer.errno is None and not answer.is_hung:
+            below = mount.below(os.path.join(answer.facts['path'], os.path.basename(path)))
+            if below is not None:
+                places[path] = mount, below
+    answers = dict(zip(places, prober.look_each(
+        [{'op': 'look', 'mount_point': mount.mount_point, 'mount_id': mount.id, 'path': below}
+         for mount, below in places.values()], deadline), strict=True))
+    for path in paths:
+        mount = places[path][0] if path in places else start
+        answer = answers.get(path) or where[os.path.dirname(path)]
+        yield path, _judged(path, mount, answer, table, health_, settings)
+
+
+def _judged(path: str, mount: mounts.Mount, answer: probe.Answer, table: tuple[mounts.Mount, ...],
+            health_: mounts.Health, settings: Settings) -> Sight:
+    state = health_.state if mount == health_.mount else mounts.MountState.HEALTHY
+    is_unmounted = mount.fstype == 'autofs' or (
+        verdicts.is_on_root(table, mount) and not verdicts.is_trusted(path, settings))
+    if is_unmounted:
+        state = mounts.MountState.ABSENT
+    elif mount.is_read_only:
+        state = mounts.MountState.READ_ONLY
+    subject = verdicts.Subject(path, mount, {'path': path})
+    size = answer.facts.get('size')
+    try:
+        verdicts.raise_for(answer, subject)
+        verdicts.raise_unless_fit(answer, table, mount, subject, settings, True)
+    except exceptions.FileIOConnectorError as err:
+        if isinstance(err, exceptions.MountNotResponding):
+            state = mounts.MountState.HUNG
+        elif isinstance(err, exceptions.StaleMount):
+            state = mounts.MountState.STALE
+        note = err.kwargs['reason']
+        if is_unmounted and isinstance(err, exceptions.VolumeFileNotFound):
+            note = f'nothing is mounted for {path}, and it does not exist'
+        return Sight(_WORDS.get(type(err), 'unsafe'), state.value, mount, size, answer.took_s, note)
+    return Sight('present', state.value, mount, size, health_.took_s)
