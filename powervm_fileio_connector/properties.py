@@ -59,7 +59,7 @@ class VolumeSpec:
     backstore: str = 'loop'
     is_backstore_explicit: bool = False
     volume_id: str | None = None
-    lpar_uuid: str | None = None
+    lpar_uuid: str = ''
     slot: int | None = None
     lua: str | None = None
     multiattach: bool = False
@@ -140,8 +140,9 @@ def parse(connection_properties: Any, *, lpar_uuid: str | None = None,
         raise _invalid('lpar_uuid', 'it is neither there nor was it given to the connector')
     return VolumeSpec(
         protocol=protocol, **_place(keys, protocol), format=image_format, backstore=backstore,
-        is_backstore_explicit=explicit is not None, volume_id=_volume_id(keys), lpar_uuid=lpar,
-        slot=_slot(keys), lua=_text(keys, 'lua'), multiattach=_bool(keys, 'multiattach'),
+        is_backstore_explicit=explicit is not None, volume_id=_volume_id(keys),
+        lpar_uuid=lpar or '', slot=_slot(keys), lua=_text(keys, 'lua'),
+        multiattach=_bool(keys, 'multiattach'),
         mount_point_base=_text(keys, 'mount_point_base'))
 
 

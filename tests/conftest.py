@@ -2,6 +2,8 @@
 """Fixtures for all tests."""
 
 import os
+import pathlib
+import tempfile
 import uuid
 
 import hypothesis
@@ -26,3 +28,22 @@ def lpar_uuid():
 @pytest.fixture
 def volume_id():
     return str(uuid.uuid4())
+
+
+@pytest.fixture
+def share():
+    """A directory on a real mount that is not the root file system."""
+    with tempfile.TemporaryDirectory(prefix='powervm-fileio-', dir='/dev/shm') as directory:
+        yield pathlib.Path(directory)
+
+
+@pytest.fixture
+def make_volume(share):
+    """Make a sparse volume file and return its path."""
+    def make(name='volume-1', size=1 << 20):
+        path = share / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, 'ab') as volume:
+            volume.truncate(size)
+        return str(path)
+    return make

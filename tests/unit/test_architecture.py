@@ -19,9 +19,11 @@ LEVELS = [
     ['registration'],
     ['connector'],
     ['volume_file', 'writer'],
-    ['verdicts', 'mounts', 'mappings', 'batch', 'rest', 'document', 'novalink'],
-    ['probe', 'probe_worker', 'qcow2'],
-    ['properties', 'exceptions', 'conf', 'i18n'],
+    ['verdicts', 'lane'],
+    ['mounts', 'refusal', 'batch'],
+    ['probe', 'probe_worker', 'qcow2', 'locks', 'mappings', 'novalink'],
+    ['document', 'rest'],
+    ['properties', 'exceptions', 'conf'],
 ]
 RANK = {room: (level, place) for level, rooms in enumerate(LEVELS)
         for place, room in enumerate(rooms)}

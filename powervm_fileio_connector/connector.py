@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FileIOConnector: the order of the steps.
+
+Attaching: the properties are parsed, the management partition is made sure of, the file is found
+and judged, a mapping is added, and what the server's answer shows is returned. Detaching: what may
+be known about the mapping is gathered, the mapping is removed, and the server's answer no longer
+shows it. Every step is in a module of its own; nothing here knows XML, mount tables or HTTP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os.path
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from typing import Any
+
+from os_brick import initiator
+from os_brick.initiator.connectors import base
+from oslo_config import cfg
+from oslo_log import log as logging
+from oslo_utils import timeutils
+
+from powervm_fileio_connector import conf as conf_module
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import mappings
+from powervm_fileio_connector import novalink
+from powervm_fileio_connector import probe
+from powervm_fileio_connector import properties
+from powervm_fileio_connector import volume_file
+from powervm_fileio_connector import writer
+
+if TYPE_CHECKING:
+    from pypowervm import adapter as pvm_adapter
+
+LOG = logging.getLogger(__name__)
+
+# What leaves open where the file of a volume lies, or to what a symlink on the way to it leads.
+_PLACE_UNKNOWN = (exceptions.ShareNotMounted, exceptions.MountNotResponding, exceptions.StaleMount)
+
+
+class FileIOConnector(base.BaseLinuxConnector):
+    """Gives LPARs disks that are files on a file system mounted on the NovaLink partition.
+
+    Safe to use from several threads. Nothing is mounted, unmounted or written, ever.
+
+    :param root_helper: command prefix for looks at a share that this user may not take
+    :param driver: as os-brick's connectors take it; not used
+    :param execute: replaces os-brick's executor for what needs ``root_helper``
+    :param use_multipath: as os-brick's connectors take it; a file has one path
+    :param device_scan_attempts: looks for a file that may yet appear
+    :param adapter: ``pypowervm.adapter.Adapter``; None opens a session of our own at first use,
+        from the options ``[powervm_fileio] novalink_*``
+    :param lpar_uuid: the client LPAR, where ``connection_properties`` name none
+    :param conf: ``oslo_config.cfg.ConfigOpts``; None is the global one
+    """
+
+    def __init__(self, root_helper: str, driver: Any = None,
+                 execute: Callable[..., tuple[str, str]] | None = None,
+                 use_multipath: bool = False,
+                 device_scan_attempts: int = initiator.DEVICE_SCAN_ATTEMPTS_DEFAULT,
+                 adapter: pvm_adapter.Adapter | None = None, lpar_uuid: str | None = None,
+                 conf: cfg.ConfigOpts | None = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(root_helper, driver=driver, execute=execute,
+                         device_scan_attempts=device_scan_attempts)
+        self.use_multipath = use_multipath
+        self.lpar_uuid = lpar_uuid
+        self.settings = conf_module.read(conf)
+        self._prober = probe.Prober(self.settings.probe_timeout_s, execute=self._execute,
+                                    root_helper=root_helper)
+        self._adapter_given = adapter
+        self._adapter_lock = threading.Lock()
+
+    @staticmethod
+    def get_connector_properties(root_helper: str, *args: Any, **kwargs: Any) -> dict:
+        """Return what Cinder needs to know of this host to serve it files: nothing."""
+        return {}
+
+    def set_execute(self, execute: Callable[..., tuple[str, str]]) -> None:
+        """Use another executor, here and in the parts that os-brick's base class holds."""
+        super().set_execute(execute)
+        self._linuxscsi.set_execute(execute)
+
+    def connect_volume(self, connection_properties: dict[str, Any]) -> dict[str, Any]:
+        """Map the volume's file to the client LPAR.
+
+        Safe to repeat, also after a failure or a crash: an existing mapping is returned as it is,
+        and then nothing is sent. Returns once the server's answer shows the mapping.
+
+        :param connection_properties: what Cinder emits as ``data``, a whole ``connection_info``, or
+            its flat form; never changed
+        :returns: ``device_info``: plain JSON data, enough to disconnect
+        :raises InvalidConnectionProperties: a key is missing, empty or wrong
+        :raises UnsupportedVolume: encrypted, read-only or of a format that cannot be served
+        :raises NovaLinkNotIOServer: the management partition cannot serve files
+        :raises ShareNotMounted: nothing, or something else, is mounted where the file should be
+        :raises MountNotResponding: the mount did not answer in time
+        :raises VolumeInUse: the file is mapped to another LPAR, and not ``multiattach``
+        :raises FileIOConnectorError: see ``exceptions`` for the rest
+        """
+        spec = properties.parse(connection_properties, lpar_uuid=self.lpar_uuid,
+                                default_backstore=self.settings.backstore)
+        with _about('attach volume {0.label} to LPAR {0.lpar_uuid}', spec):
+            deadline = self._deadline()
+            partition = novalink.management_partition(self._adapter, deadline)
+            with _not_counted(deadline):
+                found = self._find(spec)
+                volume_file.check_unchanged(found, self.settings, prober=self._prober)
+            record = self._writer(partition).submit(self._addition(spec, found), deadline)
+            info = _device_info(spec, partition, record)
+        LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
+                 '%(lua)s.', {'volume': spec.label, 'path': info.path, 'lpar': info.lpar_uuid,
+                              'slot': info.slot, 'lua': info.lua})
+        return info.to_dict()
+
+    def disconnect_volume(self, connection_properties: dict[str, Any],
+                          device_info: dict[str, Any] | None, force: bool = False,
+                          ignore_errors: bool = False) -> None:
+        """Remove the mapping of the volume's file to the client LPAR.
+
+        Safe to repeat: what is already gone (mapping, LPAR, file, mount) is success. Returns once
+        the server's answer no longer shows the mapping. The share is not needed for it, so a hung
+        one does not stop it.
+
+        :param connection_properties: as for :meth:`connect_volume`; keys may be missing or changed
+        :param device_info: what :meth:`connect_volume` returned, or None
+        :param force: go on past what can be passed; the mapping is removed all the same
+        :param ignore_errors: with ``force``, log what remains instead of raising
+        :raises NovaLinkUnavailable: the server cannot be reached, so nothing is known
+        :raises MappingFailed: it cannot be told which mapping is the volume's, or NovaLink refused
+        """
+        try:
+            self._disconnect(connection_properties, properties.DeviceInfo.parse(device_info))
+        except exceptions.FileIOConnectorError as err:
+            if not (force and ignore_errors):
+                raise
+            LOG.warning('Errors are ignored as asked, but the mapping may remain: %s', err)
+
+    def extend_volume(self, connection_properties: dict[str, Any]) -> int:
+        """Make the LPAR see the new size of the volume's file, which Cinder has extended.
+
+        Safe to repeat. Never shrinks anything.
+
+        :returns: the size in bytes that the file has now
+        :raises ExtendFailed: the volume is not attached, has become smaller, or is served in a way
+            (``user:qcow``) that NovaLink cannot rescan
+        """
+        spec = properties.parse(connection_properties, lpar_uuid=self.lpar_uuid,
+                                default_backstore=self.settings.backstore)
+        with _about('extend volume {0.label} of LPAR {0.lpar_uuid}', spec):
+            deadline = self._deadline()
+            partition = novalink.management_partition(self._adapter, deadline)
+            with _not_counted(deadline):
+                found = self._find(spec)
+            vios = self._writer(partition)
+            record = mappings.find(vios.read(deadline), spec.lpar_uuid,
+                                   (found.path, *found.aliases), tag=spec.volume_id)
+            udid = _extensible(spec, found, record)
+            novalink.rescan(self._adapter, partition.uuid, udid, deadline)
+            # The rescan has changed the document.
+            vios.forget()
+        LOG.info('Volume %(volume)s of LPAR %(lpar)s now has %(size)d bytes.',
+                 {'volume': spec.label, 'lpar': spec.lpar_uuid, 'size': found.size})
+        return found.size
+
+    def get_volume_paths(self, connection_properties: dict[str, Any]) -> list[str]:
+        """Return the path of the volume's file, in a list that is empty where there is none.
+
+        Nothing is mounted or changed for it.
+
+        :raises MountNotResponding: the mount did not answer, so nothing is known
+        """
+        spec = self._parse_place(connection_properties)
+        with _about('find volume {0.label}', spec):
+            try:
+                return [self._find(spec, attempts=1).path]
+            except (exceptions.VolumeFileNotFound, exceptions.ShareNotMounted) as err:
+                LOG.debug('No path for volume %s: %s', spec.label, err)
+                return []
+
+    def check_valid_device(self, path: str, run_as_root: bool = True) -> bool:
+        """Tell whether a path is a file that could be attached; nothing is read from it."""
+        try:
+            self._find(self._parse_place({'path': path}), attempts=1)
+        except exceptions.FileIOConnectorError as err:
+            LOG.debug('%s is not a valid device: %s', path, err)
+            return False
+        return True
+
+    def get_search_path(self) -> str:
+        """Return the first directory below which exports are looked for."""
+        return self.settings.mount_point_base[0]
+
+    def get_all_available_volumes(
+            self, connection_properties: dict[str, Any] | None = None) -> list[str]:
+        """Return the files on the mounts of the volume's export, or below the search paths.
+
+        A mount that does not answer in time is left out, with a warning.
+        """
+        spec = None if connection_properties is None else self._parse_place(connection_properties)
+        return volume_file.list_files(spec, self.settings, prober=self._prober)
+
+    @property
+    def _adapter(self) -> pvm_adapter.Adapter:
+        with self._adapter_lock:
+            if self._adapter_given is None:
+                self._adapter_given = novalink.open_adapter(self.settings)
+            return self._adapter_given
+
+    def _disconnect(self, connection_properties: Any, info: properties.DeviceInfo) -> None:
+        spec = properties.parse_leniently(connection_properties,
+                                          lpar_uuid=info.lpar_uuid or self.lpar_uuid)
+        # What was observed when the volume was attached beats what is said of it now.
+        spec = dataclasses.replace(spec, lpar_uuid=info.lpar_uuid or spec.lpar_uuid,
+                                   volume_id=info.volume_id or spec.volume_id)
+        with _about('detach volume {0.label} from LPAR {0.lpar_uuid}', spec):
+            deadline = self._deadline()
+            partition = novalink.management_partition(self._adapter, deadline)
+            with _not_counted(deadline):
+                removal = self._removal(spec, info)
+            removed = self._writer(partition).submit(removal, deadline)
+        LOG.info('Volume %(volume)s is detached from LPAR %(lpar)s (%(what)s).',
+                 {'volume': spec.label, 'lpar': spec.lpar_uuid,
+                  'what': ', '.join(record.path or '' for record in removed) or 'it was gone'})
+
+    def _addition(self, spec: properties.VolumeSpec,
+                  found: volume_file.VolumeFile) -> mappings.AddMapping:
+        return mappings.AddMapping(
+            lpar_uuid=spec.lpar_uuid, path=found.path, aliases=found.aliases,
+            backstore=spec.backstore, is_backstore_explicit=spec.is_backstore_explicit,
+            tag=spec.volume_id, slot=spec.slot, lua=spec.lua, multiattach=spec.multiattach,
+            max_per_bus=self.settings.max_mappings_per_bus)
+
+    def _removal(self, spec: properties.VolumeSpec,
+                 info: properties.DeviceInfo) -> mappings.RemoveMapping:
+        """Gather what may tell which mapping is the volume's."""
+        paths = volume_file.candidate_paths(spec, self.settings)
+        is_known = info.path is not None or info.udid is not None
+        if not (is_known or paths or spec.volume_id):
+            raise exceptions.InvalidConnectionProperties(
+                key='device_info', reason='neither connection_properties nor device_info tell '
+                'which volume is meant, by path, export and name, UDID or id')
+        file_name = None
+        if paths and not is_known:
+            try:
+                found = self._find(spec, attempts=1)
+                paths = (found.path, *found.aliases, *paths)
+            except _PLACE_UNKNOWN as err:
+                LOG.debug('The file of volume %s cannot be looked at: %s', spec.label, err)
+                file_name = spec.name or os.path.basename(spec.path or '')
+            except exceptions.FileIOConnectorError as err:
+                LOG.debug('The file of volume %s is gone or changed: %s', spec.label, err)
+        return mappings.RemoveMapping(
+            lpar_uuid=spec.lpar_uuid, paths=((info.path,) if info.path else ()) + paths,
+            udid=info.udid, tag=spec.volume_id, file_name=file_name, export_hash=spec.export_hash)
+
+    def _find(self, spec: properties.VolumeSpec,
+              attempts: int | None = None) -> volume_file.VolumeFile:
+        return volume_file.find(spec, self.settings, prober=self._prober,
+                                attempts=attempts or self.device_scan_attempts)
+
+    def _parse_place(self, connection_properties: Any) -> properties.VolumeSpec:
+        return properties.parse(connection_properties, lpar_uuid=self.lpar_uuid,
+                                default_backstore=self.settings.backstore, need_lpar=False)
+
+    def _writer(self, partition: novalink.ManagementPartition) -> writer.Writer:
+        return writer.writer_for(self._adapter, partition.uuid, self.settings)
+
+    def _deadline(self) -> timeutils.StopWatch:
+        return timeutils.StopWatch(self.settings.rest_timeout_s).start()
+
+
+@contextlib.contextmanager
+def _about(doing: str, spec: properties.VolumeSpec) -> Iterator[None]:
+    """Tell our errors what was being done, to which volume of which LPAR."""
+    try:
+        yield
+    except exceptions.FileIOConnectorError as err:
+        err.add_context(doing=doing.format(spec), volume=spec.label, lpar=spec.lpar_uuid)
+        raise
+
+
+@contextlib.contextmanager
+def _not_counted(deadline: timeutils.StopWatch) -> Iterator[None]:
+    """Stop the clock of ``rest_timeout_s`` for what has a deadline of its own: looks at a share."""
+    deadline.stop()
+    try:
+        yield
+    finally:
+        deadline.resume()
+
+
+def _device_info(spec: properties.VolumeSpec, partition: novalink.ManagementPartition,
+                 record: mappings.MappingRecord) -> properties.DeviceInfo:
+    return properties.DeviceInfo(
+        path=record.path, volume_id=spec.volume_id or record.tag,
+        lpar_uuid=spec.lpar_uuid, vios_uuid=partition.uuid, slot=record.slot,
+        lua=record.lua, udid=record.udid, target_name=record.target_name,
+        backstore=record.backstore or spec.backstore)
+
+
+def _extensible(spec: properties.VolumeSpec, found: volume_file.VolumeFile,
+                record: mappings.MappingRecord | None) -> str:
+    """Return the UDID of a disk whose new size a rescan can show.
+
+    :raises ExtendFailed: not attached, served by ``user:qcow``, or smaller than before
+    """
+    if record is None or record.udid is None:
+        raise exceptions.ExtendFailed(
+            path=found.path, reason=f'{found.path} is not mapped to the LPAR',
+            remedy='Attach it first.')
+    if 'user:qcow' in (record.backstore, spec.backstore):
+        raise exceptions.ExtendFailed(
+            path=found.path, reason=f'{found.path} is served through user:qcow, which NovaLink '
+            'cannot rescan', remedy='Detach and attach the volume to see its new size.')
+    if record.is_larger_than(found.size):
+        raise exceptions.ExtendFailed(
+            path=found.path, reason=f'{found.path} has {found.size} bytes, but the LPAR already '
+            f'sees {record.capacity_gb} GB, and a disk in use is never shrunk',
+            remedy='Find out what made the file smaller.')
+    return record.udid

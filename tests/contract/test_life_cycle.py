@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a volume: each call once, and again."""
+
+import copy
+import json
+import os
+
+import pytest
+
+import powervm_fileio_connector as pfc
+from powervm_fileio_connector import conf
+from powervm_fileio_connector import exceptions
+
+KEYS = {'type', 'path', 'volume_id', 'lpar_uuid', 'vios_uuid', 'slot', 'lua', 'udid',
+        'target_name', 'backstore'}
+
+
+@pytest.fixture
+def volume(make_volume, volume_id):
+    return {'driver_volume_type': 'gpfs', 'volume_id': volume_id,
+            'data': {'name': 'volume-1', 'device_path': make_volume()}}
+
+
+def test_attach_returns_what_novalink_shows(connector, novalink, volume):
+    info = connector.connect_volume(volume)
+    [mapping] = novalink.mappings()
+    assert set(info) == KEYS
+    assert info == json.loads(json.dumps(info))
+    assert info == {
+        'type': 'file', 'path': volume['data']['device_path'], 'volume_id': volume['volume_id'],
+        'lpar_uuid': novalink.lpars[0].uuid, 'vios_uuid': novalink.vios_uuid,
+        'slot': mapping.slot, 'lua': mapping.lua, 'udid': mapping.udid,
+        'target_name': mapping.target_name, 'backstore': 'loop'}
+    assert mapping.tag == volume['volume_id']
+
+
+def test_attach_twice_keeps_one_mapping_and_sends_no_post(connector, novalink, volume):
+    before = copy.deepcopy(volume)
+    first = connector.connect_volume(volume)
+    novalink.requests.clear()
+    assert connector.connect_volume(volume) == first
+    assert novalink.requests.count('POST') == 0
+    assert len(novalink.mappings()) == 1
+    assert volume == before
+
+
+def test_another_connector_sees_the_same(connector, novalink, config, volume):
+    first = connector.connect_volume(volume)
+    other = pfc.FileIOConnector('sudo', adapter=novalink.adapter(), conf=config,
+                                lpar_uuid=novalink.lpars[0].uuid)
+    novalink.requests.clear()
+    assert other.connect_volume(volume) == first
+    assert novalink.requests.count('POST') == 0
+
+
+def test_two_spellings_of_a_file_are_one_mapping(connector, novalink, volume):
+    first = connector.connect_volume(volume)
+    path = volume['data']['device_path']
+    directory, name = os.path.split(path)
+    os.symlink(path, f'{path}.link')
+    for spelling in (f'{directory}/../{os.path.basename(directory)}/{name}', f'{directory}//{name}',
+                     f'{path}.link'):
+        again = copy.deepcopy(volume)
+        again['data']['device_path'] = spelling
+        assert connector.connect_volume(again) == first
+    assert len(novalink.mappings()) == 1
+
+
+@pytest.mark.parametrize('repeat', [1, 2])
+def test_detach_removes_the_mapping_and_may_be_repeated(connector, novalink, volume, repeat):
+    info = connector.connect_volume(volume)
+    for _ in range(repeat):
+        assert connector.disconnect_volume(volume, info) is None
+    assert novalink.mappings() == []
+
+
+def test_detach_of_what_was_never_attached_is_success(connector, novalink, volume):
+    connector.disconnect_volume(volume, None)
+    assert novalink.requests.count('POST') == 0
+
+
+@pytest.mark.parametrize('what', ['nothing', 'device_info', 'properties'])
+def test_detach_needs_only_one_of_both(connector, novalink, volume, what):
+    info = connector.connect_volume(volume)
+    connector.disconnect_volume({} if what == 'properties' else volume,
+                                None if what == 'device_info' else info)
+    assert novalink.mappings() == []
+
+
+def test_detach_when_the_file_is_gone(connector, novalink, volume):
+    info = connector.connect_volume(volume)
+    os.unlink(volume['data']['device_path'])
+    connector.disconnect_volume(volume, info)
+    assert novalink.mappings() == []
+
+
+def test_detach_without_device_info_when_the_file_is_gone(connector, novalink, volume):
+    connector.connect_volume(volume)
+    os.unlink(volume['data']['device_path'])
+    connector.disconnect_volume(volume, None)
+    assert novalink.mappings() == []
+
+
+def test_detach_after_an_online_snapshot_renamed_the_file(connector, novalink, volume):
+    connector.connect_volume(volume)
+    renamed = copy.deepcopy(volume)
+    renamed['data'] |= {'format': 'qcow2',
+                        'device_path': volume['data']['device_path'] + '.snapshot-1'}
+    connector.disconnect_volume(renamed, None)
+    assert novalink.mappings() == []
+
+
+def test_detach_when_the_lpar_is_gone_removes_its_orphan(connector, novalink, volume):
+    info = connector.connect_volume(volume)
+    novalink.remove_lpar(novalink.lpars[0].uuid, leave_orphans=True)
+    assert len(novalink.mappings()) == 1
+    connector.disconnect_volume(volume, info)
+    assert novalink.mappings() == []
+
+
+def test_detach_leaves_other_volumes_alone(connector, novalink, volume, make_volume):
+    other = connector.connect_volume({'path': make_volume('volume-2')})
+    connector.disconnect_volume(volume, connector.connect_volume(volume))
+    [left] = novalink.mappings()
+    assert left.path == other['path']
+
+
+def test_extend_returns_the_new_size_and_novalink_sees_it(connector, novalink, volume):
+    connector.connect_volume(volume)
+    os.truncate(volume['data']['device_path'], 3 << 20)
+    for _ in range(2):
+        assert connector.extend_volume(volume) == 3 << 20
+    [mapping] = novalink.mappings()
+    assert float(mapping.capacity_gb) == pytest.approx(3 / 1024, abs=1e-6)
+
+
+def test_extend_never_shrinks(connector, volume):
+    connector.connect_volume(volume)
+    os.truncate(volume['data']['device_path'], 1 << 19)
+    with pytest.raises(exceptions.ExtendFailed, match='never shrunk'):
+        connector.extend_volume(volume)
+
+
+def test_extend_of_what_is_not_attached_says_so(connector, volume):
+    with pytest.raises(exceptions.ExtendFailed, match='not mapped'):
+        connector.extend_volume(volume)
+
+
+def test_slot_and_lua_are_given_back_and_honoured(connector, novalink, volume):
+    info = connector.connect_volume(volume | {'slot': 37, 'lua': 'lun5'})
+    assert (info['slot'], info['lua']) == (37, 'lun5')
+    connector.disconnect_volume(volume, info)
+    again = connector.connect_volume(volume | {'slot': info['slot'], 'lua': info['lua']})
+    assert again == info
+
+
+def test_another_slot_for_an_attached_volume_is_refused(connector, novalink, volume):
+    info = connector.connect_volume(volume)
+    with pytest.raises(exceptions.SlotOrLUAConflict, match=str(info['slot'])):
+        connector.connect_volume(volume | {'slot': info['slot'] + 1})
+    assert len(novalink.mappings()) == 1
+
+
+def test_a_taken_lua_is_refused(connector, novalink, volume, make_volume):
+    info = connector.connect_volume(volume)
+    with pytest.raises(exceptions.SlotOrLUAConflict, match=info['lua']):
+        connector.connect_volume({'path': make_volume('volume-2'), 'slot': info['slot'],
+                                  'lua': info['lua']})
+    assert len(novalink.mappings()) == 1
+
+
+def test_buses_are_filled_one_after_the_other(novalink, config, make_volume):
+    config.set_override('max_mappings_per_bus', 2, group=conf.GROUP)
+    connector = pfc.FileIOConnector('sudo', adapter=novalink.adapter(), conf=config,
+                                    lpar_uuid=novalink.lpars[0].uuid)
+    slots = [connector.connect_volume({'path': make_volume(f'volume-{i}')})['slot']
+             for i in range(4)]
+    assert slots[0] == slots[1] != slots[2] == slots[3]
+
+
+def test_a_file_of_another_lpar_is_refused_unless_multiattach(connector, novalink, volume):
+    connector.connect_volume(volume)
+    other = novalink.lpars[1]
+    with pytest.raises(exceptions.VolumeInUse, match=novalink.lpars[0].uuid):
+        connector.connect_volume(volume | {'lpar_uuid': other.uuid})
+    info = connector.connect_volume(volume | {'lpar_uuid': other.uuid, 'multiattach': True})
+    assert info['lpar_uuid'] == other.uuid
+    assert {mapping.lpar_uuid for mapping in novalink.mappings()} == {
+        lpar.uuid for lpar in novalink.lpars}
+    connector.disconnect_volume(volume, info)
+    [left] = novalink.mappings()
+    assert left.lpar_uuid == novalink.lpars[0].uuid
+
+
+def test_an_orphan_of_the_file_is_removed_by_the_next_attach(connector, novalink, volume):
+    connector.connect_volume(volume)
+    novalink.remove_lpar(novalink.lpars[0].uuid, leave_orphans=True)
+    lpar = novalink.lpars[-1]
+    novalink.requests.clear()
+    connector.connect_volume(volume | {'lpar_uuid': lpar.uuid})
+    [mapping] = novalink.mappings()
+    assert mapping.lpar_uuid == lpar.uuid
+    assert novalink.requests.count('POST') == 1
+
+
+def test_the_backstore_asked_for_is_used(connector, novalink, volume):
+    info = connector.connect_volume(volume | {'backstore': 'fileio'})
+    assert info['backstore'] == novalink.mappings()[0].backstore == 'fileio'
+
+
+def test_paths_and_devices_are_found_without_side_effects(connector, novalink, volume, share):
+    path = volume['data']['device_path']
+    assert connector.get_volume_paths(volume) == [path]
+    assert connector.check_valid_device(path)
+    assert not connector.check_valid_device(f'{path}.gone')
+    assert not connector.check_valid_device('/etc/passwd')
+    assert connector.get_all_available_volumes(volume) == [path]
+    os.unlink(path)
+    assert connector.get_volume_paths(volume) == []
+    assert novalink.requests.count('GET') == 0
+    assert connector.get_search_path() == '/var/lib/nova/mnt'

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the README shows, runs."""
+
+import pathlib
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from powervm_fileio_connector import exceptions
+
+ROOT = pathlib.Path(__file__).parents[2]
+README = (ROOT / 'README.rst').read_text()
+
+
+def code_blocks(text):
+    for block in re.findall(r'\.\. code-block:: python\n\n((?:    .*\n|\n)+)', text):
+        yield textwrap.dedent(block)
+
+
+@pytest.mark.parametrize('code', code_blocks(README))
+def test_python_examples_run_as_printed(code, tmp_path):
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True,
+                          text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'lun1' in done.stdout
+
+
+def test_every_error_is_in_the_table():
+    listed = set(re.findall(r'^``([A-Za-z]+)``(?: \*)? +\S', README, re.MULTILINE))
+    defined = {name for name, value in vars(exceptions).items()
+               if isinstance(value, type) and issubclass(value, exceptions.FileIOConnectorError)}
+    assert defined - {'FileIOConnectorError'} <= listed
+
+
+def test_marked_errors_are_the_retryable_ones():
+    marked = set(re.findall(r'^``([A-Za-z]+)`` \*', README, re.MULTILINE))
+    assert marked == {name for name, value in vars(exceptions).items()
+                      if isinstance(value, type) and issubclass(value, exceptions.Retryable)
+                      and value is not exceptions.Retryable}
+
+
+def test_continuous_integration_runs_the_test_command_of_the_readme():
+    [command] = re.findall(r'Test it::\n\n    (.*)\n', README)
+    assert command == 'pip install tox && tox'
+    assert 'pip install -q tox && tox' in (ROOT / '.ci' / 'run').read_text()
