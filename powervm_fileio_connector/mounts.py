@@ -117,7 +117,7 @@ def table() -> tuple[Mount, ...]:
 @functools.lru_cache(maxsize=2)
 def parse(text: bytes) -> tuple[Mount, ...]:
     """Return the mounts that can be reached of a whole table, as in ``/proc/self/mountinfo``."""
-    mounts = [_parse_line(line) for line in text.splitlines() if line]
+    mounts = [_parse_line(line) for line in text.split(b'\n') if line]
     ids = {mount.id for mount in mounts}
     # By where they are attached; the later of two at the same place is what a path meets.
     attached = {(mount.parent_id if mount.parent_id in ids and mount.parent_id != mount.id else 0,

@@ -8,6 +8,7 @@ link of the chain stays in the directory and nothing about it has to be guessed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -137,7 +138,9 @@ def _safety_failures(inspector: Any, failed: type[Exception]) -> dict[str, Excep
 def _open_backing(name: str, directory: int, refused: Callable[..., Exception]) -> int:
     try:
         image = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    except FileNotFoundError as err:
+    except OSError as err:
+        if err.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
+            raise
         raise refused('format', f'backing file {name!r} does not exist') from err
     seen = os.fstat(image)
     if not stat.S_ISREG(seen.st_mode) or seen.st_dev != os.fstat(directory).st_dev:

@@ -3,10 +3,13 @@
 
 import hashlib
 import os
+import pathlib
+import time
 
 import pytest
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import probe
 from powervm_fileio_connector import volume_file
 from powervm_fileio_connector.properties import VolumeSpec
 from tests.host.conftest import write
@@ -186,6 +189,31 @@ def test_a_missing_file_of_a_mounted_export_is_missing(mounter, tmp_path, find):
     with pytest.raises(exceptions.VolumeFileNotFound) as caught:
         find(spec())
     assert caught.value.kwargs['path'] == str(tmp_path / 'a/volume-1')
+
+
+class LateProber(probe.Prober):
+    """Has the file appear after the first look."""
+
+    def look_first(self, requests, *arguments):
+        answer = super().look_first(requests, *arguments)
+        write(pathlib.Path(requests[0]['mount_point']) / requests[0]['path'])
+        return answer
+
+
+def test_a_file_that_appears_late_is_found_by_a_later_look(mounter, tmp_path, find):
+    place = mounter.tmpfs(EXPORT, tmp_path / 'a')
+    with pytest.raises(exceptions.VolumeFileNotFound):
+        find(spec(), prober=LateProber(2))
+    (place / 'volume-1').unlink()
+    assert find(spec(), prober=LateProber(2), attempts=2).path == str(place / 'volume-1')
+
+
+def test_looks_for_a_file_that_never_appears_end_by_the_deadline(mounter, tmp_path, find):
+    mounter.tmpfs(EXPORT, tmp_path / 'a')
+    started = time.monotonic()
+    with pytest.raises(exceptions.VolumeFileNotFound):
+        find(spec(), prober=probe.Prober(0.5), attempts=1000)
+    assert time.monotonic() - started < 1
 
 
 def test_a_name_longer_than_any_file_is_missing(mounter, tmp_path, find):
