@@ -3,4 +3,5 @@
 
 from powervm_fileio_connector.simulator.process import main
 
-main()
+if __name__ == '__main__':  # pragma: no cover: a process of its own
+    main()

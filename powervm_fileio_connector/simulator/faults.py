@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from dataclasses import field
 from typing import Any
 from typing import ClassVar
-from typing import Protocol
 
+from powervm_fileio_connector.simulator.exchange import Exchange
 from powervm_fileio_connector.simulator.rules import Refused
 from powervm_fileio_connector.simulator.wire import Answer
 from powervm_fileio_connector.simulator.wire import Dropped
@@ -26,23 +26,6 @@ from powervm_fileio_connector.simulator.wire import Request
 
 UOM_PATH = '/rest/api/uom/'
 LOGON_PATH = '/rest/api/web/Logon'
-
-
-class Exchange(Protocol):
-    """What a fault can see and do while a request is served."""
-
-    request: Request
-    made: list[bytes]  # the mappings that a POST made, as they are served
-
-    def wait(self, seconds: float) -> None: ...
-
-    def error(self, status: int, reason: str, message: str) -> Answer: ...
-
-    def expire_sessions(self) -> None: ...
-
-    def restart(self) -> None: ...
-
-    def touch(self) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import threading
 
-from powervm_fileio_connector.simulator.faults import Exchange
+from powervm_fileio_connector.simulator.exchange import Exchange
 from powervm_fileio_connector.simulator.faults import Fault
 from powervm_fileio_connector.simulator.wire import Answer
 from powervm_fileio_connector.simulator.wire import Request

@@ -41,7 +41,7 @@ class NovaLinkSimulator:
                  state_file: str | None = None, latency: Latency | float | None = None,
                  faults: Iterable[Fault] = (), password: str | None = None,
                  serialise_posts: bool = True, job_polls: int = 0,
-                 event_wait_s: float = 10.0) -> None:
+                 event_wait_s: float = 10.0, other_vioses: int = 0) -> None:
         """Make the host; it is not served before ``start``.
 
         :param port: 0 takes any that is free
@@ -53,12 +53,14 @@ class NovaLinkSimulator:
         :param serialise_posts: changes wait for each other, as on a real VIOS
         :param job_polls: how often a job is read before it is over; 0: it is over at once
         :param event_wait_s: how long a request for events waits for one
+        :param other_vioses: traditional VIOS beside the one of ``vios_uuid``
         """
         self._store = Store(state_file) if state_file else None
         state = self._store.load() if self._store else None
         if state is None and recording is not None:
             state = load(recording)
-        self.state = state or make_state(lpars, mgmt_is_io_server, mappings)
+        self.state = state or make_state(lpars, mgmt_is_io_server, mappings,
+                                         other_vioses)
         self.requests = RequestLog()
         self.faults = FaultSet(tuple(faults))
         if latency is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -220,8 +221,10 @@ class RemoteFaults:
         return [from_json(data) for data in self._process.ask('GET', 'faults')]
 
 
-def main() -> None:
+def main() -> None:  # pragma: no cover: a process of its own
     """The other process: arguments on stdin, the port on stdout, ends when stdin does."""
+    # Ctrl-C is for the process that started this one, which then closes stdin.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     arguments = json.loads(sys.stdin.readline())
     arguments['faults'] = [from_json(data) for data in arguments.get('faults', ())]
     if isinstance(arguments.get('latency'), dict):

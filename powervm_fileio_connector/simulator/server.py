@@ -220,19 +220,22 @@ class Server:
         with turn if self.serialise_posts else nullcontext():
             self.state.check_etag(vios.uuid, exchange.group, etag)
             self.faults.on_apply(exchange)
-            posted = read_post(request.body, self.views.served(vios.uuid), self.state.rules)
+            served = self.views.served(vios.uuid)
+            posted = read_post(request.body, served, self.state.rules)
+            groups = groups_in(exchange.group)
+            if SCSI not in groups or not posted.has_mappings:
+                if posted.has_mappings and (posted.new or posted.kept != set(served.mappings)):
+                    raise Refused('group', f'The group {exchange.group} has no mappings: '
+                                  f'expected ?group={SCSI}.')
+                posted.kept, posted.new = set(served.mappings), []
+            document = None
+            if FC in groups and posted.fc_mappings is not None:
+                document = without_removed(vios.document, posted.fc_mappings)
             facts = {path: look_at(path) for path in posted.paths()}
-            if SCSI in groups_in(exchange.group) and posted.has_mappings:
-                document = (without_removed(vios.document, posted.fc_mappings)
-                            if FC in groups_in(exchange.group)
-                            and posted.fc_mappings is not None else None)
-                made = self.state.replace_mappings(vios.uuid, etag, exchange.group, posted.kept,
-                                                   posted.new, facts, document)
-                vios = self.state.partition(vios.uuid)
-                exchange.made = [self.views.chunk(mapping) for mapping in made]
-            elif posted.new or posted.has_mappings:
-                raise Refused('group', f'The group {exchange.group} has no mappings: expected '
-                              f'?group={SCSI}.')
+            made = self.state.replace_mappings(vios.uuid, etag, exchange.group, posted.kept,
+                                               posted.new, facts, document)
+            exchange.made = [self.views.chunk(mapping) for mapping in made]
+            vios = self.state.partition(vios.uuid)
             pieces, etag = self.views.partition(vios, exchange.group, self._base(exchange),
                                                 head=True)
         return exchange.document(b''.join(pieces), etag)

@@ -21,19 +21,20 @@ def new_uuid() -> str:
 
 
 def make_state(lpars: int = 2, mgmt_is_io_server: bool = True, mappings: int = 0,
-               name: str = 'simulated') -> State:
+               other_vioses: int = 0) -> State:
     """A host with a management partition, LPARs ``lpar1``..., and mappings spread over them.
 
     :param mgmt_is_io_server: the management partition is a VIOS (software-defined I/O);
         otherwise it is an ordinary LPAR, and the VIOS is another partition
+    :param other_vioses: traditional VIOS beside that
     """
-    host = Host(str(uuid.uuid4()), name, '8247.22L.2100001')
+    host = Host(str(uuid.uuid4()), 'simulated', '8247.22L.2100001')
     # As recorded: the partition type is Linux's and RMC is inactive on a NovaLink.
     novalink = Partition(new_uuid(), 'novalink', 1, is_io_server=mgmt_is_io_server,
                          is_management=True, rmc_state='inactive', max_slots=8192)
     partitions = [novalink]
-    if not mgmt_is_io_server:
-        partitions.append(Partition(new_uuid(), 'vios1', 2, is_io_server=True,
+    for number in range(1, other_vioses + 1 + (not mgmt_is_io_server)):
+        partitions.append(Partition(new_uuid(), f'vios{number}', number + 1, is_io_server=True,
                                     type='Virtual IO Server', max_slots=8192))
     first = len(partitions) + 1
     clients = [Partition(new_uuid(), f'lpar{i + 1}', first + i) for i in range(lpars)]

@@ -142,3 +142,14 @@ def test_several_hosts_live_side_by_side():
     with NovaLinkSimulator() as one, NovaLinkSimulator() as two:
         assert one.port != two.port
         assert one.adapter().sys_uuid != two.adapter().sys_uuid
+
+
+@pytest.mark.parametrize('novalink', [{'other_vioses': 2}], indirect=True)
+def test_client_slots_are_free_on_all_vioses_or_taken(novalink, make_file):
+    adapter = novalink.adapter()
+    add(novalink, adapter, make_file('a'))
+    other = novalink.state.partitions(io_servers=True)[1]
+    disk = storage.FileIO.bld(adapter, make_file('b'))
+    scsi_mapper.add_vscsi_mapping(None, other.uuid, novalink.lpars[0].uuid, disk)
+    assert [(m.vios_uuid, m.slot, m.server_slot) for m in novalink.mappings()] == [
+        (novalink.vios_uuid, 2, 2), (other.uuid, 3, 2)]
