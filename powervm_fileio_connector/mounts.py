@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's mount table: what is mounted where, and where an export should be.
+"""The host's mount table: what is mounted where, and whether it answers.
 
 The table is the kernel's own and is read without touching any share. Only :func:`state` looks at a
 mount, through a prober.
@@ -76,9 +76,13 @@ class Mount:
         """Whether this is all of what the source names, not a directory of it bound here."""
         return self.root == '/'
 
+    def shows(self, export: str) -> bool:
+        """Whether its source is the export, however that is spelled."""
+        return normal_source(self.source) == normal_source(export)
+
     def below(self, path: str) -> str | None:
         """Return ``path`` relative to the mount point; None unless it is strictly below."""
-        return _relative(path, self.mount_point)
+        return relative(path, self.mount_point)
 
     def __str__(self) -> str:
         return f'{self.source_shown} ({self.fstype}) on {self.mount_point}'
@@ -137,46 +141,6 @@ def root(mounts: Iterable[Mount]) -> Mount | None:
     return covering(mounts, '/')
 
 
-def conventional_places(export_hash: str, bases: Iterable[str | None]) -> tuple[str, ...]:
-    """Return where Nova and Cinder mount an export, below each of their bases."""
-    return tuple(dict.fromkeys(os.path.normpath(os.path.join('/', base, export_hash))
-                               for base in bases if base))
-
-
-def of_export(mounts: Iterable[Mount], export: str, places: Iterable[str]) -> list[Mount]:
-    """Return the mounts of a whole export, those at its conventional places first.
-
-    There alone, FUSE file systems count whatever their source: they show one of their own.
-    """
-    ordered = _places_first(mounts, places)
-    wanted = normal_source(export)
-    places = frozenset(places)
-    return [mount for mount in ordered if mount.is_whole and (
-        normal_source(mount.source) == wanted
-        or (mount.mount_point in places and mount.fstype.startswith('fuse.')))]
-
-
-def same_place(mounts: Iterable[Mount], mount: Mount, path: str) -> tuple[str, ...]:
-    """Return the other paths of what is at ``path`` on ``mount``, as the table alone tells.
-
-    Bind mounts show the same place of the same file system, and so does every further mount of a
-    network export.
-    """
-    below = mount.below(path)
-    if below is None:
-        return ()
-    mounts = tuple(mounts)
-    inside = os.path.join(mount.root, below)
-    spellings = []
-    for other in mounts:
-        relative = _relative(inside, other.root)
-        if relative is not None and _is_same_file_system(mount, other):
-            spelling = os.path.join(other.mount_point, relative)
-            if spelling != path and covering(mounts, spelling) is other:
-                spellings.append(spelling)
-    return tuple(spellings)
-
-
 @functools.lru_cache(maxsize=1024)
 def normal_source(source: str) -> str:
     """Return a source so that spellings of the same export become equal.
@@ -215,7 +179,7 @@ def _judge(answer: probe.Answer, mount: Mount, export: str | None) -> MountState
         return MountState.ABSENT
     if answer.facts.get('mount_id') != mount.id or not (
             export is None or mount.fstype.startswith('fuse.')
-            or normal_source(mount.source) == normal_source(export)):
+            or mount.shows(export)):
         return MountState.WRONG
     return MountState.READ_ONLY if mount.is_read_only else MountState.HEALTHY
 
@@ -247,27 +211,10 @@ def _reached(attached: Mapping[tuple[int, str], Mount], path: str) -> Mount | No
     return current
 
 
-def _relative(path: str, directory: str) -> str | None:
+def relative(path: str, directory: str) -> str | None:
     """Return ``path`` relative to ``directory``; None unless it is strictly below."""
     prefix = directory.rstrip('/') + '/'
     return path[len(prefix):] if path.startswith(prefix) and path != prefix else None
-
-
-def _places_first(mounts: Iterable[Mount], places: Iterable[str]) -> list[Mount]:
-    order = {place: number for number, place in enumerate(places)}
-    return sorted(mounts, key=lambda mount: order.get(mount.mount_point, len(order)))
-
-
-def _is_same_file_system(one: Mount, other: Mount) -> bool:
-    # NFS shares one superblock, and so one device, between exports of a server, and shows root '/'
-    # for each: there the source decides. Local disks have several names, but one device.
-    if normal_source(one.source) == normal_source(other.source):
-        return one.device == other.device or _is_remote(one.source)
-    return one.device == other.device and not (_is_remote(one.source) or _is_remote(other.source))
-
-
-def _is_remote(source: str) -> bool:
-    return ':/' in source or source.startswith('//')
 
 
 def _single_slashes(path: str) -> str:

@@ -1,27 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looks at shares with a deadline, made by helper processes that are killed when they don't answer.
 
-A helper (:mod:`powervm_fileio_connector.probe_worker`) makes one look at a time. The helpers belong
-to the process, not to a prober: idle ones are kept for the next look, whoever takes it. No lock is
-held at any time, so a look that hangs delays nobody else.
+A helper (:mod:`powervm_fileio_connector.probe_worker`) makes one look at a time. No lock is held at
+any time, so a look that hangs delays nobody else.
 """
 
 from __future__ import annotations
 
-import atexit
 import collections
-import contextlib
 import dataclasses
 import errno
 import json
-import os
 import selectors
-import signal
-import socket
-import subprocess
-import sys
 import time
-import weakref
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -31,16 +22,13 @@ from typing import Any
 from oslo_log import log as logging
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import helpers
 
 LOG = logging.getLogger(__name__)
 
 Request = Mapping[str, Any]
 
-_WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'probe_worker.py')
-
-_MOST_IDLE = 8          # helpers kept for the next look; each takes some 10 MB, mostly shared
 _MOST_AT_ONCE = 16      # looks that one call has under way
-_KILL_WAIT_S = 0.5      # for helpers to die; those that the kernel holds are reaped later
 _HEADSTART_S = 1.0      # for the first of several equally good looks
 
 # The caller's own rights end here; its root helper's may not.
@@ -140,8 +128,8 @@ class Prober:
         started = time.monotonic()
         once = dict(request, timeout_s=max(0.0, deadline - started))
         try:
-            output, _ = self._execute(*_command(), '--once', json.dumps(once), run_as_root=True,
-                                      root_helper=self._root_helper)
+            output, _ = self._execute(*helpers.command(), '--once', json.dumps(once),
+                                      run_as_root=True, root_helper=self._root_helper)
             facts = _facts(output)
         except Exception as err:  # noqa: BLE001  whatever execute raises, we know what was denied
             LOG.warning('The root helper could not look at a share either: %s', err)
@@ -151,12 +139,7 @@ class Prober:
 
 def close_idle() -> None:
     """End all idle helpers and reap what can be reaped. Safe at any time, from any thread."""
-    ending = []
-    with contextlib.suppress(IndexError):
-        while True:
-            ending.append(_idle.pop())
-    _end(ending)
-    _reap()
+    helpers.close_idle()
 
 
 class _Round:
@@ -164,22 +147,22 @@ class _Round:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._running: dict[_Helper, tuple[int, Request, float]] = {}
+        self._running: dict[helpers.Helper, tuple[int, Request, float]] = {}
 
     def __enter__(self) -> _Round:
-        _reap()
+        helpers.reap()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._selector.close()
-        _end(list(self._running))
+        helpers.end(list(self._running))
 
     def __len__(self) -> int:
         return len(self._running)
 
     def start(self, index: int, request: Request) -> None:
         """Hand a look to an idle helper, or a new one."""
-        helper = _take()
+        helper = helpers.take()
         self._running[helper] = index, request, time.monotonic()
         self._selector.register(helper.socket, selectors.EVENT_READ, helper)
         helper.send(request)
@@ -195,137 +178,23 @@ class _Round:
                 continue
             if line is not None:
                 index, _, started = self._release(helper)
-                _idle.append(helper)
+                helpers.give_back(helper)
                 yield index, Answer(_facts(line), time.monotonic() - started)
-        while len(_idle) > _MOST_IDLE:
-            with contextlib.suppress(IndexError):
-                _end([_idle.popleft()])
 
-    def _replace(self, helper: _Helper) -> None:
+    def _replace(self, helper: helpers.Helper) -> None:
         """Take the look of a helper that ended by itself once more, with a new one."""
         index, request, _ = self._release(helper)
-        _end([helper])
+        helpers.end([helper])
         if not helper.was_idle:
             raise exceptions.FileIOConnectorError(
                 reason=f'the process that looks at shares ended by itself (status '
                        f'{helper.process.returncode})')
-        close_idle()        # the others are as old
+        helpers.close_idle()    # the others are as old
         self.start(index, request)
 
-    def _release(self, helper: _Helper) -> tuple[int, Request, float]:
+    def _release(self, helper: helpers.Helper) -> tuple[int, Request, float]:
         self._selector.unregister(helper.socket)
         return self._running.pop(helper)
-
-
-class _Helper:
-    """A worker process and our end of the line to it."""
-
-    def __init__(self) -> None:
-        self.namespace = _namespace()
-        self.was_idle = False
-        self.socket, theirs = socket.socketpair()
-        with theirs:
-            try:
-                # A session of its own: Ctrl-C at our terminal is not meant for it.
-                self.process = subprocess.Popen(
-                    _command(), stdin=theirs.fileno(), stdout=theirs.fileno(),
-                    stderr=subprocess.DEVNULL, cwd='/', start_new_session=True)
-            except OSError as err:
-                self.socket.close()
-                raise exceptions.FileIOConnectorError(
-                    reason=f'the process that looks at shares cannot be started: {err}') from err
-        self._received = b''
-        _all.add(self)
-
-    def send(self, request: Request) -> None:
-        # One that is gone is noticed when its answer is read.
-        with contextlib.suppress(OSError):
-            self.socket.sendall(json.dumps(request).encode() + b'\n')
-
-    def receive(self) -> bytes | None:
-        """Return the answer once it is whole.
-
-        :raises OSError: the process is gone
-        """
-        chunk = self.socket.recv(65536)
-        if not chunk:
-            raise ConnectionResetError(errno.ECONNRESET, 'the process ended')
-        self._received += chunk
-        if not self._received.endswith(b'\n'):
-            return None
-        line, self._received = self._received, b''
-        return line
-
-    def kill(self) -> None:
-        self.socket.close()
-        if self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-
-    def forget(self) -> None:
-        """Leave it to the process that we were forked from."""
-        self.socket.close()
-        self.process.returncode = 0
-
-
-_idle: collections.deque[_Helper] = collections.deque()
-_stuck: collections.deque[subprocess.Popen[bytes]] = collections.deque()
-_all: weakref.WeakSet[_Helper] = weakref.WeakSet()
-
-
-def _take() -> _Helper:
-    """Return an idle helper that sees the same mounts as we do, or a new one."""
-    namespace = _namespace()
-    with contextlib.suppress(IndexError):
-        while True:
-            helper = _idle.pop()
-            if helper.namespace == namespace and helper.process.poll() is None:
-                helper.was_idle = True
-                return helper
-            _end([helper])
-    return _Helper()
-
-
-def _end(helpers: Sequence[_Helper]) -> None:
-    """Kill helpers, and remember those that the kernel does not let die within a moment."""
-    for helper in helpers:
-        helper.kill()
-    until = time.monotonic() + _KILL_WAIT_S
-    for helper in helpers:
-        try:
-            helper.process.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            LOG.warning('Process %d, which looked at a share, is held by the kernel although it '
-                        'was killed; it will end when the share answers', helper.process.pid)
-            _stuck.append(helper.process)
-
-
-def _reap() -> None:
-    """Collect those of the stuck helpers that have ended meanwhile."""
-    for _ in range(len(_stuck)):
-        with contextlib.suppress(IndexError):
-            process = _stuck.popleft()
-            if process.poll() is None:
-                _stuck.append(process)
-
-
-def _forget_all() -> None:
-    for helper in list(_all):
-        helper.forget()
-    for process in _stuck:
-        process.returncode = 0
-    _idle.clear()
-    _stuck.clear()
-
-
-def _namespace() -> int:
-    """Return which mount namespace the calling thread is in; a helper stays in its maker's."""
-    return os.stat('/proc/thread-self/ns/mnt').st_ino
-
-
-def _command() -> list[str]:
-    # Paths have to become the same bytes in the helper as here, hence utf8.
-    return [sys.executable, '-I', '-S', '-X', f'utf8={sys.flags.utf8_mode}', _WORKER]
 
 
 def _facts(line: bytes | str) -> dict[str, Any]:
@@ -340,5 +209,3 @@ def _hung(took_s: float) -> Answer:
     return Answer({'is_hung': True}, took_s)
 
 
-os.register_at_fork(after_in_child=_forget_all)
-atexit.register(close_idle)

@@ -13,8 +13,9 @@ import io
 import os
 import stat
 import struct
-from collections.abc import Callable
 from typing import Any
+
+from powervm_fileio_connector.trail import Refused
 
 SAME_DIRECTORY = 'same-directory'
 
@@ -29,48 +30,46 @@ _DATA_FILE = 0x44415441
 _MOST_HEADER = 2 * 1024 * 1024
 
 
-def virtual_size(image: int, directory: int, backing: str,
-                 refused: Callable[..., Exception]) -> int:
+def virtual_size(image: int, directory: int, backing: str) -> int:
     """Return the size that a guest sees of an image, after finding it safe.
 
     :param image: ``O_PATH`` descriptor of the image
     :param directory: ``O_PATH`` descriptor of the directory that it is in
     :param backing: ``same-directory``, or anything else to refuse backing files
-    :param refused: makes the error to raise, from its kind and the reason
+    :raises Refused: it is not safe, or encrypted
     :raises OSError: what the file system said, also where the caller may not read the image
     """
-    size, link = _inspect(image, backing, refused, 'the image')
+    size, link = _inspect(image, backing, 'the image')
     seen = {_identity(image)}
     with contextlib.ExitStack() as opened:
         while link is not None:
             name, image_format = link
-            image = _open_backing(name, directory, refused)
+            image = _open_backing(name, directory)
             opened.callback(os.close, image)
             if _identity(image) in seen or len(seen) > _LONGEST_CHAIN:
-                raise refused('format', f'the chain of backing files loops at {name!r}, or is '
+                raise Refused('format', f'the chain of backing files loops at {name!r}, or is '
                                         f'longer than {_LONGEST_CHAIN}')
             seen.add(_identity(image))
             link = None
             if image_format == 'qcow2':
-                link = _inspect(image, backing, refused, f'backing file {name!r}')[1]
+                link = _inspect(image, backing, f'backing file {name!r}')[1]
     return size
 
 
-def _inspect(image: int, backing: str, refused: Callable[..., Exception],
-             what: str) -> tuple[int, tuple[str, str] | None]:
+def _inspect(image: int, backing: str, what: str) -> tuple[int, tuple[str, str] | None]:
     """Return an image's virtual size, and name and format of its backing file if it has one."""
     from oslo_utils.imageutils import format_inspector
     path = f'/proc/self/fd/{image}'         # the very file that was looked at, whatever its name
     try:
         inspector = format_inspector.get_inspector('qcow2').from_file(path)
     except (format_inspector.ImageFormatError, struct.error) as err:
-        raise refused('format', f'{what} is declared qcow2 but is none: {err}') from err
+        raise Refused('format', f'{what} is declared qcow2 but is none: {err}') from err
     with open(path, 'rb') as file:
         header = _Header(file)
     if header.is_encrypted:
-        raise refused('encrypted', f'{what} is encrypted')
+        raise Refused('encrypted', f'{what} is encrypted')
     if header.has_data_file:
-        raise refused('format', f'{what} has an external data file')
+        raise Refused('format', f'{what} has an external data file')
     failures = _safety_failures(inspector, format_inspector.SafetyCheckFailed)
     if header.version == 2:
         # The inspector reads version 3's feature bits in version 2 too, where the header's
@@ -79,16 +78,16 @@ def _inspect(image: int, backing: str, refused: Callable[..., Exception],
     if header.backing_offset and backing == SAME_DIRECTORY:
         failures.pop('backing_file', None)
     if failures:
-        raise refused('format', f'{what} is not safe: '
+        raise Refused('format', f'{what} is not safe: '
                       + ', '.join(str(failure) for failure in failures.values()))
     if not header.backing_offset:
         return inspector.virtual_size, None
     name, image_format = header.backing()
     if image_format not in ('raw', 'qcow2'):
-        raise refused('format', f'{what} names {image_format!r} as the format of its backing file; '
+        raise Refused('format', f'{what} names {image_format!r} as the format of its backing file; '
                                 'it has to name raw or qcow2, since a format is never guessed')
     if not _is_plain(name):
-        raise refused('format', f'backing file {name!r} of {what} is no plain name in the same '
+        raise Refused('format', f'backing file {name!r} of {what} is no plain name in the same '
                                 'directory')
     return inspector.virtual_size, (name, image_format)
 
@@ -135,17 +134,17 @@ def _safety_failures(inspector: Any, failed: type[Exception]) -> dict[str, Excep
     return {}
 
 
-def _open_backing(name: str, directory: int, refused: Callable[..., Exception]) -> int:
+def _open_backing(name: str, directory: int) -> int:
     try:
         image = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     except OSError as err:
         if err.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
             raise
-        raise refused('format', f'backing file {name!r} does not exist') from err
+        raise Refused('format', f'backing file {name!r} does not exist') from err
     seen = os.fstat(image)
     if not stat.S_ISREG(seen.st_mode) or seen.st_dev != os.fstat(directory).st_dev:
         os.close(image)
-        raise refused('format', f'backing file {name!r} is no regular file of the same directory')
+        raise Refused('format', f'backing file {name!r} is no regular file of the same directory')
     return image
 
 

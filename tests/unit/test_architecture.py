@@ -19,9 +19,9 @@ LEVELS = [
     ['registration'],
     ['connector'],
     ['volume_file', 'writer'],
-    ['verdicts', 'lane'],
-    ['mounts', 'refusal', 'batch'],
-    ['probe', 'probe_worker', 'qcow2', 'locks', 'mappings', 'novalink'],
+    ['lookup', 'verdicts', 'lane'],
+    ['exports', 'mounts', 'refusal', 'batch'],
+    ['probe', 'helpers', 'probe_worker', 'qcow2', 'trail', 'locks', 'mappings', 'novalink'],
     ['document', 'rest'],
     ['properties', 'exceptions', 'conf'],
 ]

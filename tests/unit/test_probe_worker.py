@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from powervm_fileio_connector import probe_worker
+from powervm_fileio_connector import trail
 
 
 @pytest.fixture
@@ -20,10 +21,10 @@ def tree(share):
 
 
 def follow(start, path, is_confined=True, **options):
-    with probe_worker.Trail(str(start), is_confined) as trail:
-        trail.follow(path, **options)
-        assert os.fstat(trail.end).st_ino
-        return '/'.join(trail.names)
+    with trail.Trail(str(start), is_confined) as passed:
+        passed.follow(path, **options)
+        assert os.fstat(passed.end).st_ino
+        return '/'.join(passed.names)
 
 
 @pytest.mark.parametrize(('path', 'end'), [
@@ -45,7 +46,7 @@ def test_a_symlink_is_followed_as_long_as_it_stays(target, end, tree):
 @pytest.mark.parametrize('target', ['/', '../outside', 'b/../../outside', '/dev/shm'])
 def test_a_symlink_that_leaves_is_refused_where_confined(target, tree):
     (tree / 'a/link').symlink_to(target)
-    with pytest.raises(probe_worker.Refused, match='leads out'):
+    with pytest.raises(trail.Refused, match='leads out'):
         follow(tree / 'a', 'link')
 
 
@@ -103,9 +104,9 @@ def test_ordinary_looks_do_not_import_what_takes_long_to_import():
     program = f'''if True:
         import sys
         with open({probe_worker.__file__!r}) as worker:
-            exec(worker.read(), {{'__name__': 'probe_worker'}})
+            exec(worker.read(), {{'__name__': '__main__', '__file__': {probe_worker.__file__!r}}})
         print(*sys.modules)
     '''
     loaded = subprocess.run([sys.executable, '-I', '-S', '-c', program], capture_output=True,
-                            text=True, check=True).stdout.split()
+                            text=True, check=True, input='').stdout.split()
     assert not {'typing', 'site', 'oslo_utils', 'subprocess', 'importlib.util'} & set(loaded)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from powervm_fileio_connector import qcow2
-from powervm_fileio_connector.probe_worker import Refused
+from powervm_fileio_connector.trail import Refused
 
 SIZE = 10 << 20
 BACKING_FORMAT, DATA_FILE = 0xE2792ACA, 0x44415441
@@ -38,7 +38,7 @@ def judge(tmp_path):
             directory, image = (os.open(path, os.O_PATH) for path in (tmp_path, tmp_path / 'image'))
             opened.callback(os.close, directory)
             opened.callback(os.close, image)
-            return qcow2.virtual_size(image, directory, backing, Refused)
+            return qcow2.virtual_size(image, directory, backing)
     return judge
 
 

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that look at shares: started, kept while idle, killed and reaped.
+
+They belong to the process, not to whoever asks: an idle one serves the next look of any thread.
+There is no lock: handing helpers out and taking them back are single operations on a deque.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import contextlib
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+from oslo_log import log as logging
+
+from powervm_fileio_connector import exceptions
+
+LOG = logging.getLogger(__name__)
+
+_WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'probe_worker.py')
+
+_MOST_IDLE = 8          # kept for the next look; each takes some 10 MB, mostly shared
+_KILL_WAIT_S = 0.5      # for helpers to die; those that the kernel holds are reaped later
+
+
+class Helper:
+    """A worker process and our end of the line to it."""
+
+    def __init__(self) -> None:
+        self.namespace = _namespace()
+        self.was_idle = False
+        self.socket, theirs = socket.socketpair()
+        with theirs:
+            try:
+                # A session of its own: Ctrl-C at our terminal is not meant for it.
+                self.process = subprocess.Popen(
+                    command(), stdin=theirs.fileno(), stdout=theirs.fileno(),
+                    stderr=subprocess.DEVNULL, cwd='/', start_new_session=True)
+            except OSError as err:
+                self.socket.close()
+                raise exceptions.FileIOConnectorError(
+                    reason=f'the process that looks at shares cannot be started: {err}') from err
+        self._received = b''
+        _all.add(self)
+
+    def send(self, request: Mapping[str, Any]) -> None:
+        # One that is gone is noticed when its answer is read.
+        with contextlib.suppress(OSError):
+            self.socket.sendall(json.dumps(request).encode() + b'\n')
+
+    def receive(self) -> bytes | None:
+        """Return the answer once it is whole.
+
+        :raises OSError: the process is gone
+        """
+        chunk = self.socket.recv(65536)
+        if not chunk:
+            raise ConnectionResetError(errno.ECONNRESET, 'the process ended')
+        self._received += chunk
+        if not self._received.endswith(b'\n'):
+            return None
+        line, self._received = self._received, b''
+        return line
+
+    def kill(self) -> None:
+        self.socket.close()
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    def forget(self) -> None:
+        """Leave it to the process that we were forked from."""
+        self.socket.close()
+        self.process.returncode = 0
+
+
+_idle: collections.deque[Helper] = collections.deque()
+_stuck: collections.deque[subprocess.Popen[bytes]] = collections.deque()
+_all: weakref.WeakSet[Helper] = weakref.WeakSet()
+
+
+def take() -> Helper:
+    """Return an idle helper that sees the same mounts as we do, or a new one."""
+    namespace = _namespace()
+    with contextlib.suppress(IndexError):
+        while True:
+            helper = _idle.pop()
+            if helper.namespace == namespace and helper.process.poll() is None:
+                helper.was_idle = True
+                return helper
+            end([helper])
+    return Helper()
+
+
+def give_back(helper: Helper) -> None:
+    """Keep a helper that answered for the next look, or end it where enough are kept."""
+    _idle.append(helper)
+    while len(_idle) > _MOST_IDLE:
+        with contextlib.suppress(IndexError):
+            end([_idle.popleft()])
+
+
+def close_idle() -> None:
+    """End all idle helpers and reap what can be reaped. Safe at any time, from any thread."""
+    ending = []
+    with contextlib.suppress(IndexError):
+        while True:
+            ending.append(_idle.pop())
+    end(ending)
+    reap()
+
+
+def end(helpers: Sequence[Helper]) -> None:
+    """Kill helpers, and remember those that the kernel does not let die within a moment."""
+    for helper in helpers:
+        helper.kill()
+    until = time.monotonic() + _KILL_WAIT_S
+    for helper in helpers:
+        try:
+            helper.process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            LOG.warning('Process %d, which looked at a share, is held by the kernel although it '
+                        'was killed; it will end when the share answers', helper.process.pid)
+            _stuck.append(helper.process)
+
+
+def reap() -> None:
+    """Collect those of the stuck helpers that have ended meanwhile."""
+    for _ in range(len(_stuck)):
+        with contextlib.suppress(IndexError):
+            process = _stuck.popleft()
+            if process.poll() is None:
+                _stuck.append(process)
+
+
+def _forget_all() -> None:
+    for helper in list(_all):
+        helper.forget()
+    for process in _stuck:
+        process.returncode = 0
+    _idle.clear()
+    _stuck.clear()
+
+
+def _namespace() -> int:
+    """Return which mount namespace the calling thread is in; a helper stays in its maker's."""
+    return os.stat('/proc/thread-self/ns/mnt').st_ino
+
+
+def command() -> list[str]:
+    """Return the command that starts a worker."""
+    # Paths have to become the same bytes in the helper as here, hence utf8. -B: writes nothing.
+    return [sys.executable, '-I', '-S', '-B', '-X', f'utf8={sys.flags.utf8_mode}', _WORKER]
+
+
+os.register_at_fork(after_in_child=_forget_all)
+atexit.register(close_idle)
