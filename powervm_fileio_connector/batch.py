@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Group commit: callers hand in edits and wait; one of them carries all that wait.
 
-Whoever finds no leader leads. The leader takes the edits that are due, has them carried out in one
-go, and steps down; edits that arrive meanwhile make the next batch. An edit that has to be tried again
-goes back to its place and is due after a pause, so that nobody leads, and no lock is held, while
-somebody waits.
+Whoever finds no leader leads. The leader takes the edits that are due, has them carried out in
+one go, and steps down; edits that arrive meanwhile make the next batch. An edit that has to be
+tried again goes back to its place and is due after a pause, so that nobody leads, and no lock is
+held, while somebody waits.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from oslo_utils import timeutils
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector import rest
+from powervm_fileio_connector.edit import Change
 from powervm_fileio_connector.mappings import AddMapping
-from powervm_fileio_connector.mappings import Change
 from powervm_fileio_connector.mappings import RemoveMapping
 
 

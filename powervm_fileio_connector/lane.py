@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read, change, POST, confirm: one batch of edits of one I/O partition.
 
-A kept document may be outdated. Changing it is safe, since its etag tells the server, but "nothing to
-do" and "cannot be done" are said only of a document that was asked for after the edit had arrived, and
+The document that a POST returns is kept, so that the next edit needs that one request only. A kept
+document may be outdated. Changing it is safe, since its etag tells the server, but "nothing to do"
+and "cannot be done" are said only of a document that was asked for after the edit had arrived, and
 to which no other edit has been applied.
 """
 
@@ -25,20 +26,22 @@ from powervm_fileio_connector import rest
 from powervm_fileio_connector.batch import Batches
 from powervm_fileio_connector.batch import Ticket
 from powervm_fileio_connector.document import Document
+from powervm_fileio_connector.edit import Change
+from powervm_fileio_connector.edit import LPARIdNeeded
+from powervm_fileio_connector.edit import NotShown
+from powervm_fileio_connector.edit import Outcome
 from powervm_fileio_connector.mappings import AddMapping
-from powervm_fileio_connector.mappings import Change
-from powervm_fileio_connector.mappings import LPARIdNeeded
-from powervm_fileio_connector.mappings import NotShown
-from powervm_fileio_connector.mappings import Outcome
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.refusal import explained
 from powervm_fileio_connector.rest import RequestFailed
 from powervm_fileio_connector.rest import Trouble
+from powervm_fileio_connector.text_document import Cut
+from powervm_fileio_connector.text_document import TextDocument
 
 LOG = logging.getLogger(__name__)
 
 GROUP = [const.XAG.VIO_SMAP]
-"""What is read and posted of the VIOS: each group has an etag of its own, so it is one and the same."""
+"""What is read and posted of the VIOS: one and the same, since each group has its own etag."""
 
 _VIOS = virtual_io_server.VIOS
 _AWAY = (Trouble.UNREACHABLE, Trouble.LOST, Trouble.LATE)
@@ -63,6 +66,10 @@ class Lane:
         self._kept: Document | None = None
         self._lpar_ids: dict[str, int | None] = {}
 
+    def forget(self) -> None:
+        """Drop the kept document."""
+        self._kept = None
+
     def _carry(self, leader: Ticket, batch: list[Ticket]) -> None:
         """Have a batch carried out, as far as one POST goes; what is left over stays unsettled."""
         jobs: list[Job] = []
@@ -70,8 +77,8 @@ class Lane:
             with locks.held(f'powervm-fileio-{self.vios_uuid.lower()}', leader.deadline):
                 document, jobs = self._changed(leader, batch)
                 if jobs:
-                    body, etag = document.vios_w.toxmlstring(), document.vios_w.etag
-                    # Megabytes each: the old tree goes before the answer becomes a new one.
+                    body, etag = document.body(), document.vios_w.etag
+                    # Megabytes each: the old document goes before the answer comes.
                     del document
                     document = self._post(leader, body, etag, jobs)
             self._keep(document)
@@ -98,8 +105,8 @@ class Lane:
     def _apply_all(self, document: Document, batch: list[Ticket], leader: Ticket) -> list[Job]:
         """Apply the edits in their order, and settle those with which nothing is to be done.
 
-        Equal edits are one. An edit that is about the same volume as one before it waits for a later
-        document, so that each result can be read from an answer.
+        Equal edits are one. An edit that is about the same volume as one before it waits for a
+        later document, so that each result can be read from an answer.
         """
         jobs: dict[Any, Job] = {}
         touched: frozenset[str] = frozenset()
@@ -139,30 +146,30 @@ class Lane:
 
     def _read(self, leader: Ticket, known: Document | None = None) -> Document:
         """Read the document, or find that the one that is known has not changed."""
-        as_of = time.monotonic()
+        as_of, cut = time.monotonic(), Cut()
         etag = known.vios_w.etag if known is not None and not known.is_edited else None
         response = novalink.renewing(leader.adapter, leader.deadline, lambda: rest.request(
             leader.deadline, leader.adapter.read, _VIOS.schema_type, root_id=self.vios_uuid,
-            xag=GROUP, etag=etag))
+            xag=GROUP, etag=etag, on_answer=cut))
         if response.status == const.HTTPStatus.NO_CHANGE and known is not None:
             known.as_of = as_of
             return known
-        return self._document(response, as_of)
+        return self._document(response, as_of, cut)
 
     def _post(self, leader: Ticket, body: bytes, etag: str, jobs: list[Job]) -> Document:
         """Send a changed document; return the one that the server answers with."""
         for job in jobs:
             for ticket in job.tickets:
                 ticket.sent = job.change
-        # wrapper.update() posts to the link that the document calls its own, which need not name the
-        # group, and the etag is that of the group.
+        # wrapper.update() posts to the link that the document calls its own, which need not name
+        # the group, and the etag is that of the group.
         path = leader.adapter.build_path('uom', _VIOS.schema_type, self.vios_uuid, xag=GROUP)
-        as_of = time.monotonic()
+        as_of, cut = time.monotonic(), Cut()
         response = novalink.renewing(leader.adapter, leader.deadline, lambda: rest.request(
-            leader.deadline, leader.adapter.update_by_path, body, etag, path))
+            leader.deadline, leader.adapter.update_by_path, body, etag, path, on_answer=cut))
         if response.entry is None or response.entry.element.find('VirtualSCSIMappings') is None:
             return self._read(leader)
-        return self._document(response, as_of)
+        return self._document(response, as_of, cut)
 
     def _confirm(self, leader: Ticket, document: Document, jobs: list[Job]) -> None:
         """Settle the tickets by what the answer shows; where it does not, by a fresh read."""
@@ -214,10 +221,11 @@ class Lane:
         for ticket in tickets:
             ticket.try_again(err, is_away=err.trouble in _AWAY or (is_fault and not jobs))
 
-    def _document(self, response: Any, as_of: float) -> Document:
+    def _document(self, response: Any, as_of: float, cut: Cut) -> Document:
         # Usually a header, in any case an element of the entry.
-        etag = response.etag or response.entry.etag
-        document = Document(_VIOS.wrap(response.entry, etag=etag), self._lpar_ids)
+        vios_w = _VIOS.wrap(response.entry, etag=response.etag or response.entry.etag)
+        document = (Document(vios_w, self._lpar_ids) if cut.mappings is None
+                    else TextDocument(vios_w, self._lpar_ids, cut))
         document.as_of = as_of
         return document
 

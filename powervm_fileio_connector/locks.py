@@ -53,6 +53,7 @@ def held(name: str, deadline: timeutils.StopWatch) -> Iterator[None]:
             LOG.warning('Going on without the lock %s in %s: %s', name, path, err)
         else:
             if not is_held:
-                raise rest.RequestFailed(rest.Trouble.BUSY, f'another process holds the lock {name}')
+                raise rest.RequestFailed(rest.Trouble.BUSY,
+                                         f'another process holds the lock {name}')
             stack.callback(among.release)
         yield

@@ -14,6 +14,7 @@ import retrying
 from oslo_log import log as logging
 from oslo_utils import timeutils
 from pypowervm import adapter as pvm_adapter
+from pypowervm import exceptions as pvm_exceptions
 from pypowervm.wrappers import job
 from pypowervm.wrappers import logical_partition
 from pypowervm.wrappers import virtual_io_server
@@ -218,7 +219,13 @@ def _logged_on(settings: conf.Settings, deadline: timeutils.StopWatch) -> pvm_ad
             password=settings.novalink_password, certpath=settings.novalink_certpath,
             timeout=settings.rest_timeout_s)
 
-    return _patiently(deadline, lambda: rest.bounded(deadline, log_on))
+    def bounded() -> pvm_adapter.Session:
+        try:
+            return rest.bounded(deadline, log_on)
+        except pvm_exceptions.Error as err:
+            raise rest.sort(err, deadline) from err
+
+    return _patiently(deadline, bounded)
 
 
 def _renew(adapter: pvm_adapter.Adapter, old: pvm_adapter.Session,

@@ -7,16 +7,16 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector import rest
 from powervm_fileio_connector.batch import Ticket
+from powervm_fileio_connector.edit import Change
 from powervm_fileio_connector.mappings import AddMapping
-from powervm_fileio_connector.mappings import Change
 
 
 def explained(err: rest.RequestFailed, change: Change,
               ticket: Ticket) -> exceptions.FileIOConnectorError:
     """Return the error that says it best.
 
-    The LPAR is not asked about beforehand: that would cost every attach a request, and prove nothing
-    for the moment of the change.
+    The LPAR is not asked about beforehand: that would cost every attach a request, and prove
+    nothing for the moment of the change.
     """
     edit = ticket.edit
     try:
@@ -30,8 +30,8 @@ def explained(err: rest.RequestFailed, change: Change,
     words = f'NovaLink says: {err.words}'
     if lpar is not None and not lpar.can_change_io:
         return exceptions.LPARNotReady(
-            reason=f'{lpar.name} is {lpar.state} with RMC {lpar.rmc_state}: {lpar.why_not}; {words}',
-            lpar=edit.lpar_uuid)
+            reason=f'{lpar.name} is {lpar.state} with RMC {lpar.rmc_state}: {lpar.why_not}; '
+            + words, lpar=edit.lpar_uuid)
     if isinstance(edit, AddMapping) and edit.slot is not None and change.makes_adapters:
         # The bus was none of ours in the document, so something else of the LPAR has the slot.
         return exceptions.SlotOrLUAConflict(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One request to NovaLink: bounded by a deadline, its failure sorted by what it means for the caller.
+"""One request to NovaLink: bounded by a deadline, its failure sorted by what it means.
 
 pypowervm sends, parses, and logs on again when a session has expired. What is added here: no call
 outlives its deadline, and an error says whether the request may have been carried out.
@@ -54,28 +54,39 @@ class RequestFailed(Exception):
 
 
 def request(deadline: timeutils.StopWatch, send: Callable[..., Any], *args: Any,
-            **kwargs: Any) -> Any:
+            on_answer: Callable[[Any], None] | None = None, **kwargs: Any) -> Any:
     """Call one of pypowervm's ``Adapter`` methods, and be back by the deadline whatever happens.
 
-    The helpers of the adapter are left out: nova-powervm's sleeps up to 30 seconds over a busy VIOS,
-    whatever the deadline.
+    The helpers of the adapter are left out: nova-powervm's sleeps up to 30 seconds over a busy
+    VIOS, whatever the deadline.
 
+    :param on_answer: is given the ``Response`` before pypowervm parses it
     :raises RequestFailed: sorted by what it means
     """
+    def helper(exchange: Callable[..., Any]) -> Callable[..., Any]:
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            response = bounded(deadline, lambda: exchange(*args, **kwargs))
+            if on_answer is not None and response.body:
+                on_answer(response)
+            return response
+        return bound
+
     left = max(deadline.leftover(), 0.001)
-    return bounded(deadline, lambda: send(
-        *args, helpers=[], timeout=(min(CONNECT_TIMEOUT_S, left), left), **kwargs))
+    try:
+        return send(*args, helpers=[helper], timeout=(min(CONNECT_TIMEOUT_S, left), left), **kwargs)
+    except pvm_exceptions.Error as err:
+        raise sort(err, deadline) from err
 
 
 def bounded(deadline: timeutils.StopWatch, call: Callable[[], Any]) -> Any:
-    """Do something with pypowervm, and be back by the deadline whatever happens.
+    """Do something that waits for the server, and be back by the deadline whatever happens.
 
     The timeout of ``requests`` bounds one wait for bytes, so a server that trickles could hold its
     caller for ever. So the call runs in a thread that is left behind when the deadline passes. It
-    ends with the answer, or at the latest when the server has been silent for as long as the rest of
-    the deadline was at the start; it holds no lock of ours and keeps no process from ending.
+    ends with the answer, or at the latest when the server has been silent for as long as the rest
+    of the deadline was at the start; it holds no lock of ours and keeps no process from ending.
 
-    :raises RequestFailed: sorted by what it means
+    :raises RequestFailed: the deadline has passed; other errors are those of ``call``
     """
     left = deadline.leftover()
     if left <= 0:
@@ -87,7 +98,7 @@ def bounded(deadline: timeutils.StopWatch, call: Callable[[], Any]) -> Any:
     def run() -> None:
         try:
             results.append(call())
-        except BaseException as err:  # handed to the caller, whatever it is
+        except BaseException as err:  # noqa: BLE001 - handed to the caller, whatever it is
             errors.append(err)
         finally:
             done.set()
@@ -95,11 +106,9 @@ def bounded(deadline: timeutils.StopWatch, call: Callable[[], Any]) -> Any:
     threading.Thread(target=run, name='powervm-fileio-request', daemon=True).start()
     if not done.wait(left):
         raise RequestFailed(Trouble.LATE, f'no answer within {left:.1f} s')
-    if results:
-        return results[0]
-    if isinstance(errors[0], pvm_exceptions.Error):
-        raise sort(errors[0], deadline) from errors[0]
-    raise errors[0]
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def pause_s(tries: int) -> float:
@@ -113,7 +122,7 @@ def sort(err: pvm_exceptions.Error, deadline: timeutils.StopWatch | None = None)
         return RequestFailed(Trouble.SESSION, _words(err), 401)
     status = err.response.status if err.response is not None else None
     if isinstance(err, pvm_exceptions.HttpError):
-        return RequestFailed(_by_status(err, status), _words(err), status)
+        return RequestFailed(_by_status(err), _words(err), status)
     if err.orig_response is not None or _is_unsent(err):
         # With orig_response, it was the logging on again that failed, so the request was not sent.
         return RequestFailed(Trouble.UNREACHABLE, _words(err))
@@ -124,7 +133,8 @@ def sort(err: pvm_exceptions.Error, deadline: timeutils.StopWatch | None = None)
     return RequestFailed(Trouble.LOST, _words(err), status)
 
 
-def _by_status(err: pvm_exceptions.HttpError, status: int) -> Trouble:
+def _by_status(err: pvm_exceptions.HttpError) -> Trouble:
+    status = err.response.status
     if status == 412:
         return Trouble.STALE
     if status in (404, 410):

@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Carries edits to the server: in batches, by etag, again after failures, and verified.
-
-The document that a POST returns is kept, so that the next edit needs that one request only. A kept
-document may be outdated: what is changed in it is safe, since its etag tells, but "nothing to do" and
-"cannot be done" are said only after a read that began when the edit had arrived.
-"""
+"""The door to the server: edits of the mappings of an I/O partition go in, and are carried out."""
 
 from __future__ import annotations
 
@@ -22,13 +17,13 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector.batch import Ticket
 from powervm_fileio_connector.document import Document
+from powervm_fileio_connector.edit import Change
+from powervm_fileio_connector.edit import NotShown
+from powervm_fileio_connector.edit import Outcome
 from powervm_fileio_connector.lane import GROUP
 from powervm_fileio_connector.lane import Lane
 from powervm_fileio_connector.lane import applied
 from powervm_fileio_connector.mappings import AddMapping
-from powervm_fileio_connector.mappings import Change
-from powervm_fileio_connector.mappings import NotShown
-from powervm_fileio_connector.mappings import Outcome
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.rest import RequestFailed
 
@@ -41,8 +36,8 @@ _lanes_lock = threading.Lock()
 def writer_for(adapter: Any, vios_uuid: str, settings: conf.Settings | None = None) -> Writer:
     """Return the writer for an I/O partition.
 
-    All writers of one session and partition share their batches and the kept document, which live as
-    long as the session.
+    All writers of one session and partition share their batches and the kept document, which live
+    as long as the session.
     """
     with _lanes_lock:
         lanes = _lanes.setdefault(adapter.session, {})
@@ -68,6 +63,10 @@ class Writer:
         :raises FileIOConnectorError: what stands in its way; the edits of others never do
         """
         return self._lane.batches.submit(Ticket(edit, self._adapter, deadline))
+
+    def forget(self) -> None:
+        """Drop the kept document, known to be outdated: the next edit begins with a read."""
+        self._lane.forget()
 
     def read(self, deadline: timeutils.StopWatch) -> Any:
         """Return a VIOS wrapper with its mappings, read now. It is the caller's alone.

@@ -20,9 +20,9 @@ LEVELS = [
     ['connector'],
     ['volume_file', 'writer'],
     ['lookup', 'verdicts', 'lane'],
-    ['exports', 'mounts', 'refusal', 'batch'],
+    ['exports', 'mounts', 'refusal', 'batch', 'text_document'],
     ['probe', 'helpers', 'probe_worker', 'qcow2', 'trail', 'locks', 'mappings', 'novalink'],
-    ['document', 'rest'],
+    ['buses', 'edit', 'document', 'record', 'rest'],
     ['properties', 'exceptions', 'conf'],
 ]
 RANK = {room: (level, place) for level, rooms in enumerate(LEVELS)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What edits of a VIOS document have in common: their outcomes, and whose a mapping is."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import posixpath
+import uuid
+from collections.abc import Iterable
+
+from powervm_fileio_connector.document import Document
+from powervm_fileio_connector.record import MappingRecord
+from powervm_fileio_connector.record import normalised
+
+
+class Outcome(enum.Enum):
+    """What applying an edit did to the document."""
+
+    CHANGED = 'the document was changed'
+    UNCHANGED = 'nothing is to be done'
+    LATER = 'an edit before it in the same document has to be carried out first'
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What applying an edit did, and to which mappings."""
+
+    outcome: Outcome
+    records: tuple[MappingRecord, ...] = ()
+    makes_adapters: bool = False
+
+
+class LPARIdNeeded(Exception):
+    """Some mappings show only the id of their LPAR, and the document does not tell ours.
+
+    Whoever applies the edit asks the server, notes it in ``document.lpar_ids`` (None: there is no
+    such LPAR), and applies the edit again.
+    """
+
+    def __init__(self, lpar_uuid: str) -> None:
+        super().__init__(lpar_uuid)
+        self.lpar_uuid = lpar_uuid
+
+
+class NotShown(Exception):
+    """The answer does not show what was asked for; a fresh read decides."""
+
+
+def belongs_to(record: MappingRecord, lpar_uuid: str, document: Document) -> bool:
+    """Whether a mapping is an LPAR's, by its link or else by the id of its adapters.
+
+    :raises LPARIdNeeded: it has no link, and nothing in the document tells the LPAR's id
+    """
+    if record.lpar_uuid is not None:
+        return record.lpar_uuid == lpar_uuid.upper()
+    if record.is_orphan or record.is_wild_card or record.lpar_id is None:
+        return False
+    try:
+        return record.lpar_id == document.lpar_id(lpar_uuid)
+    except KeyError:
+        raise LPARIdNeeded(lpar_uuid) from None
+
+
+def keys_of(paths: Iterable[str], *more: str | None) -> frozenset[str]:
+    # Base names: one file may be known by several directories.
+    names = {posixpath.basename(normalised(path)) for path in paths}
+    return frozenset(names | {key.lower() for key in more if key})
+
+
+def file_udid(path: str) -> str:
+    """The UDID that a file will get, as recordings show: the MD5 name-based UUID of its path."""
+    digest = hashlib.md5(path.encode('utf-8', 'surrogateescape'), usedforsecurity=False).digest()
+    return str(uuid.UUID(bytes=digest, version=3))

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a vSCSI mapping element of a VIOS document says, as plain facts."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+import re
+from typing import Any
+
+from lxml import etree
+from pypowervm import const
+
+ANY = 65535
+"""The remote slot, or partition id, of a server adapter that any client may connect to."""
+
+_UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
+_KINDS = {'PhysicalVolume': 'pv', 'LogicalUnit': 'lu', 'VirtualOpticalMedia': 'optical'}
+_DISK_KINDS = {'File': 'file', 'LogicalVolume': 'lv', 'RBD': 'rbd'}
+
+
+def _q(path: str) -> str:
+    return '/'.join(f'{{{const.UOM_NS}}}{name}' for name in path.split('/'))
+
+
+_LINK = _q('AssociatedLogicalPartition')
+_CLIENT, _SERVER = _q('ClientAdapter'), _q('ServerAdapter')
+_STORAGE, _TARGET = _q('Storage'), _q('TargetDevice')
+_SLOT, _LOCAL_ID = _q('VirtualSlotNumber'), _q('LocalPartitionID')
+_REMOTE_ID, _REMOTE_SLOT = _q('RemoteLogicalPartitionID'), _q('RemoteSlotNumber')
+_LABEL, _NAME, _UDID = _q('DiskLabel'), _q('DiskName'), _q('UniqueDeviceID')
+_LUA, _TARGET_NAME = _q('LogicalUnitAddress'), _q('TargetName')
+
+
+@dataclasses.dataclass(frozen=True)
+class MappingRecord:
+    """One mapping, as plain facts that the document shows; None where it shows nothing.
+
+    ``path`` is the file's, as the server spells it, and None for other kinds of storage. An orphan
+    is what a client that is gone leaves behind: a server adapter without client adapter. A wild
+    card is a server adapter that waits for any client.
+    """
+
+    lpar_uuid: str | None = None
+    lpar_id: int | None = None
+    slot: int | None = None
+    server_slot: int | None = None
+    lua: str | None = None
+    udid: str | None = None
+    path: str | None = None
+    target_name: str | None = None
+    tag: str | None = None
+    backstore: str | None = None
+    capacity_gb: float | None = None
+    kind: str = 'none'
+    is_orphan: bool = False
+    is_wild_card: bool = False
+
+    def is_larger_than(self, size: int) -> bool:
+        """Whether the disk, as the server last saw it, has more than so many bytes."""
+        # Recordings show up to six decimals, trailing zeros left out: 35, 1.410669. A server that
+        # rounds to fewer is given one unit of its last place.
+        if self.capacity_gb is None:
+            return False
+        decimals = len(f'{self.capacity_gb:.10f}'.rstrip('0').partition('.')[2])
+        return self.capacity_gb > size / 2**30 + 10.0 ** -(decimals or 6)
+
+    @property
+    def client(self) -> str:
+        """The LPAR in words, for messages."""
+        if self.is_wild_card:
+            return f'any LPAR (wild-card server adapter in slot {self.server_slot})'
+        if self.lpar_uuid is None:
+            return f'the LPAR with id {self.lpar_id}'
+        return f'LPAR {self.lpar_uuid}'
+
+
+def normalised(path: str) -> str:
+    """A path without the spelling differences that leave it the same file."""
+    path = posixpath.normpath(path.strip())
+    # POSIX lets normpath keep exactly two leading slashes; Linux gives them no meaning.
+    return path[1:] if path.startswith('//') else path
+
+
+def record_of(mapping: Any) -> MappingRecord:
+    """Read one mapping element."""
+    parts = {part.tag: part for part in mapping.iterchildren(etree.Element)}
+    link, client, server = parts.get(_LINK), parts.get(_CLIENT), parts.get(_SERVER)
+    uuids = _UUID.findall(link.get('href') or '') if link is not None else ()
+    remote_id, remote_slot = _number(server, _REMOTE_ID), _number(server, _REMOTE_SLOT)
+    is_wild_card = client is None and ANY in (remote_id, remote_slot)
+    target = _only_child(parts.get(_TARGET))
+    return MappingRecord(
+        lpar_uuid=uuids[-1].upper() if uuids else None,
+        lpar_id=_first(_number(client, _LOCAL_ID), None if is_wild_card else remote_id),
+        slot=_number(client, _SLOT), server_slot=_number(server, _SLOT),
+        lua=_text(target, _LUA), target_name=_text(target, _TARGET_NAME),
+        is_orphan=client is None and server is not None and not is_wild_card,
+        is_wild_card=is_wild_card, **_storage_facts(_only_child(parts.get(_STORAGE))))
+
+
+def _storage_facts(storage: Any) -> dict[str, Any]:
+    if storage is None:
+        return {'kind': 'none'}
+    name = etree.QName(storage).localname
+    if name != 'VirtualDisk':
+        return {'kind': _KINDS.get(name, name), 'udid': _text(storage, _UDID),
+                'tag': _text(storage, _q('Tag'))}
+    path = _first(_text(storage, _LABEL), _text(storage, _NAME))
+    disk_type = _text(storage, _q('VirtualDiskType'))
+    if disk_type is None:
+        # Old servers know no type; a logical volume's label never is an absolute path.
+        disk_type = 'File' if path is not None and path.startswith('/') else 'LogicalVolume'
+    kind = _DISK_KINDS.get(disk_type, disk_type)
+    capacity = _text(storage, _q('DiskCapacity'))
+    return {'kind': kind, 'path': path if kind == 'file' else None,
+            'udid': _text(storage, _UDID), 'tag': _text(storage, _q('Tag')),
+            'backstore': _text(storage, _q('BackStoreType')),
+            'capacity_gb': float(capacity) if capacity else None}
+
+
+def _only_child(part: Any) -> Any:
+    return next(part.iterchildren(etree.Element), None) if part is not None else None
+
+
+def _text(part: Any, tag: str) -> str | None:
+    text = part.findtext(tag) if part is not None else None
+    return text.strip() or None if text else None
+
+
+def _number(part: Any, tag: str) -> int | None:
+    text = _text(part, tag)
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
