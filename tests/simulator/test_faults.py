@@ -152,18 +152,20 @@ def test_probability_is_repeatable_by_its_seed(novalink):
 
 
 class Seen(s.Fault):
-    """Tells when a change is about to be made."""
+    """Tells when a change is about to be made, and how often that was."""
 
     happened = threading.Event()
+    count = 0
 
     def on_apply(self, exchange):
+        Seen.count += 1
         self.happened.set()
 
 
 def test_changes_wait_for_each_other_and_reads_do_not(novalink, make_file):
     adapter, path = novalink.adapter(), make_file()
     first, second = read(novalink, adapter), read(novalink, adapter)
-    novalink.faults.add(Seen(), s.Latency(post_s=0.5))
+    novalink.faults.add(Seen(times=None), s.Latency(post_s=0.5))
     thread = threading.Thread(target=post, args=(novalink, adapter, path, first))
     thread.start()
     assert Seen.happened.wait(5)
@@ -175,6 +177,8 @@ def test_changes_wait_for_each_other_and_reads_do_not(novalink, make_file):
     assert time.monotonic() - start > 0.3
     thread.join()
     assert len(novalink.mappings()) == 1
+    # The second was refused as soon as its turn came.
+    assert Seen.count == 1
 
 
 @pytest.mark.parametrize('name', KNOWN)

@@ -36,6 +36,8 @@ def test_rescan_takes_over_the_size_of_the_file(novalink, make_file):
     before = novalink.state.etag(novalink.vios_uuid, 'ViosSCSIMapping')
     storage_tasks.rescan_vstor(novalink.vios_uuid, mapping.udid, adapter=adapter)
     assert novalink.mappings()[0].capacity_gb == '2'
+    served = vios.VIOS.get(adapter, uuid=novalink.vios_uuid, xag=['ViosSCSIMapping'])
+    assert served.scsi_mappings[0].backing_storage.capacity == 2
     assert novalink.state.etag(novalink.vios_uuid, 'ViosSCSIMapping') != before
 
 

@@ -48,6 +48,7 @@ def test_added_mapping_has_what_the_server_gives(novalink, make_file):
     assert (disk.name, disk.label, disk.capacity) == (path, path, 1.5)
     assert (disk.tag, disk.backstore_type, disk.vdtype) == ('the-tag', 'loop', 'File')
     assert disk.udid == novalink.mappings()[0].udid
+    assert novalink.mappings()[0].target_udid == '30000002-lun1'
 
 
 def test_second_disk_goes_on_the_same_adapters(novalink, make_file):
@@ -125,7 +126,9 @@ def test_unknown_lpar_is_not_found(novalink):
 def test_removed_lpar_leaves_orphans(novalink, make_file):
     adapter = novalink.adapter()
     add(novalink, adapter, make_file())
-    novalink.remove_lpar(novalink.lpars[0].uuid)
+    gone = novalink.lpars[0].uuid
+    novalink.remove_lpar(gone)
+    assert novalink.mappings(gone) == []
     mapping, = read(novalink, adapter).scsi_mappings
     assert mapping.client_adapter is None
     assert mapping.client_lpar_href is None

@@ -123,6 +123,17 @@ def test_fibre_channel_mapping_is_not_made():
                                  xag=[const.XAG.VIO_FMAP]).vfc_mappings) == count
 
 
+def test_fibre_channel_mapping_is_removed():
+    with NovaLinkSimulator(recording='fake_vios_ssp_npiv.txt') as sim:
+        adapter = sim.adapter()
+        wrapper = vios.VIOS.get(adapter, uuid=sim.vios_uuid, xag=[const.XAG.VIO_FMAP])
+        before = [m.server_adapter.name for m in wrapper.vfc_mappings]
+        wrapper.vfc_mappings.remove(wrapper.vfc_mappings[0])
+        after = wrapper.update()
+        assert [m.server_adapter.name for m in after.vfc_mappings] == before[1:]
+        assert after.etag != wrapper.etag
+
+
 def test_recorded_mapping_of_a_removed_lpar_shows_as_an_orphan():
     with NovaLinkSimulator(recording='fake_vios_ssp_npiv.txt') as sim:
         adapter = sim.adapter()

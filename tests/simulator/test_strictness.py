@@ -291,6 +291,13 @@ def test_files_facts_are_taken_from_the_file_system(novalink, make_file):
     assert novalink.mappings()[0].capacity_gb == '35'
 
 
+def test_rule_is_in_force_again_after_the_block(novalink):
+    rules = novalink.state.rules
+    with rules.without('slot_free'):
+        assert 'slot_free' not in rules
+    assert 'slot_free' in rules
+
+
 def test_unknown_rule_names_the_known_ones(novalink):
     with pytest.raises(KeyError, match='slot_free'):
         novalink.state.rules.switch('gravity', False)
