@@ -190,9 +190,9 @@ class FileIOConnector(base.BaseLinuxConnector):
             return False
         return True
 
-    def get_search_path(self) -> str:
-        """Return the first directory below which exports are looked for."""
-        return self.settings.mount_point_base[0]
+    def get_search_path(self) -> str | None:
+        """Return the first directory below which exports are looked for; None: there is none."""
+        return next(iter(self.settings.mount_point_base), None)
 
     def get_all_available_volumes(
             self, connection_properties: dict[str, Any] | None = None) -> list[str]:
