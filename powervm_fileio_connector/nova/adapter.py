@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nova-powervm's volume adapter for volumes that are files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
+
+from nova import exception as nova_exception
+from nova import utils as nova_utils
+from nova_powervm.virt.powervm import exception as pvm_exception
+from nova_powervm.virt.powervm.volume import driver
+from oslo_log import log as logging
+from pypowervm import const
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import properties
+from powervm_fileio_connector.nova import migration
+from powervm_fileio_connector.nova import steps
+
+LOG = logging.getLogger(__name__)
+
+
+class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
+    """Attaches one Cinder volume, which is a file, to one instance.
+
+    The steps are the connector's; this class speaks nova-powervm's language around them:
+    transactions (``FeedTask``), slot maps, live migration, and Nova's exceptions, each with ours as
+    its cause.
+
+    Nothing is done to a volume after a live migration, nor when one is rolled back: the platform
+    moves the mappings, and this class changed nothing on either host before.
+
+    :param adapter: ``pypowervm.adapter.Adapter``
+    :param host_uuid: UUID of the managed system
+    :param instance: Nova's instance
+    :param connection_info: what Nova keeps of the volume; never changed
+    :param stg_ftsk: a pypowervm ``FeedTask`` to add changes to; None: they are made at once
+    """
+
+    def __init__(self, adapter: Any, host_uuid: str, instance: Any, connection_info: Any,
+                 stg_ftsk: Any = None) -> None:
+        super().__init__(adapter, host_uuid, instance, connection_info, stg_ftsk=stg_ftsk)
+        spec = properties.parse_leniently(connection_info, lpar_uuid=self.vm_uuid)
+        self._volume_id = spec.volume_id
+        self.connection_info = _with_volume_id(connection_info, spec.volume_id)
+        self._connector = steps.InstanceConnector(
+            nova_utils.get_root_helper(), adapter=adapter, lpar_uuid=self.vm_uuid)
+
+    @classmethod
+    def min_xags(cls) -> list[str]:
+        """Return what of a VIOS has to be read for us: its virtual SCSI mappings."""
+        return [const.XAG.VIO_SMAP]
+
+    @classmethod
+    def vol_type(cls) -> str:
+        """Return the name under which nova-powervm keeps our slots for a rebuild."""
+        return 'fileio'
+
+    @property
+    def volume_id(self) -> str | None:
+        """The volume's id, from wherever this version of Nova puts it."""
+        return self._volume_id
+
+    @property
+    def vios_uuids(self) -> list[str]:
+        """The management partition, which alone serves files.
+
+        :raises NovaLinkNotIOServer: it is an ordinary LPAR
+        """
+        return [self._connector.partition.uuid]
+
+    def connect_volume(self, slot_mgr: Any) -> None:
+        """Attach the volume, in the slot and under the LUA that the slot map names for it.
+
+        Safe to repeat. With a ``FeedTask`` of the caller it is attached when that is run, in the
+        one POST of all that is in it; what is known to be wrong by then is raised here.
+
+        :param slot_mgr: nova-powervm's slot manager; slot and LUA are registered there by UDID
+        :raises VolumeAttachFailed: with our message
+        :raises InvalidVolume: the connection_info is not one of a volume that can be served
+        """
+        self._connector.slot_mgr = slot_mgr
+        with self._as_nova_attach():
+            if self._is_deferred:
+                self._connector.connect_later(self.connection_info, self.stg_ftsk,
+                                              self._as_nova_attach)
+            else:
+                self._connector.connect_volume(self.connection_info)
+
+    def disconnect_volume(self, slot_mgr: Any) -> None:
+        """Detach the volume, and take its slot and LUA out of the slot map.
+
+        Safe to repeat: what is already gone is success. With a ``FeedTask`` of the caller it is
+        detached when that is run.
+
+        :raises VolumeDetachFailed: with our message
+        """
+        self._connector.slot_mgr = slot_mgr
+        with self._as_nova_detach():
+            if self._is_deferred:
+                self._connector.disconnect_later(self.connection_info, self.stg_ftsk,
+                                                 self._as_nova_detach)
+            else:
+                self._connector.disconnect_volume(self.connection_info, None)
+
+    def extend_volume(self) -> None:
+        """Make the instance see the new size of the volume, which Cinder has extended.
+
+        :raises VolumeExtendFailed: with our message
+        """
+        with self._as_nova(pvm_exception.VolumeExtendFailed, 'extend'):
+            self._connector.extend_volume(self.connection_info)
+
+    def is_volume_on_vios(self, vios_w: Any) -> tuple[bool, str | None]:
+        """Tell whether a VIOS could serve the volume, and under which UDID.
+
+        nova-powervm asks this of every VIOS when it rebuilds an instance.
+        """
+        try:
+            if vios_w.uuid not in self.vios_uuids:
+                return False, None
+            return True, self._connector.udid_on(self.connection_info, vios_w)
+        except exceptions.FileIOConnectorError as err:
+            LOG.warning('Volume %(volume)s cannot be had on VIOS %(vios)s: %(reason)s',
+                        {'volume': self.volume_id, 'vios': vios_w.name, 'reason': err},
+                        instance=self.instance)
+            return False, None
+
+    def pre_live_migration_on_source(self, mig_data: dict[str, Any]) -> None:
+        """Tell the destination which file the volume is.
+
+        :param mig_data: gets an entry for this volume
+        :raises VolumePreMigrationFailed: the file cannot be looked at
+        """
+        with self._as_nova_migration():
+            mig_data[self._key] = self._connector.identity(self.connection_info).to_text()
+
+    def pre_live_migration_on_destination(self, mig_data: dict[str, Any]) -> None:
+        """Make sure that this host sees the same file, on a healthy mount, and could serve it.
+
+        Changes nothing, on any host.
+
+        :param mig_data: what the source told; without our entry only this host is looked at
+        :raises VolumePreMigrationFailed: with what is different, or missing
+        """
+        text = mig_data.get(self._key)
+        with self._as_nova_migration():
+            self._connector.check_receivable(
+                self.connection_info, migration.FileIdentity.from_text(text) if text else None)
+
+    @property
+    def _key(self) -> str:
+        return f'fileio_{self.volume_id}'
+
+    @property
+    def _is_deferred(self) -> bool:
+        return self.stg_ftsk.name != driver.LOCAL_FEED_TASK
+
+    def _as_nova_attach(self) -> contextlib.AbstractContextManager[None]:
+        return self._as_nova(pvm_exception.VolumeAttachFailed, 'attach')
+
+    def _as_nova_detach(self) -> contextlib.AbstractContextManager[None]:
+        return self._as_nova(pvm_exception.VolumeDetachFailed, 'detach')
+
+    def _as_nova_migration(self) -> contextlib.AbstractContextManager[None]:
+        return self._as_nova(pvm_exception.VolumePreMigrationFailed, 'migrate', is_always=True)
+
+    @contextlib.contextmanager
+    def _as_nova(self, failure: type[nova_exception.NovaException], act: str,
+                 is_always: bool = False) -> Iterator[None]:
+        """Turn our errors into Nova's, with our message in theirs.
+
+        :param is_always: also those that are the volume's own fault
+        """
+        try:
+            yield
+        except exceptions.FileIOConnectorError as err:
+            err.add_context(doing=f'{act} volume {self.volume_id} of instance {self.instance.name}',
+                            volume=self.volume_id, lpar=self.vm_uuid)
+            if not is_always and isinstance(
+                    err, exceptions.InvalidConnectionProperties | exceptions.UnsupportedVolume):
+                raise nova_exception.InvalidVolume(reason=str(err)) from err
+            fields = {'volume_id': self.volume_id, 'instance_name': self.instance.name,
+                      'reason': str(err)}
+            message = failure.msg_fmt % fields
+            # Two of nova-powervm's texts have no place for a reason.
+            if fields['reason'] not in message:
+                message += f'  {err}'
+            raise failure(message=message, **fields) from err
+
+
+def _with_volume_id(connection_info: Any, volume_id: str | None) -> Any:
+    """Return a copy with ``volume_id`` in ``data``, where nova-powervm's own tasks look for it.
+
+    Cinder's drivers for files do not put it there; Nova has it beside ``data``.
+    """
+    if not isinstance(connection_info, Mapping) or volume_id is None:
+        return connection_info
+    data = connection_info.get('data')
+    if not isinstance(data, Mapping):
+        return connection_info
+    return {**connection_info, 'data': {**data, 'volume_id': volume_id}}

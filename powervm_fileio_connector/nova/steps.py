@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The connector as Nova needs it: with the instance's slot map, and in others' transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from oslo_log import log as logging
+
+from powervm_fileio_connector import connector
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import mappings
+from powervm_fileio_connector import novalink
+from powervm_fileio_connector import properties
+from powervm_fileio_connector import volume_file
+from powervm_fileio_connector import writer
+from powervm_fileio_connector.document import Document
+from powervm_fileio_connector.nova import migration
+from powervm_fileio_connector.nova import slots
+
+LOG = logging.getLogger(__name__)
+
+
+class InstanceConnector(connector.FileIOConnector):
+    """Attaches one instance's volumes, in the slots that its slot map names.
+
+    :ivar slot_mgr: nova-powervm's slot manager; None: slots are neither looked up nor noted
+    """
+
+    slot_mgr: Any = None
+
+    @property
+    def partition(self) -> novalink.ManagementPartition:
+        """The management partition.
+
+        :raises NovaLinkNotIOServer: it is an ordinary LPAR, which cannot serve files
+        """
+        return novalink.management_partition(self._adapter, self._deadline())
+
+    def connect_later(self, connection_info: Any, feed_task: Any,
+                      as_nova: Callable[[], AbstractContextManager[None]]) -> None:
+        """Have a volume attached by whoever runs ``feed_task``; nothing is sent from here."""
+        spec, found = self._found(connection_info)
+        self._check_ready()
+        self._defer(self._addition(spec, found), feed_task, as_nova)
+
+    def disconnect_later(self, connection_info: Any, feed_task: Any,
+                         as_nova: Callable[[], AbstractContextManager[None]]) -> None:
+        """Have a volume detached by whoever runs ``feed_task``; nothing is sent from here."""
+        spec = properties.parse_leniently(connection_info, lpar_uuid=self.lpar_uuid)
+        self._defer(self._removal(spec, properties.DeviceInfo()), feed_task, as_nova)
+
+    def udid_on(self, connection_info: Any, vios_w: Any) -> str:
+        """Return the UDID of a volume's file on a VIOS: as issued there, or as it will be.
+
+        :raises FileIOConnectorError: the file is not there, or may not be attached
+        """
+        _, found = self._found(connection_info)
+        issued = [shown.record.udid for shown in
+                  Document(vios_w).of_paths((found.path, *found.aliases))]
+        return next(filter(None, issued), None) or mappings.file_udid(found.path)
+
+    def identity(self, connection_info: Any) -> migration.FileIdentity:
+        """Say which file an attached volume is, for the host it is going to be on."""
+        spec, found = self._found(connection_info)
+        vios_w = self._writer(self.partition).read(self._deadline())
+        record = mappings.find(vios_w, self.lpar_uuid or '', (found.path, *found.aliases),
+                               tag=spec.volume_id)
+        return migration.FileIdentity.of(found, record.udid if record else None)
+
+    def check_receivable(self, connection_info: Any, source: migration.FileIdentity | None) -> None:
+        """Make sure that an LPAR that is going to be here could have its volume; changes nothing.
+
+        :param source: which file it is at the source; None: the source did not say
+        :raises UnsafeVolumePath: it is another file here
+        :raises VolumeInUse: another LPAR has it here
+        :raises FileIOConnectorError: it cannot be found, or may not be attached
+        """
+        spec, found = self._found(connection_info)
+        reason = source and migration.difference(
+            source, migration.FileIdentity.of(found), found.aliases)
+        if reason:
+            raise exceptions.UnsafeVolumePath(
+                reason=reason, path=found.path, volume=spec.label,
+                remedy='Mount the same share at the same place on both hosts, then retry.')
+        document = Document(self._writer(self.partition).read(self._deadline()))
+        # The LPAR is not here yet, so no mapping that names only an id can be its own.
+        document.lpar_ids[(self.lpar_uuid or '').upper()] = None
+        super()._addition(spec, found).apply(document)
+
+    def _found(self, connection_info: Any,
+               ) -> tuple[properties.VolumeSpec, volume_file.VolumeFile]:
+        spec = properties.parse(connection_info, lpar_uuid=self.lpar_uuid,
+                                default_backstore=self.settings.backstore)
+        # Before any look at a share: here may be the wrong host for it.
+        self.partition  # noqa: B018
+        return spec, self._find(spec)
+
+    def _check_ready(self) -> None:
+        """Refuse an LPAR that cannot change its I/O now.
+
+        Nobody could explain it afterwards: what the server answers is not ours to see.
+        """
+        lpar = novalink.lpar(self._adapter, self.lpar_uuid or '', self._deadline())
+        if not lpar.can_change_io:
+            raise exceptions.LPARNotReady(
+                reason=f'{lpar.name} is {lpar.state} with RMC {lpar.rmc_state}: {lpar.why_not}')
+
+    def _defer(self, edit: Any, feed_task: Any,
+               as_nova: Callable[[], AbstractContextManager[None]]) -> None:
+        deferred: Any = slots.Deferred(edit, as_nova)
+        writer.add_to_feed_task(feed_task, deferred, self.partition.uuid)
+
+    def _addition(self, spec: properties.VolumeSpec,
+                  found: volume_file.VolumeFile) -> mappings.AddMapping:
+        edit = super()._addition(spec, found)
+        if self.slot_mgr is None:
+            return edit
+        slot, lua = edit.slot, edit.lua
+        if slot is None and lua is None:
+            # Only the UUID of the wrapper is looked at, which the partition has too.
+            slot, lua = self.slot_mgr.build_map.get_vscsi_slot(
+                self.partition, mappings.file_udid(found.path))
+            if slot is None and self.slot_mgr.is_rebuild:
+                LOG.warning('The slot map does not know volume %s (%s), so it gets any slot.',
+                            spec.label, found.path)
+        return slots.AddMapping(
+            **vars(edit) | {'slot': slot, 'lua': lua, 'slot_mgr': self.slot_mgr})
+
+    def _removal(self, spec: properties.VolumeSpec,
+                 info: properties.DeviceInfo) -> mappings.RemoveMapping:
+        edit = super()._removal(spec, info)
+        if self.slot_mgr is None:
+            return edit
+        return slots.RemoveMapping(**vars(edit) | {'slot_mgr': self.slot_mgr})
