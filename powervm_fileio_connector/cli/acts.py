@@ -13,6 +13,7 @@ from typing import Any
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import properties
 from powervm_fileio_connector import volume_file
+from powervm_fileio_connector.cli import crowd
 from powervm_fileio_connector.cli import display
 from powervm_fileio_connector.cli import many
 from powervm_fileio_connector.cli import preview
@@ -41,6 +42,10 @@ class Act(abc.ABC):
     def act(self, volume: volumes.Volume) -> Any:
         """Do it to one volume."""
 
+    def _act_in_company(self, volume: volumes.Volume) -> Any:
+        with self.connector.company.member():
+            return self.act(volume)
+
     def prepare(self, given: list[volumes.Volume]) -> list[volumes.Volume]:
         """Complete what the user said about the volumes."""
         return given
@@ -61,12 +66,12 @@ class Act(abc.ABC):
     def carry_out(self) -> Output:
         """Do it, and return what is to be shown."""
         given, is_list = volumes.given(self.args, self.host)
-        # Asked for once, not by each thread.
-        _ = self.host.partition
+        # Made once, not by each thread.
+        _ = self.host.partition, self.connector
         given = self.prepare(given)
         if self.args.dry_run:
             return self._preview(given)
-        results = many.each(given, self.act, self._command.app.stderr, self.title)
+        results = many.each(given, self._act_in_company, self._command.app.stderr, self.title)
         self._command.exit_code = results.exit_code
         if results.is_interrupted:
             self._say_what_was_and_was_not(results)
@@ -78,13 +83,15 @@ class Act(abc.ABC):
             return self.one(result.volume, result.value)
         for result in results.each:
             if result.error is not None:
-                self._command.say(str(result.error))
+                self._command.say(_naming(result.volume, result.error))
+                self._command.app.LOG.debug('Volume %s:', result.volume.label,
+                                            exc_info=result.error)
         return self.columns, [self._row(result) for result in results.each]
 
     @functools.cached_property
-    def connector(self) -> Any:
+    def connector(self) -> crowd.CrowdConnector:
         """One connector for all volumes: edits that wait together travel together."""
-        return self.host.connector()
+        return self.host.connector(crowd.CrowdConnector)
 
     @functools.cached_property
     def preview_connector(self) -> Any:
@@ -264,3 +271,9 @@ class Extending(_OfWhoHasIt):
     def _preview(self, given: list[volumes.Volume]) -> Output:
         return (('Volume', 'LPAR', 'LPAR sees GB', 'File has GB'),
                 [row for volume in given for row in self.preview(volume)])
+
+
+def _naming(volume: volumes.Volume, error: BaseException) -> str:
+    """The text of an error, with the volume's name; what comes before parsing has none."""
+    text = str(error)
+    return text if volume.label in text else f'Volume {volume.label}: {text}'

@@ -29,7 +29,7 @@ class Config(display.Table):
         config = options.config(parsed_args)
         return ('Option', 'Value', 'Set by'), [
             (option.dest, _shown(option, config[conf.GROUP][option.dest]),
-             _set_by(config.get_location(option.dest, conf.GROUP)))
+             _set_by(config, option.dest))
             for option in conf.OPTS]
 
 
@@ -41,10 +41,22 @@ def _shown(option: Any, value: Any) -> Any:
     return ','.join(value) if isinstance(value, list) else value
 
 
-def _set_by(where: Any) -> str:
+def _set_by(config: Any, name: str) -> str:
     """What set an option, in words."""
+    from oslo_config import cfg
+
+    from powervm_fileio_connector import conf
+
+    where = config.get_location(name, conf.GROUP)
     if where is None or where.location.name in ('opt_default', 'set_default'):
         return 'default'
     if where.location.name == 'set_override':
         return '--simulator'
+    if where.location.name == 'user':
+        # oslo.config names the last file that it read, whichever set the option.
+        for path in reversed(config.config_file):
+            sections: dict[str, dict[str, Any]] = {}
+            cfg.ConfigParser(path, sections).parse()
+            if name in sections.get(conf.GROUP, {}):
+                return path
     return where.detail

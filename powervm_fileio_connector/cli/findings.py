@@ -11,8 +11,8 @@ from typing import Any
 from powervm_fileio_connector.cli import inventory
 from powervm_fileio_connector.cli import orphans
 from powervm_fileio_connector.cli.host import Host
-from powervm_fileio_connector.document import normalised
 from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.record import normalised
 
 COLUMNS = ('Finding', 'LPAR', 'Slot', 'Path', 'Detail')
 
@@ -55,11 +55,11 @@ def audit(host: Host) -> list[Finding]:
         by_path.setdefault(normalised(disk.record.path or ''), []).append(disk)
     found = []
     for disk in disks:
-        found += _of_client(disk, live)
-        found += _of_file(disk)
-        found += _of_tag(disk)
+        found += of_client(disk, live)
+        found += of_file(disk)
+        found += of_tag(disk)
     for sharers in by_path.values():
-        found += _of_sharing(sharers)
+        found += of_sharing(sharers)
     return found
 
 
@@ -78,7 +78,8 @@ def _live(host: Host) -> set[str]:
     return {lpar.uuid.upper() for lpar in host.lpars}
 
 
-def _of_client(disk: inventory.Disk, live: set[str]) -> list[Finding]:
+def of_client(disk: inventory.Disk, live: set[str]) -> list[Finding]:
+    """Is its LPAR there?"""
     record = disk.record
     if record.is_orphan and record.lpar_uuid not in live:
         return [Finding('orphan', disk, 'its LPAR is gone; --fix removes it', is_fixable=True)]
@@ -90,7 +91,8 @@ def _of_client(disk: inventory.Disk, live: set[str]) -> list[Finding]:
     return []
 
 
-def _of_file(disk: inventory.Disk) -> list[Finding]:
+def of_file(disk: inventory.Disk) -> list[Finding]:
+    """Is its file there, on a mount that answers?"""
     sight = disk.sight
     if sight is None or sight.is_fine or disk.record.is_orphan:
         return []
@@ -104,8 +106,8 @@ def _of_file(disk: inventory.Disk) -> list[Finding]:
     return [Finding(f'mount {sight.mount_state}', disk, note)]
 
 
-def _of_tag(disk: inventory.Disk) -> list[Finding]:
-    """A tag is the volume's id, which Cinder puts into the file's name, unless that has no id."""
+def of_tag(disk: inventory.Disk) -> list[Finding]:
+    """Does its tag fit? It is the volume's id, which most drivers put into the file's name."""
     record = disk.record
     name = os.path.basename(record.path or '').lower()
     if not record.tag or record.tag.lower() in name or not _UUID.search(name):
@@ -114,7 +116,8 @@ def _of_tag(disk: inventory.Disk) -> list[Finding]:
                     'migrated volume may look like this')]
 
 
-def _of_sharing(sharers: list[inventory.Disk]) -> list[Finding]:
+def of_sharing(sharers: list[inventory.Disk]) -> list[Finding]:
+    """Does only one LPAR have the file?"""
     disks = [disk for disk in sharers if not disk.record.is_orphan]
     clients = {disk.record.lpar_uuid or disk.record.client for disk in disks}
     if len(clients) < 2:

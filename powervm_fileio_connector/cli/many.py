@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import enum
 import queue
+import shutil
 import threading
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -16,9 +17,8 @@ from typing import TextIO
 from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.volumes import Volume
 
-# Edits that wait together travel in one POST, so there are many threads; each may take one look at
-# a share at a time, with a helper process of its own, so there are not more.
-MOST_AT_ONCE = 64
+# Edits that wait together travel in one POST, and who waits needs a thread.
+MOST_AT_ONCE = 256
 
 
 class State(enum.Enum):
@@ -132,4 +132,7 @@ def _progress(total: int, stderr: TextIO, title: str) -> Any:
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     is_shown = total > 1 and stderr.isatty()
-    return tqdm(total=total, desc=title, unit=' volumes', file=stderr, disable=not is_shown)
+    # A serial console says that it has no columns and lines; tqdm would believe it.
+    size = shutil.get_terminal_size()
+    return tqdm(total=total, desc=title, unit=' volumes', file=stderr, disable=not is_shown,
+                ncols=size.columns - 1, nrows=size.lines)

@@ -7,11 +7,10 @@ import dataclasses
 import os
 
 from powervm_fileio_connector.document import Document
-from powervm_fileio_connector.document import record_of
-from powervm_fileio_connector.mappings import Change
-from powervm_fileio_connector.mappings import MappingRecord
-from powervm_fileio_connector.mappings import NotShown
-from powervm_fileio_connector.mappings import Outcome
+from powervm_fileio_connector.edit import Change
+from powervm_fileio_connector.edit import NotShown
+from powervm_fileio_connector.edit import Outcome
+from powervm_fileio_connector.record import MappingRecord
 
 _NOBODY = '00000000-0000-0000-0000-000000000000'
 
@@ -42,23 +41,21 @@ class RemoveOrphans:
 
     def apply(self, document: Document, is_last_chance: bool = False) -> Change:
         """Remove those that still are what they were seen to be."""
-        found = [mapping for mapping in document.of_paths([one.path or '' for one in self.orphans])
-                 if self._is_one(record_of(mapping))]
-        if not found:
-            return Change(Outcome.UNCHANGED)
-        removed = tuple(record_of(mapping) for mapping in found)
-        for mapping in found:
-            document.remove(mapping)
-        return Change(Outcome.CHANGED, removed)
+        found = [shown for shown in document.of_paths([one.path or '' for one in self.orphans])
+                 if self._is_one(shown.record)]
+        for shown in found:
+            document.remove(shown)
+        outcome = Outcome.CHANGED if found else Outcome.UNCHANGED
+        return Change(outcome, tuple(shown.record for shown in found))
 
     def result(self, document: Document, change: Change) -> tuple[MappingRecord, ...]:
         """Return the orphans that the server's answer no longer shows.
 
         :raises NotShown: it still shows one
         """
-        for mapping in document.of_paths([record.path or '' for record in change.records]):
-            if record_of(mapping) in change.records:
-                raise NotShown(f'the answer still shows the orphan of {record_of(mapping).path}')
+        for shown in document.of_paths([record.path or '' for record in change.records]):
+            if shown.record in change.records:
+                raise NotShown(f'the answer still shows the orphan of {shown.record.path}')
         return change.records
 
     def _is_one(self, record: MappingRecord) -> bool:

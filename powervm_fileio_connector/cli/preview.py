@@ -13,7 +13,7 @@ from powervm_fileio_connector import mappings
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector import writer
 from powervm_fileio_connector.document import Document
-from powervm_fileio_connector.document import record_of
+from powervm_fileio_connector.edit import Outcome
 
 COLUMNS = ('Edit', 'LPAR', 'Slot', 'LUA', 'Path', 'Backstore', 'Tag')
 
@@ -43,16 +43,16 @@ class _Preview:
         self._adapter = adapter
 
     def submit(self, edit: writer.Edit, deadline: timeutils.StopWatch) -> Any:
-        document = Document(self._real.read(deadline))
-        before = list(document)
-        change = lane.applied(edit, document, self._adapter, deadline, is_last_chance=True)
-        after = list(document)
-        if change.outcome is mappings.Outcome.UNCHANGED:
+        vios_w = self._real.read(deadline)
+        before = mappings.records(vios_w)
+        change = lane.applied(edit, Document(vios_w), self._adapter, deadline, is_last_chance=True)
+        after = mappings.records(vios_w)
+        if change.outcome is Outcome.UNCHANGED:
             raise NotSent([_row('none', edit.lpar_uuid, record) for record in change.records]
                           or [('none', edit.lpar_uuid, None, None, None, None, None)])
         raise NotSent(
-            [_row('remove', None, record_of(one)) for one in before if one not in after]
-            + [_row('add', edit.lpar_uuid, record_of(one)) for one in after if one not in before])
+            [_row('remove', None, record) for record in before if record not in after]
+            + [_row('add', edit.lpar_uuid, record) for record in after if record not in before])
 
 
 def _row(act: str, lpar_uuid: str | None, record: mappings.MappingRecord) -> Row:

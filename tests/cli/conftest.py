@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real entry point, in a process of its own."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope='session')
+def command():
+    """The installed script, next to this Python."""
+    script = shutil.which('powervm-fileio', path=os.path.dirname(sys.executable))
+    assert script, 'install the package with its extra cli first'
+    return script
+
+
+@pytest.fixture
+def run(command):
+    def run(*args, stdin='', timeout=120):
+        done = subprocess.run([command, *map(str, args)], input=stdin, capture_output=True,
+                              text=True, timeout=timeout, check=False)
+        return Outcome(done.returncode, done.stdout, done.stderr)
+    return run
+
+
+@pytest.fixture
+def operate(run, novalink):
+    """Run a command against the simulator of this test."""
+    def operate(name, *args, **kwargs):
+        return run(name, *args, '--simulator', novalink.url, **kwargs)
+    return operate
+
+
+@pytest.fixture
+def as_json(operate):
+    """Run a command and return what it says, as data."""
+    def as_json(name, *args, code=0, **kwargs):
+        outcome = operate(name, *args, '-f', 'json', **kwargs)
+        assert outcome.code == code, outcome
+        return outcome.json
+    return as_json
+
+
+@pytest.fixture
+def write_json(tmp_path):
+    """Write JSON to a file and return its path."""
+    def write(content, name='volumes.json'):
+        path = tmp_path / name
+        path.write_text(json.dumps(content))
+        return path
+    return write
+
+
+@pytest.fixture
+def connection_info(make_volume):
+    """Make a volume's file and the connection_info that Cinder would send for it."""
+    def make(name='volume-1', **keys):
+        return {'driver_volume_type': 'gpfs', **keys,
+                'data': {'name': name, 'device_path': make_volume(name)}}
+    return make
+
+
+def posts(novalink):
+    """The changes that were sent."""
+    return novalink.requests.count('POST')

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``powervm-fileio audit``: what it finds, and the little that --fix removes."""
+
+import contextlib
+import dataclasses
+import os
+
+import pytest
+from oslo_utils import timeutils
+
+import powervm_fileio_connector as pfc
+from powervm_fileio_connector.cli import findings
+from powervm_fileio_connector.cli.inventory import Disk
+from powervm_fileio_connector.cli.orphans import RemoveOrphans
+from powervm_fileio_connector.cli.sights import Sight
+from powervm_fileio_connector.document import Document
+from powervm_fileio_connector.edit import Change
+from powervm_fileio_connector.edit import NotShown
+from powervm_fileio_connector.edit import Outcome
+from powervm_fileio_connector.record import MappingRecord
+from powervm_fileio_connector.simulator import Fault
+from powervm_fileio_connector.simulator import NovaLinkSimulator
+from powervm_fileio_connector.simulator.state import State
+from powervm_fileio_connector.writer import writer_for
+from tests.cli.conftest import posts
+
+LPAR = '4D2C1F61-8F2D-4C1C-9E4C-0E6C2B6D3A11'
+VOLUME_ID = '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
+
+
+@pytest.fixture
+def attached(operate, make_volume):
+    """Attach a new volume and return its path."""
+    def attach(name, lpar, *arguments):
+        path = make_volume(name)
+        outcome = operate('attach', path, '--lpar', lpar, *arguments)
+        assert outcome.code == 0, outcome
+        return path
+    return attach
+
+
+@pytest.fixture
+def orphan(attached, novalink):
+    """A disk whose LPAR is gone."""
+    path = attached('left-over', 'lpar2')
+    novalink.remove_lpar(novalink.lpars[1].uuid)
+    novalink.requests.clear()
+    return path
+
+
+def test_a_clean_host_has_no_findings(as_json, attached):
+    attached('volume-1', 'lpar1')
+    assert as_json('audit') == []
+
+
+def test_an_audit_changes_nothing(as_json, novalink, orphan):
+    [finding] = as_json('audit', code=12)
+    assert (finding['Finding'], finding['Path']) == ('orphan', orphan)
+    assert (posts(novalink), len(novalink.mappings())) == (0, 1)
+
+
+def test_a_file_that_is_gone_is_found(as_json, attached):
+    path = attached('volume-1', 'lpar1')
+    os.unlink(path)
+    [finding] = as_json('audit', code=12)
+    assert (finding['Finding'], finding['Path']) == ('file missing', path)
+
+
+@pytest.mark.parametrize('novalink', [{'mappings': 2}], indirect=True)
+def test_a_mount_that_is_gone_is_found(as_json):
+    [finding] = as_json('audit', code=12)
+    assert (finding['Finding'], finding['LPAR']) == ('not mounted', 'lpar1')
+
+
+def test_one_file_on_several_lpars_is_found(as_json, attached):
+    attached('volume-1', 'lpar1')
+    path = attached('volume-1', 'lpar2', '--multiattach')
+    findings = as_json('audit', code=12)
+    assert [(finding['Finding'], finding['Path'], finding['Detail']) for finding in findings] == [
+        ('shared file', path, 'lpar1 and lpar2 have it')] * 2
+
+
+def test_a_tag_that_fits_no_file_name_is_found(as_json, attached):
+    attached(f'volume-{VOLUME_ID}', 'lpar1', '--volume-id', VOLUME_ID)
+    attached('disk-of-no-volume', 'lpar1', '--volume-id', VOLUME_ID)
+    odd = attached('volume-0f0f0f0f-2a34-4a57-9d7c-51ce44f0f5a1', 'lpar1', '--volume-id', VOLUME_ID)
+    [finding] = as_json('audit', code=12)
+    assert (finding['Finding'], finding['Path']) == ('odd tag', odd)
+
+
+def test_fix_removes_orphans_of_files_after_asking(operate, novalink, attached, orphan):
+    kept = attached('volume-1', 'lpar1')
+    outcome = operate('audit', '--fix', stdin='y\n')
+    assert outcome.code == 0
+    assert f'orphan: {orphan} (server slot ' in outcome.err
+    assert 'Remove 1 orphan? [y/N]' in outcome.err
+    assert '| removed ' in outcome.out
+    assert [mapping.path for mapping in novalink.mappings()] == [kept]
+    assert os.path.exists(orphan)
+
+
+@pytest.mark.parametrize('answer', ['n\n', '\n', ''])
+def test_fix_removes_nothing_unless_agreed(operate, novalink, orphan, answer):
+    outcome = operate('audit', '--fix', stdin=answer)
+    assert outcome.code == 12
+    assert 'Nothing was removed.' in outcome.err
+    assert (posts(novalink), len(novalink.mappings())) == (0, 1)
+
+
+def test_fix_does_not_ask_with_yes(operate, novalink, orphan):
+    outcome = operate('audit', '--fix', '--yes')
+    assert (outcome.code, outcome.err) == (0, '')
+    assert novalink.mappings() == []
+
+
+def test_fix_leaves_everything_else_that_was_found(operate, novalink, attached, orphan):
+    os.unlink(attached('volume-1', 'lpar1'))
+    assert operate('audit', '--fix', '--yes').code == 12
+    assert len(novalink.mappings()) == 1
+
+
+def test_fix_of_nothing_says_so(operate, attached):
+    attached('volume-1', 'lpar1')
+    outcome = operate('audit', '--fix')
+    assert (outcome.code, outcome.err) == (0, 'There are no orphans to remove.\n')
+
+
+class AttachedMeanwhile(Fault):
+    """Before a request, somebody else attaches the orphan's file, for which the orphan goes."""
+
+    def __init__(self, act, number, **kwargs):
+        super().__init__(times=None, **kwargs)
+        object.__setattr__(self, 'act', act)
+        object.__setattr__(self, 'countdown', iter([False] * (number - 1) + [True]))
+
+    def on_request(self, exchange):
+        if next(self.countdown, False):
+            self.act()
+
+
+@pytest.mark.parametrize(('number', 'method', 'said', 'code'), [
+    (2, 'GET', 'not removed: it is no orphan any more', 12), (1, 'POST', 'removed', 0)],
+    ids=['after it was shown', 'after it was read again'])
+def test_fix_makes_sure_again_under_the_write(operate, novalink, orphan, number, method, said,
+                                              code):
+    connector = pfc.FileIOConnector('sudo', adapter=novalink.adapter(),
+                                    lpar_uuid=novalink.lpars[0].uuid)
+    novalink.faults.add(AttachedMeanwhile(
+        lambda: connector.connect_volume({'path': orphan}), number, method=method,
+        path=f'/VirtualIOServer/{novalink.vios_uuid}'))
+    outcome = operate('audit', '--fix', '--yes')
+    assert (outcome.code, f'| {said} |' in outcome.out) == (code, True), outcome
+    assert [mapping.lpar_uuid for mapping in novalink.mappings()] == [novalink.lpars[0].uuid]
+
+
+@pytest.fixture
+def changed_world(novalink, run):
+    """The host as it would be if its mappings were a bit different."""
+    @contextlib.contextmanager
+    def changed(**fields):
+        snapshot = novalink.state.snapshot()
+        for mapping in snapshot['mappings']:
+            mapping.update(fields, source=None)
+        other = NovaLinkSimulator()
+        other.state = State.from_snapshot(snapshot)
+        with other:
+            yield other, lambda *args: run(*args, '--simulator', other.url)
+    return changed
+
+
+def test_a_wild_card_is_no_orphan(changed_world, attached):
+    attached('volume-1', 'lpar1')
+    with changed_world(has_client=False, slot=65535, lpar_uuid=None) as (host, operate):
+        assert operate('audit', '--fix', '--yes', '-f', 'json').json == []
+        assert len(host.mappings()) == 1
+        assert [disk['LPAR'] for disk in operate('list', '-f', 'json').json] == ['(any)']
+
+
+@pytest.mark.parametrize('novalink', [{'recording': 'fake_vios_ssp_npiv.txt'}], indirect=True)
+def test_recorded_orphans_of_other_storage_are_left_alone(operate, novalink):
+    before = novalink.mappings()
+    assert any(mapping.is_orphan for mapping in before)
+    operate('audit', '--fix', '--yes')
+    assert [mapping for mapping in before if mapping.kind != 'file'] == [
+        mapping for mapping in novalink.mappings() if mapping.kind != 'file']
+
+
+@pytest.fixture
+def document(novalink, orphan):
+    """The document of a host with one orphan."""
+    writer = writer_for(novalink.adapter(), novalink.vios_uuid)
+    return Document(writer.read(timeutils.StopWatch(30).start()))
+
+
+def test_an_orphan_whose_lpar_is_there_is_not_removed(document, orphan):
+    [shown] = document.of_paths([orphan])
+    linked = dataclasses.replace(shown.record, lpar_uuid=LPAR)
+    shown.record = linked
+    assert RemoveOrphans((linked,), frozenset({LPAR})).apply(document).records == ()
+    assert RemoveOrphans((linked,), frozenset()).apply(document).records == (linked,)
+
+
+def test_a_removed_orphan_that_is_still_shown_is_not_removed(document, orphan):
+    [shown] = document.of_paths([orphan])
+    edit = RemoveOrphans((shown.record,), frozenset())
+    with pytest.raises(NotShown, match='still shows the orphan'):
+        edit.result(document, Change(Outcome.CHANGED, (shown.record,)))
+
+
+def disk(path='/mnt/a/volume-1', sight=None, **fields):
+    return Disk(MappingRecord(kind='file', path=path, **fields), 'lpar1', sight)
+
+
+def test_an_orphan_whose_lpar_is_there_may_be_being_made():
+    half_made = disk(is_orphan=True, lpar_uuid=LPAR)
+    [finding] = findings.of_client(half_made, {LPAR})
+    assert (finding.what, finding.is_fixable) == ('half made', False)
+    [finding] = findings.of_client(half_made, set())
+    assert (finding.what, finding.is_fixable) == ('orphan', True)
+
+
+def test_an_lpar_that_novalink_does_not_list_is_found():
+    [finding] = findings.of_client(disk(lpar_uuid=LPAR), set())
+    assert finding.what == 'unknown LPAR'
+    assert findings.of_client(disk(lpar_uuid=LPAR), {LPAR}) == []
+
+
+@pytest.mark.parametrize(('file', 'mount', 'what'), [
+    ('unknown', 'hung', 'mount hung'), ('unknown', 'stale', 'mount stale'),
+    ('present', 'read-only', 'mount read-only'), ('unsafe', 'healthy', 'file unsafe'),
+    ('unsafe', 'absent', 'not mounted')])
+def test_what_is_wrong_with_a_file_has_a_name(file, mount, what):
+    [finding] = findings.of_file(disk(sight=Sight(file, mount)))
+    assert finding.what == what

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``powervm-fileio check``: what stands in the way, without changing anything."""
+
+import os
+
+import pytest
+
+from tests.cli.conftest import posts
+
+
+@pytest.fixture
+def check(as_json, novalink):
+    """Check, and return verdict and detail of each row."""
+    def check(*arguments, code=0):
+        rows = as_json('check', *arguments, code=code)
+        assert posts(novalink) == 0
+        return {row['Check']: (row['Verdict'], row['Detail']) for row in rows}
+    return check
+
+
+def test_nothing_stands_in_the_way(check, make_volume):
+    path = make_volume()
+    rows = check(path, '--lpar', 'lpar1')
+    assert [verdict for verdict, _ in rows.values()] == ['ok'] * 8
+    assert list(rows) == ['NovaLink', 'management partition', 'share', 'file', 'format', 'LPAR',
+                          'attached', 'overall']
+    assert 'answered in' in rows['share'][1]
+    assert rows['file'][1] == f'{path} lies on it, 1 MiB'
+    assert rows['attached'][1] == 'no LPAR has it'
+
+
+def test_a_missing_file_fails_the_check(check, make_volume):
+    path = make_volume()
+    os.unlink(path)
+    rows = check(path, '--lpar', 'lpar1', code=12)
+    assert rows['file'][0] == rows['overall'][0] == 'FAILED'
+    assert rows['share'][0] == rows['LPAR'][0] == 'ok'
+    assert rows['overall'][1] == '1 of 6 checks failed'
+
+
+def test_an_export_that_is_not_mounted_fails_the_check(check):
+    rows = check('--export', 'nas1:/vols', '--name', 'volume-1', code=12)
+    assert rows['share'][0] == 'FAILED'
+    assert 'nas1:/vols is not in the mount table' in rows['share'][1]
+    assert rows['file'] == ('not checked', 'the share must be mounted and answer first')
+
+
+def test_an_unsafe_image_fails_the_check(check, make_volume):
+    path = make_volume()
+    rows = check(path, '--volume-format', 'qcow2', code=12)
+    assert rows['format'][0] == 'FAILED'
+
+
+def test_a_volume_that_cannot_be_served_fails_the_check(check, connection_info, write_json):
+    rows = check(write_json(connection_info(encrypted=True)), code=12)
+    assert 'ciphertext' in rows['volume'][1]
+
+
+def test_another_lpar_that_has_it_fails_the_check(check, operate, novalink, make_volume):
+    path = make_volume()
+    operate('attach', path, '--lpar', 'lpar1')
+    novalink.requests.clear()
+    assert 'attached to lpar1 (slot 2, lun1)' in check(path, '--lpar', 'lpar2', code=12)[
+        'attached'][1]
+    assert check(path, '--lpar', 'lpar1')['attached'] == (
+        'ok', 'it is attached to lpar1 (slot 2, lun1)')
+    assert check(path, '--lpar', 'lpar2', '--multiattach')['attached'][0] == 'ok'
+
+
+def test_an_orphan_of_the_file_does_not_fail_the_check(check, operate, novalink, make_volume):
+    path = make_volume()
+    operate('attach', path, '--lpar', 'lpar1')
+    novalink.remove_lpar(novalink.lpars[0].uuid)
+    novalink.requests.clear()
+    assert 'an LPAR that is gone' in check(path, '--lpar', 'lpar2')['attached'][1]
+
+
+def test_an_lpar_that_cannot_change_its_io_fails_the_check(check, novalink, make_volume):
+    novalink.change_lpar(novalink.lpars[0].uuid, rmc_state='inactive')
+    rows = check(make_volume(), '--lpar', 'lpar1', code=12)
+    assert rows['LPAR'][0] == 'FAILED'
+    assert 'lpar1 (id 2) cannot change its I/O now' in rows['LPAR'][1]
+
+
+@pytest.mark.parametrize('name', ['web01', '4D2C1F61-8F2D-4C1C-9E4C-0E6C2B6D3A11'])
+def test_an_unknown_lpar_fails_the_check(check, make_volume, name):
+    assert name in check(make_volume(), '--lpar', name, code=12)['LPAR'][1]
+
+
+@pytest.mark.parametrize('novalink', [{'mgmt_is_io_server': False}], indirect=True)
+def test_a_partition_that_is_no_io_server_fails_the_check(check, make_volume):
+    rows = check(make_volume(), '--lpar', 'lpar1', code=12)
+    assert 'not an I/O server' in rows['management partition'][1]
+
+
+def test_without_novalink_the_share_is_checked_all_the_same(run, make_volume):
+    outcome = run('check', make_volume(), '--lpar', 'lpar1', '--simulator', 'localhost:1', '-f',
+                  'value', '-c', 'Check', '-c', 'Verdict')
+    assert outcome.code == 12
+    assert outcome.out.splitlines() == [
+        'NovaLink FAILED', 'management partition not checked', 'share ok', 'file ok', 'format ok',
+        'LPAR not checked', 'attached not checked', 'overall FAILED']
+
+
+def test_without_a_volume_novalink_and_all_shares_are_checked(check, operate, make_volume,
+                                                              novalink):
+    assert check()['share'][1].startswith('none is mounted below /var/lib/nova/mnt')
+    operate('attach', make_volume(), '--lpar', 'lpar1')
+    novalink.requests.clear()
+    assert ' on /dev/shm is healthy' in check()['share'][1]

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists of volumes: one command, a result for each, and what an interrupt leaves."""
+
+import contextlib
+import os
+import pty
+import re
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from powervm_fileio_connector.simulator import Fault
+from tests.cli.conftest import posts
+
+
+@pytest.fixture
+def many(connection_info):
+    """Make so many volumes, each for one of the two LPARs."""
+    def make(count):
+        return [connection_info(f'volume-{number:03d}', volume_id=f'id-{number:03d}',
+                                lpar=f'lpar{number % 2 + 1}') for number in range(count)]
+    return make
+
+
+def test_two_hundred_volumes_take_few_posts(as_json, novalink, many, write_json):
+    rows = as_json('attach', write_json(many(200)))
+    assert [row['Volume'] for row in rows] == [f'id-{number:03d}' for number in range(200)]
+    assert {row['Result'] for row in rows} == {'attached'}
+    assert len(novalink.mappings()) == 200
+    assert posts(novalink) <= 8
+
+
+def test_bad_ones_among_many_are_named_and_leave_the_others_alone(operate, novalink, many,
+                                                                  write_json):
+    volumes = many(20)
+    os.unlink(volumes[3]['data']['device_path'])
+    volumes[7]['data']['encrypted'] = True
+    volumes[11]['data']['device_path'] = '/etc/passwd'
+    outcome = operate('attach', write_json(volumes), '-f', 'value', '-c', 'Volume', '-c', 'Result')
+    assert outcome.code == 11
+    assert [line for line in outcome.out.splitlines() if 'attached' not in line] == [
+        'id-003 failed: VolumeFileNotFound', 'id-007 failed: UnsupportedVolume',
+        'id-011 failed: UnsafeVolumePath']
+    assert [re.search(r'id-\d+', line)[0] for line in outcome.err.splitlines()] == [
+        'id-003', 'id-007', 'id-011']
+    assert len(novalink.mappings()) == 17
+
+
+def test_a_list_that_was_attached_is_detached_and_extended(as_json, novalink, many, write_json):
+    volumes = write_json(many(5))
+    as_json('attach', volumes)
+    assert {row['Bytes'] for row in as_json('extend', volumes)} == {1 << 20}
+    assert {row['Result'] for row in as_json('detach', volumes)} == {'detached'}
+    assert novalink.mappings() == []
+    assert {row['Result'] for row in as_json('detach', volumes)} == {'detached'}
+
+
+def test_a_list_of_device_infos_is_detached(as_json, novalink, make_volume, write_json):
+    infos = [as_json('attach', make_volume(name), '--lpar', 'lpar1') for name in ('a', 'b')]
+    assert len(as_json('detach', write_json(infos))) == 2
+    assert novalink.mappings() == []
+
+
+def test_entries_have_a_slot_and_lua_of_their_own(as_json, novalink, many, write_json):
+    volumes = many(2)
+    volumes[0] |= {'slot': 7, 'lua': 'lun3'}
+    volumes[1] |= {'slot': 8}
+    as_json('attach', write_json(volumes))
+    assert {mapping.slot for mapping in novalink.mappings()} == {7, 8}
+
+
+def test_a_slot_for_all_makes_no_sense(operate, many, write_json):
+    outcome = operate('attach', write_json(many(2)), '--slot', 7)
+    assert outcome.code == 2
+    assert 'for one volume' in outcome.err
+
+
+def test_an_entry_without_lpar_stops_the_list_before_it_begins(operate, novalink, many,
+                                                              write_json):
+    volumes = many(3)
+    del volumes[1]['lpar']
+    outcome = operate('attach', write_json(volumes))
+    assert outcome.code == 2
+    assert 'id-001 names no LPAR' in outcome.err
+    assert posts(novalink) == 0
+
+
+def test_dry_run_of_a_list_names_those_that_would_fail(operate, novalink, many, write_json):
+    volumes = many(3)
+    os.unlink(volumes[1]['data']['device_path'])
+    outcome = operate('attach', write_json(volumes), '--dry-run')
+    assert outcome.code == 11
+    assert outcome.out.count('| add ') == 2
+    assert 'id-001' in outcome.err
+    assert posts(novalink) == 0
+
+
+def test_the_progress_bar_is_for_terminals(command, operate, novalink, many, write_json):
+    volumes = write_json(many(4))
+    assert operate('attach', volumes).err == ''
+    ours, theirs = pty.openpty()
+    with open(ours, 'rb', buffering=0) as terminal:
+        with open(theirs, 'wb', buffering=0) as stderr:
+            subprocess.run([command, 'detach', volumes, '--simulator', novalink.url], check=True,
+                           stdout=subprocess.DEVNULL, stderr=stderr, timeout=60)
+        shown = b''
+        with contextlib.suppress(OSError):      # how a terminal ends
+            while chunk := terminal.read(4096):
+                shown += chunk
+    assert 'Detaching: 100%' in shown.decode()
+    assert '4/4' in shown.decode()
+
+
+class Gate(Fault):
+    """Holds every POST until it is opened."""
+
+    def __init__(self):
+        super().__init__(times=None, method='POST')
+        object.__setattr__(self, 'reached', threading.Event())
+        object.__setattr__(self, 'opened', threading.Event())
+
+    def on_request(self, exchange):
+        self.reached.set()
+        assert self.opened.wait(60)
+
+
+@pytest.mark.parametrize('count', [1, 150])
+def test_an_interrupt_leaves_nothing_half_done_and_says_what_was(command, novalink, many, count,
+                                                                 write_json):
+    gate = Gate()
+    novalink.faults.add(gate)
+    with subprocess.Popen([command, 'attach', write_json(many(count)), '--simulator',
+                           novalink.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as process:
+        try:
+            assert gate.reached.wait(60)
+            process.send_signal(signal.SIGINT)
+            assert process.stderr.readline() == '\n'
+            assert 'Interrupted: waiting for' in process.stderr.readline()
+        finally:
+            gate.opened.set()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    attached = len(novalink.mappings())
+    assert out.count('| attached ') == attached
+    assert f'Interrupted: {attached} attached' in err
+    assert out.count('| not tried ') == count - attached
+    assert 'Traceback' not in err
+
+
+def test_a_second_interrupt_does_not_wait(command, novalink, many, write_json):
+    gate = Gate()
+    novalink.faults.add(gate)
+    with subprocess.Popen([command, 'attach', write_json(many(2)), '--simulator', novalink.url],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert gate.reached.wait(60)
+            for _ in range(2):
+                process.send_signal(signal.SIGINT)
+                process.stderr.readline()
+                process.stderr.readline()
+            out, _ = process.communicate(timeout=60)
+        finally:
+            gate.opened.set()
+    assert process.returncode == 130
+    assert out.count('| unknown ') == 2
