@@ -8,6 +8,7 @@ Options are read once, at the edge (the connector's constructor or the command l
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from oslo_config import cfg
 
@@ -98,6 +99,8 @@ def read(conf: cfg.ConfigOpts | None = None) -> Settings:
     """
     conf = cfg.CONF if conf is None else conf
     conf.register_opts(OPTS, group=GROUP)
-    values = {field.name: conf[GROUP][field.name] for field in dataclasses.fields(Settings)}
-    return Settings(**{name: tuple(value) if isinstance(value, list) else value
-                       for name, value in values.items()})
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(Settings):
+        value = conf[GROUP][field.name]
+        values[field.name] = tuple(value) if isinstance(value, list) else value
+    return Settings(**values)
