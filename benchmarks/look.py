@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What does one look at a share cost, made by a process that can be killed?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks import contenders
+from benchmarks.measure import timed
+from benchmarks.report import Row
+from benchmarks.report import Table
+from benchmarks.report import Target
+from benchmarks.report import value
+from benchmarks.stage import Case
+from benchmarks.stage import Size
+from benchmarks.stage import median
+from benchmarks.stage import stage
+
+TITLE = 'One look at a healthy share'
+TABLES = [Table('Median in ms, helpers included', {'what': 'what'}, 'ms', '{:.2f}',
+                across='measure')]
+FIRST = 'the first look, which starts a helper'
+LOOK = 'a look'
+VALID = 'check_valid_device: a look and the mount table'
+STAT = 'os.stat in the same process, without protection'
+
+
+def cases(size: Size, names: Sequence[str]) -> list[Case]:
+    return [Case('looks', lambda: measure(size))]
+
+
+def measure(size: Size) -> list[dict[str, Any]]:
+    with stage(contenders.OURS, clients=0) as there:
+        volume = there.volume('')
+        firsts = []
+        for _ in range(size.rounds):
+            client = there.make_client()
+            found = client.ask(looks, path=volume['path'], count=size.looks)
+            firsts.append(found.pop(FIRST))
+            client.close()
+        first = {name: median([one[name] for one in firsts]) for name in firsts[0]}
+    return [{'what': what, 'measure': measure, 'ms': ms, 'runs': size.rounds if what == FIRST
+             else size.looks} for what, facts in ({FIRST: first} | found).items()
+            for measure, ms in facts.items()]
+
+
+def looks(contender: Any, path: str, count: int) -> dict[str, dict[str, float]]:
+    from powervm_fileio_connector import probe
+    prober = probe.Prober(10.0)
+    request = {'op': 'look', 'mount_point': '/dev/shm', 'mount_id': None,
+               'path': os.path.relpath(path, '/dev/shm')}
+
+    def look() -> None:
+        answer = prober.look(request)
+        assert 'ino' in answer.facts, answer
+
+    def check() -> None:
+        assert contender.connector.check_valid_device(path)
+
+    return {FIRST: medians(look, 1), LOOK: medians(look, count), VALID: medians(check, count),
+            STAT: medians(lambda: os.stat(path), count)}
+
+
+def medians(call: Callable[[], Any], count: int) -> dict[str, float]:
+    each = [timed(call) for _ in range(count)]
+    return {name: median([facts[f'{name}_ms'] for facts in each]) for name in ('wall', 'cpu')}
+
+
+def targets(rows: Sequence[Row]) -> list[Target]:
+    return [Target(f'{name} of one look at a healthy share, in ms', 3,
+                   value(rows, 'ms', what=LOOK, measure=measure))
+            for name, measure in (('Wall time', 'wall'), ('Processor time', 'cpu'))]

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was measured, as text: for the terminal, and for the documentation to include.
+
+Both are made from the same JSON data, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks import questions
+from benchmarks.report import Target
+from benchmarks.report import targets_text
+
+
+def targets(results: dict[str, Any]) -> list[Target]:
+    """What was promised about the questions that were asked."""
+    return [target for name, rows in results['questions'].items()
+            for target in questions.ALL[name].targets(rows)]
+
+
+def text(results: dict[str, Any]) -> str:
+    """All of it, as reStructuredText that reads well as it is."""
+    return '\n'.join(itertools.chain(
+        _circumstances(results), _heading('Targets'), [targets_text(targets(results))],
+        *(_answer(name, rows) for name, rows in results['questions'].items())))
+
+
+def _circumstances(results: dict[str, Any]) -> Iterator[str]:
+    machine = results['machine']
+    versions = ', '.join(f'{name} {version}' for name, version in results['versions'].items())
+    yield (f'Measured from {results["begun"]} to {results["ended"]} ({results["size"]} size) on '
+           f'{machine["cpu"]}, {machine["cores"]} cores, {machine["memory_gib"]} GiB, '
+           f'{machine["system"]}, Python {machine["python"]}; load average '
+           f'{results["load_before"]} before and {results["load_after"]} after it. '
+           f'Versions: {versions}.\n')
+    for name, reason in results['missing'].items():
+        yield f'{name} was not measured: {reason}.\n'
+
+
+def _answer(name: str, rows: list[dict[str, Any]]) -> Iterator[str]:
+    question = questions.ALL[name]
+    yield from _heading(question.TITLE)
+    for row in rows:
+        if 'why_not' in row:
+            yield f'Not measured: {row["why_not"]}.\n'
+    runs = sorted({row['runs'] for row in rows if 'runs' in row})
+    if runs:
+        yield f'Medians of {" or ".join(map(str, runs))} runs.\n'
+    for table in question.TABLES:
+        if any(row.get(table.value) is not None for row in rows):
+            yield f'{table.title}:\n'
+            yield table.text(rows)
+
+
+def _heading(title: str) -> Iterator[str]:
+    yield f'{title}\n{"-" * len(title)}\n'
