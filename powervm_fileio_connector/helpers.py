@@ -97,7 +97,7 @@ def take() -> Helper:
     with contextlib.suppress(IndexError):
         while True:
             helper = _idle.pop()
-            if helper.namespace == namespace and helper.process.poll() is None:
+            if helper.namespace == namespace:
                 helper.was_idle = True
                 return helper
             end([helper])

@@ -49,8 +49,6 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
             return {'mount_id': mount_id}
         os.fstat(trail.end)         # is the server there, and does it know the mount's root
         trail.follow(request['path'])
-        if not trail.names:
-            raise Refused('path', 'it is the mount itself')
         if _mount_id(trail.end) != mount_id:
             raise Refused('path', 'another file system is mounted over it')
         seen = os.fstat(trail.end)

@@ -83,14 +83,14 @@ def test_the_base_that_comes_with_the_volume_comes_after_our_own(mounter, tmp_pa
     assert find(theirs).path == f'{conventional(tmp_path / "cinder")}/volume-1'
 
 
-def test_a_base_may_be_a_symlink(mounter, tmp_path, find):
+def test_a_base_may_be_a_symlink(mounter, fuse_share, tmp_path, find):
     (tmp_path / 'nova').symlink_to('elsewhere')
-    path = write(mounter.tmpfs('quobyte@', conventional(tmp_path / 'elsewhere')) / 'volume-1')
-    with pytest.raises(exceptions.ShareNotMounted, match='quobyte@'):
+    place = conventional(tmp_path / 'elsewhere')
+    mounter.tmpfs('nas2:/other', place)
+    with pytest.raises(exceptions.ShareNotMounted, match='nas2:/other'):
         find(spec())
-    mounter.tmpfs(EXPORT, path.parent)
-    write(path)
-    assert find(spec()).path == str(path)
+    fuse_share('quobyte@registry', place, 'quobyte')
+    assert find(spec()).path == f'{place}/volume-1'
 
 
 def test_a_fuse_mount_counts_at_the_conventional_place_alone(fuse_share, tmp_path, find):
@@ -189,6 +189,17 @@ def test_a_missing_file_of_a_mounted_export_is_missing(mounter, tmp_path, find):
     with pytest.raises(exceptions.VolumeFileNotFound) as caught:
         find(spec())
     assert caught.value.kwargs['path'] == str(tmp_path / 'a/volume-1')
+
+
+def test_a_mount_that_is_covered_while_we_look_is_not_looked_at(mounter, tmp_path, find):
+    class CoveringProber(probe.Prober):
+        def look_first(self, requests, *arguments):
+            mounter.tmpfs('nas2:/other', requests[0]['mount_point'])
+            return super().look_first(requests, *arguments)
+
+    write(mounter.tmpfs(EXPORT, tmp_path / 'a') / 'volume-1')
+    with pytest.raises(exceptions.ShareNotMounted):
+        find(spec(), prober=CoveringProber(20))
 
 
 class LateProber(probe.Prober):

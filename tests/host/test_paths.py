@@ -231,7 +231,8 @@ def test_a_file_that_did_not_change_is_found_unchanged(share, settings, prober, 
     volume_file.check_unchanged(found, settings, prober=prober)
 
 
-@pytest.mark.parametrize('change', ['file', 'symlink', 'directory', 'unmounted', 'covered'])
+@pytest.mark.parametrize('change', [
+    'file', 'symlink', 'moved', 'directory', 'unmounted', 'covered'])
 def test_a_file_that_was_replaced_is_not_the_same(
         change, mounter, share, settings, prober, find):
     path = write(share / 'volume-1')
@@ -239,6 +240,9 @@ def test_a_file_that_was_replaced_is_not_the_same(
     found = find(path)
     if change == 'file':
         other.rename(path)
+    elif change == 'moved':         # the same file, but by a symlink that may be changed again
+        path.rename(share / 'moved')
+        path.symlink_to('moved')
     elif change == 'unmounted':
         mounter.unmount(share)
         write(path)

@@ -194,6 +194,14 @@ def test_the_root_helper_looks_where_the_caller_may_not(share, settings, prober_
         assert (found.path, found.size) == (f'{share.place}/volume-1', 1 << 20)
 
 
+def test_the_root_helper_is_not_troubled_where_the_caller_may_look(share, settings):
+    calls = []
+    prober = probe.Prober(20, lambda *command, **options: calls.append(command), 'sudo')
+    for spec in both_specs(share):
+        volume_file.find(spec, settings, prober=prober)
+    assert calls == []
+
+
 def test_a_look_that_nobody_may_take_is_told(share, settings, prober, prober_with_root_helper):
     share.tell('only-once')
     with pytest.raises(exceptions.UnsafeVolumePath, match='Permission denied'):

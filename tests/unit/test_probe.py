@@ -137,13 +137,22 @@ def test_a_helper_that_does_not_answer_is_killed_and_replaced(look, share):
     assert look() == ['volume-1']
 
 
+def sockets():
+    links = []
+    for descriptor in os.listdir('/proc/self/fd'):
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(f'/proc/self/fd/{descriptor}'))
+    return {link for link in links if link.startswith('socket:')}
+
+
 def test_a_fork_takes_no_helper_of_its_parent(look):
+    others = sockets()
     look()
     before = helpers()
     pid = os.fork()
     if not pid:
         with contextlib.suppress(BaseException):
-            ok = look() == ['volume-1'] and len(helpers()) == 1
+            ok = sockets() == others and look() == ['volume-1'] and len(helpers()) == 1
             probe.close_idle()
             os._exit(0 if ok and helpers() == set() else 1)
         os._exit(2)
@@ -166,9 +175,10 @@ def test_helpers_end_with_their_parent_however_that_ends():
             print(open('/proc/thread-self/children').read(), flush=True)
             {how}
         '''
-        done = subprocess.run([sys.executable, '-c', textwrap.dedent(program)], text=True,
-                              capture_output=True)
+        done = subprocess.run([sys.executable, '-W', 'always::ResourceWarning', '-c',
+                               textwrap.dedent(program)], text=True, capture_output=True)
         ended(int(done.stdout))
+        assert 'still running' not in done.stderr
 
 
 @pytest.mark.filterwarnings('ignore')
