@@ -12,6 +12,7 @@ from pypowervm import exceptions as pypowervm_exceptions
 pytest.importorskip('nova_powervm', reason='nova-powervm is not installed')
 
 from nova_powervm.virt.powervm import exception as pvm_exception
+from nova_powervm.virt.powervm import live_migration
 from nova_powervm.virt.powervm import volume as volumes
 
 from powervm_fileio_connector import exceptions
@@ -158,6 +159,11 @@ def test_it_serves_a_qcow2_volume_as_raw(nova, host, make_nfs_volume, nfs_base):
     both.theirs(volume_id='id', export=str(next(nfs_base.iterdir()))).connect_volume(both.slot_mgr)
     [mapping] = host.mappings(both.instance)
     assert mapping.backstore == 'loop'
+
+
+def test_its_live_migration_cannot_start_with_a_nova_of_today(host):
+    with pytest.raises(AttributeError, match='PowerVMLiveMigrateData'):
+        live_migration.LiveMigrationDest(host.driver, host.make_instance())
 
 
 def test_every_volume_type_but_these_has_no_adapter_at_all(nova):
