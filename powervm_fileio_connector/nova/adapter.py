@@ -40,8 +40,8 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
     :param stg_ftsk: a pypowervm ``FeedTask`` to add changes to; None: they are made at once
     """
 
-    def __init__(self, adapter: Any, host_uuid: str, instance: Any, connection_info: Any,
-                 stg_ftsk: Any = None) -> None:
+    def __init__(self, adapter: Any, host_uuid: str, instance: Any,
+                 connection_info: Mapping[str, Any], stg_ftsk: Any = None) -> None:
         super().__init__(adapter, host_uuid, instance, connection_info, stg_ftsk=stg_ftsk)
         spec = properties.parse_leniently(connection_info, lpar_uuid=self.vm_uuid)
         self._volume_id = spec.volume_id
@@ -192,14 +192,12 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
             raise failure(message=message, **fields) from err
 
 
-def _with_volume_id(connection_info: Any, volume_id: str | None) -> Any:
+def _with_volume_id(connection_info: Mapping[str, Any], volume_id: str | None) -> Any:
     """Return a copy with ``volume_id`` in ``data``, where nova-powervm's own tasks look for it.
 
     Cinder's drivers for files do not put it there; Nova has it beside ``data``.
     """
-    if not isinstance(connection_info, Mapping) or volume_id is None:
-        return connection_info
     data = connection_info.get('data')
-    if not isinstance(data, Mapping):
+    if volume_id is None or not isinstance(data, Mapping):
         return connection_info
     return {**connection_info, 'data': {**data, 'volume_id': volume_id}}

@@ -26,10 +26,10 @@ LOG = logging.getLogger(__name__)
 class InstanceConnector(connector.FileIOConnector):
     """Attaches one instance's volumes, in the slots that its slot map names.
 
-    :ivar slot_mgr: nova-powervm's slot manager; None: slots are neither looked up nor noted
+    :ivar slot_mgr: nova-powervm's slot manager, given before anything is connected or disconnected
     """
 
-    slot_mgr: Any = None
+    slot_mgr: Any
 
     @property
     def partition(self) -> novalink.ManagementPartition:
@@ -116,8 +116,6 @@ class InstanceConnector(connector.FileIOConnector):
     def _addition(self, spec: properties.VolumeSpec,
                   found: volume_file.VolumeFile) -> mappings.AddMapping:
         edit = super()._addition(spec, found)
-        if self.slot_mgr is None:
-            return edit
         slot, lua = edit.slot, edit.lua
         if slot is None and lua is None:
             # Only the UUID of the wrapper is looked at, which the partition has too.
@@ -131,7 +129,4 @@ class InstanceConnector(connector.FileIOConnector):
 
     def _removal(self, spec: properties.VolumeSpec,
                  info: properties.DeviceInfo) -> mappings.RemoveMapping:
-        edit = super()._removal(spec, info)
-        if self.slot_mgr is None:
-            return edit
-        return slots.RemoveMapping(**vars(edit) | {'slot_mgr': self.slot_mgr})
+        return slots.RemoveMapping(**vars(super()._removal(spec, info)), slot_mgr=self.slot_mgr)

@@ -261,6 +261,14 @@ def test_connection_info_that_cannot_be_served_is_an_invalid_volume(host, make_n
     assert isinstance(raised.value.__cause__, exceptions.UnsupportedVolume)
 
 
+def test_connection_info_without_data_is_an_invalid_volume(host):
+    adapter = volumes.build_volume_driver(
+        host.driver.adapter, host.driver.host_uuid, host.make_instance(),
+        {'driver_volume_type': 'nfs', 'serial': 'some-volume'})
+    with pytest.raises(nova_exception.InvalidVolume, match="'name'"):
+        adapter.connect_volume(None)
+
+
 @pytest.mark.parametrize('is_deferred', [False, True])
 def test_a_share_that_is_not_mounted_fails_the_attach_with_our_message(
         host, make_nfs_volume, mounter, nfs_base, is_deferred):
