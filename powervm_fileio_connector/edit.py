@@ -53,9 +53,11 @@ def belongs_to(record: MappingRecord, lpar_uuid: str, document: Document) -> boo
 
     :raises LPARIdNeeded: it has no link, and nothing in the document tells the LPAR's id
     """
+    if record.is_wild_card:
+        return False
     if record.lpar_uuid is not None:
         return record.lpar_uuid == lpar_uuid.upper()
-    if record.is_orphan or record.is_wild_card or record.lpar_id is None:
+    if record.is_orphan or record.lpar_id is None:
         return False
     try:
         return record.lpar_id == document.lpar_id(lpar_uuid)

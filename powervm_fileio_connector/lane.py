@@ -45,6 +45,7 @@ GROUP = [const.XAG.VIO_SMAP]
 
 _VIOS = virtual_io_server.VIOS
 _AWAY = (Trouble.UNREACHABLE, Trouble.LOST, Trouble.LATE)
+_UNKNOWN = (Trouble.LOST, Trouble.LATE, Trouble.FAULT)
 _FAULT_TRIES = 3
 
 
@@ -80,9 +81,8 @@ class Lane:
                     body, etag = document.body(), document.vios_w.etag
                     # Megabytes each: the old document goes before the answer comes.
                     del document
-                    document = self._post(leader, body, etag, jobs)
-            self._keep(document)
-            self._confirm(leader, document, jobs)
+                    document = self._post(leader, body, etag)
+            self._keep(self._confirm(leader, document, jobs))
         except RequestFailed as err:
             tickets = [ticket for job in jobs for ticket in job.tickets] or batch
             self._try_again(leader, err, jobs, [one for one in tickets if not one.is_settled])
@@ -156,11 +156,8 @@ class Lane:
             return known
         return self._document(response, as_of, cut)
 
-    def _post(self, leader: Ticket, body: bytes, etag: str, jobs: list[Job]) -> Document:
+    def _post(self, leader: Ticket, body: bytes, etag: str) -> Document:
         """Send a changed document; return the one that the server answers with."""
-        for job in jobs:
-            for ticket in job.tickets:
-                ticket.sent = job.change
         # wrapper.update() posts to the link that the document calls its own, which need not name
         # the group, and the etag is that of the group.
         path = leader.adapter.build_path('uom', _VIOS.schema_type, self.vios_uuid, xag=GROUP)
@@ -171,14 +168,17 @@ class Lane:
             return self._read(leader)
         return self._document(response, as_of, cut)
 
-    def _confirm(self, leader: Ticket, document: Document, jobs: list[Job]) -> None:
-        """Settle the tickets by what the answer shows; where it does not, by a fresh read."""
+    def _confirm(self, leader: Ticket, document: Document, jobs: list[Job]) -> Document:
+        """Settle the tickets by what the answer shows; where it does not, by a fresh read.
+
+        :returns: the latest document
+        """
         doubtful = [job for job in jobs if not self._settle(leader, document, job)]
         if doubtful:
             document = self._read(leader)
-            self._keep(document)
             for job in doubtful:
                 self._settle(leader, document, job, is_final=True)
+        return document
 
     def _settle(self, leader: Ticket, document: Document, job: Job, is_final: bool = False) -> bool:
         try:
@@ -200,6 +200,10 @@ class Lane:
                    tickets: list[Ticket]) -> None:
         """After a failure: once more, in smaller batches, or not at all."""
         LOG.debug('%d edits of VIOS %s: %s', len(tickets), self.vios_uuid, err)
+        if err.trouble in _UNKNOWN:
+            for job in jobs:
+                for ticket in job.tickets:
+                    ticket.sent = job.change
         is_refusal = err.trouble in (Trouble.REFUSED, Trouble.MISSING)
         is_fault = err.trouble is Trouble.FAULT
         if err.trouble is Trouble.SESSION or (is_refusal and not jobs):
@@ -232,6 +236,9 @@ class Lane:
     def _keep(self, document: Document) -> None:
         """Keep a document for the next batch, but not the session alive for it."""
         document.vios_w.element.adapter = None
+        # An LPAR keeps its id as long as it lives; that there is none may change.
+        self._lpar_ids.update((uuid, lpar_id) for uuid, lpar_id in document.lpar_ids.items()
+                              if lpar_id is not None)
         self._kept = document
 
 

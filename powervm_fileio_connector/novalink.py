@@ -177,9 +177,13 @@ def renewing(adapter: pvm_adapter.Adapter, deadline: timeutils.StopWatch,
     try:
         return call()
     except rest.RequestFailed as err:
-        if err.trouble is not rest.Trouble.SESSION or not _renew(adapter, session, deadline):
+        if err.trouble is not rest.Trouble.SESSION:
             raise
-        return call()
+        # Without a status, the logon was accepted but its token was not: it expired in between, as
+        # when the server restarts. The session is good for another try.
+        if err.status is not None and not _renew(adapter, session, deadline):
+            raise
+    return call()
 
 
 def as_error(err: rest.RequestFailed, adapter: Any = None,

@@ -118,9 +118,9 @@ def pause_s(tries: int) -> float:
 
 def sort(err: pvm_exceptions.Error, deadline: timeutils.StopWatch | None = None) -> RequestFailed:
     """Say what an error of pypowervm means."""
-    if _is_session_lost(err):
-        return RequestFailed(Trouble.SESSION, _words(err), 401)
     status = err.response.status if err.response is not None else None
+    if _is_session_lost(err):
+        return RequestFailed(Trouble.SESSION, _words(err), status)
     if isinstance(err, pvm_exceptions.HttpError):
         return RequestFailed(_by_status(err), _words(err), status)
     if err.orig_response is not None or _is_unsent(err):
@@ -154,7 +154,8 @@ def _by_status(err: pvm_exceptions.HttpError) -> Trouble:
 def _is_session_lost(err: pvm_exceptions.Error) -> bool:
     """Whether the session was refused, and pypowervm could not renew it.
 
-    A second 401 right after a new logon is raised as a plain Error, while the 401 is handled.
+    A second 401 right after a new logon is raised as a plain Error, without a response, while the
+    401 is handled.
     """
     return (isinstance(err, (pvm_exceptions.HttpUnauth, pvm_exceptions.AuthFileReadError,
                              pvm_exceptions.AuthFileAccessError))
