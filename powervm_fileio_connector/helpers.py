@@ -2,12 +2,12 @@
 """Processes that look at shares: started, kept while idle, killed and reaped.
 
 They belong to the process, not to whoever asks: an idle one serves the next look of any thread.
-There is no lock: handing helpers out and taking them back are single operations on a deque.
+They end when the process does, however it ends, since nobody then holds their input open. There is
+no lock: handing helpers out and taking them back are single operations on a deque.
 """
 
 from __future__ import annotations
 
-import atexit
 import collections
 import contextlib
 import errno
@@ -166,4 +166,3 @@ def command() -> list[str]:
 
 
 os.register_at_fork(after_in_child=_forget_all)
-atexit.register(close_idle)
