@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
+from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +18,28 @@ from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.errors import UsageError
 
 
+class _Formatters:
+    """The plug-ins that format output, found when they are needed: the list of commands, for which
+    cliff makes every command, does without.
+    """
+
+    def __init__(self, find: Callable[[], Any]) -> None:
+        self._find = find
+
+    @functools.cached_property
+    def _found(self) -> Any:
+        return self._find()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._found, name)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._found)
+
+
 class Table(lister.Lister):
     """A command that ends with what it shows, and with an exit code that goes with it.
 
@@ -23,6 +48,9 @@ class Table(lister.Lister):
 
     exit_code = ExitCode.OK
     is_one = False
+
+    def _load_formatter_plugins(self) -> Any:
+        return _Formatters(super()._load_formatter_plugins)
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         super().run(parsed_args)

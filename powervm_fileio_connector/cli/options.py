@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import urllib.parse
 from typing import TYPE_CHECKING
 
 from powervm_fileio_connector.cli.errors import UsageError
@@ -73,6 +72,8 @@ def config(args: argparse.Namespace) -> cfg.ConfigOpts:
 
 
 def _simulator(url: str) -> dict[str, object]:
+    import urllib.parse
+
     parts = urllib.parse.urlsplit(url if '//' in url else f'//{url}')
     if parts.scheme not in ('', 'http') or not parts.hostname or not parts.port:
         raise UsageError(f'--simulator {url} is not an address like http://localhost:8080, which '

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command, where one of five shares hangs: it ends in time and says so."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+PROBE_TIMEOUT_S = 2.0
+
+# On a machine that is busy with other tests, starting Python alone may take a second.
+START_S = 2.0
+
+
+@pytest.fixture
+def shares(tmp_path, mounter, fuse_share):
+    """Five exports, mounted where Nova mounts them, the last one on FUSE; each holds volume-1."""
+    base = tmp_path / 'mnt'
+    places = []
+    for number in range(5):
+        export = f'nas1:/export/{number}'
+        place = base / hashlib.md5(export.encode()).hexdigest()
+        if number < 4:
+            mounter.tmpfs(export, place)
+            with open(place / 'volume-1', 'wb') as volume:
+                volume.truncate(1 << 20)
+        else:
+            share = fuse_share(export, place)
+        places.append(place)
+    return base, places, share
+
+
+@pytest.fixture
+def operate(tmp_path, novalink, shares):
+    script = shutil.which('powervm-fileio', path=os.path.dirname(sys.executable))
+    config = tmp_path / 'powervm-fileio.conf'
+    config.write_text(f'[powervm_fileio]\nmount_point_base = {shares[0]}\n'
+                      f'probe_timeout_s = {PROBE_TIMEOUT_S}\n')
+
+    def operate(*args, code=0):
+        start = time.monotonic()
+        done = subprocess.run(
+            [script, *map(str, args), '-f', 'json', '--config-file', config, '--simulator',
+             novalink.url], capture_output=True, text=True, timeout=60, check=False)
+        took_s = time.monotonic() - start
+        assert done.returncode == code, done
+        return json.loads(done.stdout), took_s
+    return operate
+
+
+def test_a_hung_share_is_said_to_hang_within_one_deadline(operate, shares):
+    _, places, share = shares
+    for place in places:
+        operate('attach', place / 'volume-1', '--lpar', 'lpar1')
+    share.tell('hang')
+    most_s = PROBE_TIMEOUT_S + START_S
+
+    disks, took_s = operate('list')
+    assert {disk['Path']: (disk['File'], disk['Mount']) for disk in disks} == {
+        **{str(place / 'volume-1'): ('present', 'healthy') for place in places[:4]},
+        str(places[4] / 'volume-1'): ('unknown', 'hung')}
+    assert took_s < most_s
+
+    [finding], took_s = operate('audit', code=12)
+    assert (finding['Finding'], finding['Path']) == ('mount hung', str(places[4] / 'volume-1'))
+    assert took_s < most_s
+
+    rows, took_s = operate('check', code=12)
+    verdicts = [row['Verdict'] for row in rows if row['Check'] == 'share']
+    assert sorted(verdicts) == ['FAILED', 'ok', 'ok', 'ok', 'ok']
+    assert f'{places[4]} is hung' in next(row['Detail'] for row in rows
+                                          if row['Check'] == 'share' and row['Verdict'] != 'ok')
+    assert took_s < most_s
+
+    rows, took_s = operate('check', places[4] / 'volume-1', '--lpar', 'lpar1', code=12)
+    assert 'did not answer' in {row['Check']: row['Detail'] for row in rows}['share']
+    assert took_s < most_s
+
+    shown, took_s = operate('show', places[4] / 'volume-1')
+    assert shown['mount_state'] == 'hung'
+    assert took_s < most_s
+
+    detached, took_s = operate('detach', places[4] / 'volume-1', '--lpar', 'lpar1')
+    assert detached['Result'] == 'detached'
+
+
+def test_several_hung_shares_cost_one_deadline(operate, shares, tmp_path, fuse_share):
+    base, _, share = shares
+    others = [fuse_share(f'nas2:/export/{number}', base / f'{number:032x}')
+              for number in range(3)]
+    for one in (share, *others):
+        operate('attach', one.place / 'volume-1', '--lpar', 'lpar1')
+    for one in (share, *others):
+        one.tell('hang')
+    disks, took_s = operate('list')
+    assert [disk['Mount'] for disk in disks] == ['hung'] * 4
+    assert took_s < PROBE_TIMEOUT_S + START_S
+
+
+def test_a_stale_share_is_said_to_be_stale(operate, shares):
+    _, places, share = shares
+    operate('attach', places[4] / 'volume-1', '--lpar', 'lpar1')
+    share.tell('stale')
+    [finding], _ = operate('audit', code=12)
+    assert finding['Finding'] == 'mount stale'
+    share.tell('answer')
+    findings, _ = operate('audit')
+    assert findings == []
