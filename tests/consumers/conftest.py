@@ -129,7 +129,7 @@ class Volume:
         self._host.extend(backend=self._backend, volume_id=self.id, size_gb=size_gb)
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='package')
 def cinder_host(tmp_path_factory):
     if importlib.util.find_spec('cinder') is None:
         pytest.skip('Cinder is not installed')

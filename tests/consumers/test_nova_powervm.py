@@ -33,10 +33,14 @@ def spawn(host, instance, bdms, slot_mgr):
     tasks.run(flow, instance=instance)
 
 
-def rebuild(host, instance, bdms):
-    """Lose the LPAR, make a new one, and give it its volumes back as a rebuild does."""
+def renew(host, instance):
+    """Lose the LPAR, and make a new one."""
     host.novalink.remove_lpar(lpar_uuid(instance))
     host.receive(instance)
+
+
+def rebuild(host, instance, bdms):
+    """Give a new LPAR the volumes of the old one."""
     slot_mgr = host.slot_manager(
         instance, adapter=host.driver.adapter,
         vol_drv_iter=list(host.driver._vol_drv_iter(instance, bdms)))
@@ -217,15 +221,29 @@ def test_a_rebuilt_instance_gets_the_same_slots_and_luas(host, make_nfs_volume, 
             for make in (make_nfs_volume, make_gpfs_volume, make_nfs_volume, make_gpfs_volume)]
     host.detach(instance, bdms.pop(0))      # so that free slots and LUAs would be others
     before = places(host.mappings(instance))
+    renew(host, instance)
     # In another order than they came, so that chance alone would mix them up.
     rebuild(host, instance, bdms[::-1])
     assert places(host.mappings(instance)) == before
+
+
+def test_an_evacuated_instance_gets_the_same_slots_and_luas_on_another_host(
+        host, other_host, make_nfs_volume, make_gpfs_volume):
+    instance = host.make_instance()
+    gone, *bdms = (host.attach(instance, make())
+                   for make in (make_gpfs_volume, make_nfs_volume, make_gpfs_volume))
+    host.detach(instance, gone)
+    other_host.driver.store_api = other_host.slot_maps = host.slot_maps
+    other_host.receive(instance, state='not activated')
+    rebuild(other_host, instance, bdms)
+    assert places(other_host.mappings(instance)) == places(host.mappings(instance)) != {}
 
 
 def test_a_rebuild_is_refused_where_a_volume_cannot_be_had(host, make_gpfs_volume):
     instance = host.make_instance()
     bdm = host.attach(instance, make_gpfs_volume())
     os.unlink(host.mappings(instance)[0].path)
+    renew(host, instance)
     with pytest.raises(pvm_exception.InvalidRebuild):
         rebuild(host, instance, [bdm])
 
@@ -234,6 +252,7 @@ def test_a_volume_that_the_slot_map_does_not_know_is_rebuilt_in_any_slot(host, m
     instance = host.make_instance()
     bdms = [host.attach(instance, make_gpfs_volume()) for _ in range(2)]
     host.slot_maps.saved.clear()
+    renew(host, instance)
     rebuild(host, instance, bdms)
     assert len(host.mappings(instance)) == 2
 
