@@ -67,7 +67,7 @@ class Ticket:
         if is_away:
             self._away_since = self._away_since or now
             if self.tries and now - self._away_since > novalink.PATIENCE_S:
-                self.fail(novalink.as_error(failure, self.adapter))
+                self._fail_for(failure)
                 return
         self.due = now + rest.pause_s(self.tries)
         self.tries += 1
@@ -79,6 +79,12 @@ class Ticket:
         else:
             failure = self._failure or rest.RequestFailed(
                 rest.Trouble.BUSY, 'the edits of others took until the deadline')
+        self._fail_for(failure)
+
+    def _fail_for(self, failure: rest.RequestFailed) -> None:
+        if self.sent is not None and failure.trouble in (rest.Trouble.BUSY, rest.Trouble.STALE):
+            # Busy now, but an earlier try may have been carried out: that is what counts.
+            failure = rest.RequestFailed(rest.Trouble.LOST, failure.words)
         self.fail(novalink.as_error(failure, self.adapter))
 
     def outcome(self) -> Any:

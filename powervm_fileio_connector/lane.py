@@ -134,7 +134,9 @@ class Lane:
         try:
             change = applied(ticket.edit, document, leader.adapter, leader.deadline)
         except exceptions.FileIOConnectorError as err:
-            if is_final:
+            # The leader's deadline is not the others': who was not asked about asks again.
+            is_for_all = ticket is leader or not isinstance(err, exceptions.Retryable)
+            if is_final and is_for_all:
                 ticket.fail(err)
             return None
         if change.outcome is Outcome.CHANGED:
@@ -217,8 +219,8 @@ class Lane:
             return
         for ticket in tickets:
             ticket.faults += is_fault
-        if jobs and (is_refusal or max(ticket.faults for ticket in tickets) >= _FAULT_TRIES):
-            reason = explained(err, jobs[0].change, leader)
+        if jobs and tickets and (is_refusal or max(ticket.faults for ticket in tickets) >= _FAULT_TRIES):
+            reason = explained(err, jobs[0].edit, jobs[0].change, leader)
             for ticket in tickets:
                 ticket.fail(reason)
             return

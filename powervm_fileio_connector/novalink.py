@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 import time
 import weakref
@@ -204,15 +205,18 @@ def as_error(err: rest.RequestFailed, adapter: Any = None,
 
 def _patiently(deadline: timeutils.StopWatch, call: Callable[[], Any]) -> Any:
     give_up = timeutils.StopWatch(PATIENCE_S).start()
+    pauses_s = map(rest.pause_s, itertools.count())
+    pause_s = 0.0
 
     def is_passing(err: BaseException) -> bool:
-        return (isinstance(err, rest.RequestFailed) and not deadline.expired()
+        nonlocal pause_s
+        pause_s = next(pauses_s)
+        return (isinstance(err, rest.RequestFailed) and pause_s < deadline.leftover()
                 and (err.trouble is rest.Trouble.BUSY
                      or (err.trouble in _AWAY and not give_up.expired())))
 
-    return retrying.Retrying(
-        retry_on_exception=is_passing,
-        wait_func=lambda tries, _: 1000 * min(rest.pause_s(tries), deadline.leftover())).call(call)
+    return retrying.Retrying(retry_on_exception=is_passing,
+                             wait_func=lambda *_: 1000 * pause_s).call(call)
 
 
 def _logged_on(settings: conf.Settings, deadline: timeutils.StopWatch) -> pvm_adapter.Session:
@@ -308,12 +312,12 @@ def _lpar_info(wrapper: logical_partition.LPAR) -> LparInfo:
 def _wait_for(adapter: pvm_adapter.Adapter, job_w: job.Job,
               deadline: timeutils.StopWatch) -> job.Job:
     """Look at a job until it is over, then take it off the server."""
-    tries = 0
+    pauses_s = map(rest.pause_s, itertools.count())
     while job_w.job_status in (job.JobStatus.RUNNING, job.JobStatus.NOT_ACTIVE):
-        if deadline.expired():
+        pause_s = next(pauses_s)
+        if pause_s >= deadline.leftover():
             raise rest.RequestFailed(rest.Trouble.LATE, 'the job did not end in time')
-        time.sleep(min(rest.pause_s(tries), max(deadline.leftover(), 0)))
-        tries += 1
+        time.sleep(pause_s)
         job_w = job.Job.wrap(read(adapter, deadline, 'jobs', job_w.job_id))
     try:
         rest.request(deadline, adapter.delete, 'jobs', job_w.job_id)

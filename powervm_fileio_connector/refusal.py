@@ -9,18 +9,18 @@ from powervm_fileio_connector import rest
 from powervm_fileio_connector.batch import Ticket
 from powervm_fileio_connector.edit import Change
 from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.mappings import RemoveMapping
 
 
-def explained(err: rest.RequestFailed, change: Change,
-              ticket: Ticket) -> exceptions.FileIOConnectorError:
-    """Return the error that says it best.
+def explained(err: rest.RequestFailed, edit: AddMapping | RemoveMapping, change: Change,
+              leader: Ticket) -> exceptions.FileIOConnectorError:
+    """Return the error that says best why an edit was refused.
 
     The LPAR is not asked about beforehand: that would cost every attach a request, and prove
     nothing for the moment of the change.
     """
-    edit = ticket.edit
     try:
-        lpar = novalink.lpar(ticket.adapter, edit.lpar_uuid, ticket.deadline)
+        lpar = novalink.lpar(leader.adapter, edit.lpar_uuid, leader.deadline)
     except exceptions.LPARNotFound as gone:
         if isinstance(edit, AddMapping):
             return gone

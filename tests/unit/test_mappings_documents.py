@@ -123,7 +123,7 @@ def test_a_path_written_by_character_numbers_is_found(written):
     assert AddMapping(ONE, '/mnt/a/b').apply(doc).records
 
 
-paths = st.sampled_from(['/m/a', '/m//a', '/m/b', '/m/./b', '/m/c/', '/m/x/../c', '/m/d&<é>', 'lv'])
+paths = st.sampled_from(['/m/a', '/m//a', '/m/b', '/m/./b', '/m/c/', '/m/x/../c', '/m/d&<é>'])
 mappings = st.builds(
     mapping, path=st.one_of(st.none(), paths), lpar=st.sampled_from([ONE, TWO]),
     lpar_id=st.sampled_from([5, 6]), slot=st.integers(2, 4), server_slot=st.integers(10, 12),

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One client process of a random history: edits at random, each intent and outcome written down.
+
+A line is written before an edit is handed in and after it has ended, so that what a killed process
+may have been doing is known.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import random
+import threading
+
+from oslo_concurrency import lockutils  # noqa: F401 - registers the option
+from oslo_config import cfg
+from oslo_utils import timeutils
+from pypowervm import adapter as pvm_adapter
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import writer
+from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.mappings import RemoveMapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Orders:
+    """What a process is to do; ``volumes`` are the paths of each of its threads."""
+
+    seed: str
+    port: int
+    vios_uuid: str
+    lpars: tuple[str, ...]
+    volumes: tuple[tuple[str, ...], ...]
+    turns: int
+    log: str
+    lock_path: str | None
+    deadline_s: float = 15.0
+
+
+def run(orders):
+    """Do the edits; each thread has volumes of its own, so what it did to each is in order."""
+    logging.disable(logging.CRITICAL)
+    if orders.lock_path:
+        cfg.CONF.set_override('lock_path', orders.lock_path, group='oslo_concurrency')
+    vios = writer.writer_for(_adapter(orders.port), orders.vios_uuid)
+    threads = [threading.Thread(target=_work, args=(orders, vios, number))
+               for number in range(len(orders.volumes))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _adapter(port):
+    # The server refuses connections at random here, and a logon is not what is tried.
+    while True:
+        try:
+            return pvm_adapter.Adapter(
+                pvm_adapter.Session(host='localhost', port=port, protocol='http'))
+        except pvm_adapter.pvmex.Error:
+            continue
+
+
+def _work(orders, vios, number):
+    rng = random.Random(f'{orders.seed}-{number}')
+    with open(f'{orders.log}-{number}', 'a', buffering=1) as log:
+        for turn in range(orders.turns):
+            edit = _edit(rng, orders, number, turn)
+            facts = {'kind': type(edit).__name__, 'lpar': edit.lpar_uuid,
+                     'path': edit.path if isinstance(edit, AddMapping) else edit.paths[0]}
+            log.write(json.dumps({'state': 'intent', **facts}) + '\n')
+            clock = timeutils.StopWatch(orders.deadline_s).start()
+            try:
+                result = vios.submit(edit, clock)
+            except exceptions.FileIOConnectorError as err:
+                facts.update(state='error', error=type(err).__name__, text=str(err))
+            else:
+                facts.update(state='done', shown=[result.slot, result.lua] if isinstance(
+                    edit, AddMapping) else None)
+            log.write(json.dumps({**facts, 'late_s': -clock.leftover()
+                                  if not clock.expired() else clock.elapsed()
+                                  - orders.deadline_s}) + '\n')
+
+
+def _edit(rng, orders, number, turn):
+    path, lpar = rng.choice(orders.volumes[number]), rng.choice(orders.lpars)
+    if rng.random() < 0.6:
+        return AddMapping(lpar, path, tag=os.path.basename(path),
+                          lua=rng.choice([None, None, f'lun{60 + turn}']))
+    return RemoveMapping(lpar, paths=(path,))
