@@ -2,6 +2,8 @@
 """Sphinx configuration."""
 
 import importlib.metadata
+import pathlib
+import sys
 import warnings
 
 # pypowervm and os-brick import eventlet, which warns; the API reference imports them.
@@ -12,7 +14,10 @@ copyright = '2026, powervm-fileio-connector maintainers'
 release = importlib.metadata.version(project)
 version = release
 
-extensions = ['sphinx.ext.autodoc', 'sphinx.ext.viewcode', 'reno.sphinxext']
+# What is particular to this documentation: see doc/source/_ext.
+sys.path.insert(0, str(pathlib.Path(__file__).parent / '_ext'))
+extensions = ['sphinx.ext.autodoc', 'sphinx.ext.viewcode', 'reno.sphinxext',
+              'oslo_config.sphinxext', 'assumptions', 'import_picture']
 autodoc_typehints = 'description'
 autodoc_member_order = 'bysource'
 exclude_patterns = []

@@ -65,4 +65,7 @@ class Audit(display.Table):
     def _agrees(self, count: int) -> bool:
         self.app.stderr.write(f'Remove {count} orphan{"s" if count > 1 else ""}? [y/N] ')
         self.app.stderr.flush()
-        return self.app.stdin.readline().strip().lower() in ('y', 'yes')
+        answer = self.app.stdin.readline()
+        if not self.app.stdin.isatty():
+            self.say('')
+        return answer.strip().lower() in ('y', 'yes')

@@ -96,14 +96,12 @@ def of_file(disk: inventory.Disk) -> list[Finding]:
     sight = disk.sight
     if sight is None or sight.is_fine or disk.record.is_orphan:
         return []
-    note = sight.note or ''
-    if sight.mount_state in ('hung', 'stale'):
-        return [Finding(f'mount {sight.mount_state}', disk, note)]
     if sight.mount_state == 'absent':
-        return [Finding('not mounted', disk, note)]
-    if sight.file != 'present':
-        return [Finding(f'file {sight.file}', disk, note)]
-    return [Finding(f'mount {sight.mount_state}', disk, note)]
+        return [Finding('not mounted', disk, 'nothing is mounted where its file should be')]
+    if sight.mount_state != 'healthy':
+        return [Finding(f'mount {sight.mount_state}', disk, str(sight.mount or ''))]
+    return [Finding(f'file {sight.file}', disk, 'the mount answers, but the file is not there'
+                    if sight.file == 'missing' else 'it could not be attached now; see "show"')]
 
 
 def of_tag(disk: inventory.Disk) -> list[Finding]:

@@ -27,7 +27,9 @@ class FileIOApp(app.App):
         super().__init__(
             description='Attach files to PowerVM LPARs as disks, through NovaLink.',
             version=importlib.metadata.version(_DISTRIBUTION),
-            command_manager=commandmanager.CommandManager('powervm_fileio.cli'))
+            command_manager=commandmanager.CommandManager('powervm_fileio.cli'),
+            # Else --help behind a command would show the list of commands.
+            deferred_help=True)
         self._error: BaseException | None = None
 
     def configure_logging(self) -> None:

@@ -172,4 +172,4 @@ def _why(err: exceptions.FileIOConnectorError) -> str:
 
 
 def _ms(seconds: float) -> str:
-    return f'{seconds * 1000:.0f} ms' if seconds < 1 else f'{seconds:.1f} s'
+    return f'{seconds * 1000:.3g} ms' if seconds < 1 else f'{seconds:.1f} s'

@@ -46,7 +46,8 @@ class Volume:
     @property
     def label(self) -> str:
         """What the volume is called."""
-        return self.spec.label
+        info = properties.DeviceInfo.parse(self.device_info)
+        return info.volume_id or self.spec.label
 
     @property
     def lpar_uuid(self) -> str | None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``powervm-fileio config``, configuration files, exit codes, and the weight of the command."""
 
+import json
+import os
 import subprocess
 import sys
 
@@ -115,3 +117,20 @@ def test_completion_knows_the_commands_and_their_options(run):
     assert outcome.code == 0
     assert 'attach audit check' in outcome.out
     assert '--multiattach' in outcome.out
+
+
+def test_help_behind_a_command_is_of_that_command(run):
+    outcome = run('detach', '--help')
+    assert outcome.code == 0
+    assert 'powervm-fileio detach' in outcome.out
+    assert '--device-info FILE' in outcome.out
+    assert outcome.out == run('help', 'detach').out
+
+
+def test_the_environment_sets_options_too(command, config_file):
+    done = subprocess.run(
+        [command, 'config', '--config-file', config_file('backstore = loop'), '-f', 'json'],
+        env={**os.environ, 'OS_POWERVM_FILEIO__BACKSTORE': 'fileio'}, capture_output=True,
+        text=True, check=True, timeout=60)
+    row = next(row for row in json.loads(done.stdout) if row['Option'] == 'backstore')
+    assert (row['Value'], row['Set by']) == ('fileio', 'OS_POWERVM_FILEIO__BACKSTORE')

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The outputs that the documentation shows: one story, told by the real command.
+
+    python -m tests.examples.story          writes doc/source/output/*.txt afresh
+
+It runs in mount and network namespaces of its own, so that an export can be mounted where Nova
+mounts it and NovaLink's own port is free. A tmpfs stands for the export, the simulator for
+NovaLink.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+OUTPUT = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / 'output'
+
+EXPORT = 'nas1:/vols'
+PLACE = f'/var/lib/nova/mnt/{hashlib.md5(EXPORT.encode()).hexdigest()}'
+PORT = 12080
+VOLUME_ID = '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
+GIB = 1 << 30
+
+
+def volume_id(number: int) -> str:
+    """The id of one of the story's other volumes."""
+    return f'0000000{number}-9a1f-4c55-8a3e-2f4f1c7b6d10'
+
+
+def connection_info(id_: str) -> dict[str, object]:
+    """What Cinder's NFS driver sends, as far as it matters."""
+    return {'driver_volume_type': 'nfs', 'volume_id': id_,
+            'data': {'export': EXPORT, 'name': f'volume-{id_}', 'options': None, 'format': 'raw'}}
+
+
+@dataclasses.dataclass
+class Teller:
+    """Runs commands in a directory and keeps what they say."""
+
+    directory: pathlib.Path
+    outputs: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def tell(self, name: str, *lines: str, stdin: str = '') -> None:
+        """Run commands; their output, one after the other, is the text of that name."""
+        text = ''
+        for line in lines:
+            done = subprocess.run(
+                ['bash', '-c', f'{line} 2>&1'], input=stdin, text=True, check=False,
+                stdout=subprocess.PIPE, timeout=120, cwd=self.directory,
+                env={**os.environ, 'PATH': f'{os.path.dirname(sys.executable)}:/usr/bin:/bin',
+                     'COLUMNS': '200'})
+            text += f'$ {line}\n{done.stdout}'
+            if done.returncode:
+                text += f'$ echo $?\n{done.returncode}\n'
+        self.outputs[name] = text
+
+    def write_json(self, name: str, content: object) -> None:
+        """Put a file where the commands run."""
+        (self.directory / name).write_text(json.dumps(content, indent=2) + '\n')
+
+
+def tell() -> dict[str, str]:
+    """Tell the story; return the text of each of its parts by name."""
+    with _host() as (sim, db), tempfile.TemporaryDirectory() as directory:
+        story = Teller(pathlib.Path(directory))
+        path = f'{PLACE}/volume-{VOLUME_ID}'
+        _grow(path, 10 * GIB)
+        story.write_json('volume.json', connection_info(VOLUME_ID))
+        story.outputs['volume_json'] = (story.directory / 'volume.json').read_text()
+        story.tell('help', 'powervm-fileio --help')
+        story.tell('config', 'powervm-fileio config')
+        story.tell('check', 'powervm-fileio check volume.json --lpar web01')
+        story.tell('dry_run', 'powervm-fileio attach volume.json --lpar web01 --dry-run')
+        story.tell('attach', 'powervm-fileio attach volume.json --lpar web01')
+        story.tell('attach_json',
+                   'powervm-fileio attach volume.json --lpar web01 -f json | tee device_info.json')
+        story.tell('in_use', 'powervm-fileio attach volume.json --lpar db01')
+        story.tell('check_failed', 'powervm-fileio check volume.json --lpar db01')
+        _grow(path, 20 * GIB)
+        story.tell('extend', f'powervm-fileio extend {VOLUME_ID}')
+        for number in (1, 2):
+            _grow(f'{PLACE}/volume-{volume_id(number)}', number * GIB)
+        story.write_json('many.json', [
+            {**connection_info(volume_id(1)), 'lpar': 'web01', 'slot': 5},
+            {**connection_info(volume_id(2)), 'lpar': 'db01'},
+            {**connection_info(volume_id(3)), 'lpar': 'db01'}])
+        story.tell('many', 'powervm-fileio attach many.json')
+        story.outputs['many_json'] = (story.directory / 'many.json').read_text()
+        story.tell('list', 'powervm-fileio list')
+        story.tell('show', f'powervm-fileio show {VOLUME_ID}')
+        sim.remove_lpar(db.uuid)
+        os.unlink(f'{PLACE}/volume-{volume_id(1)}')
+        story.tell('audit', 'powervm-fileio audit')
+        story.tell('audit_fix', 'powervm-fileio audit --fix', stdin='y\n')
+        story.tell('detach', 'powervm-fileio detach --device-info device_info.json')
+        story.tell('detach_path', f'powervm-fileio detach {PLACE}/volume-{volume_id(1)}')
+        story.tell('not_attached', f'powervm-fileio show {VOLUME_ID}')
+        story.tell('not_mounted', 'powervm-fileio attach --export nas2:/other --name volume-1 '
+                                  '--lpar web01')
+        story.tell('demo', 'powervm-fileio demo')
+        return story.outputs
+
+
+def normalised(text: str) -> str:
+    """A text without what differs from run to run: times, and the widths they make."""
+    text = re.sub(r'\b[\d.]+ (ms|s)\b', 'N s', text)
+    text = re.sub(r'(mount_took_s *\| )[\d.]+ *', r'\1N ', text)
+    return re.sub(r'-{2,}| {2,}', ' ', text)
+
+
+def _grow(path: str, size: int) -> None:
+    with open(path, 'ab') as file:
+        file.truncate(size)
+
+
+@contextlib.contextmanager
+def _host() -> Iterator[tuple]:
+    """A machine with an export mounted, and a simulated NovaLink on NovaLink's own port."""
+    from powervm_fileio_connector.simulator import NovaLinkSimulator
+    from powervm_fileio_connector.simulator.model import Host
+    from powervm_fileio_connector.simulator.model import Partition
+    from powervm_fileio_connector.simulator.state import State
+
+    _mount('tmpfs', '/var/lib')
+    os.makedirs(PLACE)
+    _mount(EXPORT, PLACE)
+    web = Partition('2B7C9D4E-0A51-4C38-9E0F-6B1D5A7F3C21', 'web01', 2)
+    db = Partition('5F1A6E83-7D24-4B9A-8C35-0E9B2D4A6F17', 'db01', 3)
+    novalink = Partition('1C0F7A2B-93D6-4E18-A5B4-7F6E3C2D1B09', 'novalink', 1, is_io_server=True,
+                         is_management=True, rmc_state='inactive', max_slots=8192)
+    sim = NovaLinkSimulator(port=PORT)
+    sim.state = State(Host('0e6d1c9b-4f2a-4b7e-9c11-3a5d8f7b2e60', 'power1', '8247.22L.2100001'),
+                      [novalink, web, db])
+    with sim:
+        yield sim, db
+
+
+def _mount(source: str, place: str) -> None:
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64m', source, place], check=True)
+
+
+def _raise_loopback() -> None:
+    with socket.socket() as any_socket:
+        request = struct.pack('16sh', b'lo', 0x1)      # IFF_UP
+        fcntl.ioctl(any_socket, 0x8914, request)       # SIOCSIFFLAGS
+
+
+def _is_possible() -> str | None:
+    """Why the story cannot be told here, or None."""
+    if not shutil.which('unshare'):
+        return 'needs unshare'
+    done = subprocess.run(['unshare', *_flags(), 'true'], capture_output=True, check=False)
+    return None if done.returncode == 0 else 'needs namespaces of its own'
+
+
+def _flags() -> list[str]:
+    return ['--mount', '--net'] if os.geteuid() == 0 else ['--mount', '--net', '--map-root-user']
+
+
+def outputs() -> dict[str, str]:
+    """Tell the story in a process of its own, away from the machine's mounts and ports.
+
+    :raises RuntimeError: this machine does not allow it
+    """
+    why_not = _is_possible()
+    if why_not:
+        raise RuntimeError(why_not)
+    done = subprocess.run(['unshare', *_flags(), sys.executable, '-m', __spec__.name, '--tell'],
+                          cwd=pathlib.Path(__file__).parents[2], text=True, check=True,
+                          stdout=subprocess.PIPE, timeout=300)
+    return json.loads(done.stdout)
+
+
+def main() -> None:
+    """Write the outputs, or (in the namespaces) print them as JSON."""
+    if '--tell' in sys.argv:
+        ctypes.CDLL(None).mount(b'none', b'/', None, 0x40000 | 0x4000, None)   # private, recursive
+        _raise_loopback()
+        json.dump(tell(), sys.stdout)
+        return
+    OUTPUT.mkdir(exist_ok=True)
+    told = outputs()
+    for path in OUTPUT.glob('*.txt'):
+        path.unlink()
+    for name, text in told.items():
+        (OUTPUT / f'{name}.txt').write_text(text)
+
+
+if __name__ == '__main__':
+    main()

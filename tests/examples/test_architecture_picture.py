@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The picture of the architecture shows the code as it is."""
+
+import importlib.util
+import pathlib
+import re
+
+import pytest
+
+EXTENSION = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / '_ext' / 'import_picture.py'
+
+
+@pytest.fixture(scope='module')
+def picture():
+    spec = importlib.util.spec_from_file_location('import_picture', EXTENSION)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def arrows(picture):
+    return set(re.findall(r'data-from="(\w+)" data-to="(\w+)"', picture.svg(picture.imports())))
+
+
+def test_every_room_is_drawn(picture):
+    drawn = set(re.findall(r'<text [^>]*>(\w+)</text>', picture.svg(picture.imports())))
+    package = pathlib.Path(importlib.util.find_spec(picture.PACKAGE).origin).parent
+    assert drawn == {path.name.removesuffix('.py') for path in package.iterdir()
+                     if path.suffix == '.py' or (path / '__init__.py').exists()} - {'__init__'}
+
+
+def test_arrows_mean_what_the_imports_mean(picture, arrows):
+    graph = picture.imports()
+    drawn = {room: {to for start, to in arrows if start == room} for room in graph}
+    for room, others in graph.items():
+        assert drawn[room] <= others
+        assert picture._below(drawn, room) == picture._below(graph, room)
+
+
+def test_every_arrow_points_down(picture):
+    graph = picture.imports()
+    row = {room: number for number, rooms in enumerate(picture.rows(picture.reduced(graph)))
+           for room in rooms}
+    assert all(row[room] < row[other] for room, others in graph.items() for other in others)
+
+
+def test_only_the_command_knows_the_simulator(arrows):
+    assert {start for start, to in arrows if to == 'simulator'} == {'cli'}
+
+
+def test_an_arrow_that_follows_from_others_is_left_out(picture):
+    assert picture.reduced({'a': {'b', 'c'}, 'b': {'c'}, 'c': set()}) == {
+        'a': {'b'}, 'b': {'c'}, 'c': set()}
