@@ -59,7 +59,7 @@ def write(found: dict[str, Any], out: Path) -> None:
     from benchmarks import plots  # slow to import, and not installed everywhere
     out.mkdir(parents=True, exist_ok=True)
     (out / 'results.json').write_text(json.dumps(found, indent=1) + '\n')
-    (out / 'results.inc').write_text(results.text(found))
+    (out / 'results.inc').write_text(results.text(found, pictures=True))
     for path in plots.draw(found['questions'], out):
         print(f'wrote {path}')
 
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--only', action='append', choices=list(questions.ALL), metavar='NAME',
                         help=f'ask only this; may be repeated: {", ".join(questions.ALL)}')
     parser.add_argument('--out', type=Path, metavar='DIR',
-                        help=f'write JSON, text and plots there; {DOC.name} is in doc/source')
+                        help='write data, text and plots there, as doc/source/performance has them')
     parser.add_argument('--render', action='store_true',
                         help='measure nothing: write text and plots of the JSON in DIR again')
     return parser

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks import contenders
@@ -25,7 +26,7 @@ class Client:
         self._process = subprocess.Popen(
             [*prefix, sys.executable, '-m', 'benchmarks.client', contender, str(port), vios_uuid,
              lock_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+            cwd=Path(__file__).parents[1], env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
         self.receive()
 
     def ask(self, act: Callable[..., Any], /, **arguments: Any) -> Any:
@@ -68,12 +69,18 @@ def detach(contender: Any, volume: contenders.Volume) -> None:
     contender.detach(volume)
 
 
+def open_new_session(contender: Any) -> None:
+    """Make it begin anew."""
+    contender.__init__(contenders.open_adapter(contender.port), contender.vios_uuid)
+
+
 def main(name: str, port: str, vios_uuid: str, lock_path: str) -> None:
     from oslo_concurrency import lockutils
     # Warnings of retries would cost processor time for nobody to read.
     logging.getLogger().addHandler(logging.NullHandler())
     lockutils.set_defaults(lock_path)
     contender = contenders.KNOWN[name](contenders.open_adapter(int(port)), vios_uuid)
+    contender.port, contender.vios_uuid = int(port), vios_uuid
     say(result=None)
     for line in sys.stdin:
         module, act, arguments = json.loads(line)

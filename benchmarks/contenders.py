@@ -55,8 +55,7 @@ class Pypowervm:
         from pypowervm.wrappers import virtual_io_server
         self.adapter, self.vios_uuid = adapter, vios_uuid
         self.mapper, self.storage = scsi_mapper, storage
-        self.getter = virtual_io_server.VIOS.getter(
-            adapter, entry_uuid=vios_uuid, xag=['ViosSCSIMapping'])
+        self.vios = virtual_io_server.VIOS
 
         @transaction.entry_transaction
         def remove(vios_w: Any, volume: Volume) -> Any:
@@ -70,6 +69,10 @@ class Pypowervm:
             self.adapter, volume['path'], backstore_type=self.storage.BackStoreType.LOOP,
             tag=volume['id'])
 
+    def getter(self) -> Any:
+        """What reads the document; each reads it only once."""
+        return self.vios.getter(self.adapter, entry_uuid=self.vios_uuid, xag=['ViosSCSIMapping'])
+
     def matcher(self, volume: Volume) -> Any:
         return self.mapper.gen_match_func(self.storage.VDisk, names=[volume['path']])
 
@@ -77,20 +80,22 @@ class Pypowervm:
         self.mapper.add_vscsi_mapping(None, self.vios_uuid, volume['lpar_uuid'], self.file(volume))
 
     def detach(self, volume: Volume) -> None:
-        self.remove(self.getter, volume)
+        self.remove(self.getter(), volume)
 
 
 class PypowervmKept(Pypowervm):
     """The same, by a caller that is alone and keeps the document that each change returns."""
 
-    vios_w: Any = None
+    def __init__(self, adapter: Any, vios_uuid: str) -> None:
+        super().__init__(adapter, vios_uuid)
+        self.vios_w: Any = None
 
     def attach(self, volume: Volume) -> None:
         self.vios_w = self.mapper.add_vscsi_mapping(
             None, self.vios_w or self.vios_uuid, volume['lpar_uuid'], self.file(volume))
 
     def detach(self, volume: Volume) -> None:
-        self.vios_w = self.remove(self.vios_w or self.getter, volume)
+        self.vios_w = self.remove(self.vios_w or self.getter(), volume)
 
 
 class NovaPowervm:

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 
 from benchmarks import contenders
+from benchmarks import results
 
 mpl.use('svg')
 # The same picture is the same bytes, and its text stays text.
@@ -28,8 +29,7 @@ STYLE: dict[str, dict[str, Any]] = {
 def draw(questions: dict[str, Sequence[dict[str, Any]]], out: Path) -> list[Path]:
     """Draw what there is; return the files."""
     drawn = []
-    for name, picture in (('cost', _cost), ('crowd', _crowd), ('mixed', _mixed),
-                          ('memory', _memory)):
+    for name, picture in zip(results.PICTURED, (_cost, _crowd, _memory, _mixed), strict=True):
         if questions.get(name):
             figure = picture(questions[name])
             drawn.append(out / f'{name}.svg')
@@ -57,6 +57,8 @@ def _crowd(rows: Sequence[dict[str, Any]]) -> Any:
         panel.set(xlabel='attaches at once', ylabel=label, xscale='log', yscale='log')
         panel.set_xticks(ticks, ticks)
         panel.minorticks_off()
+        panel.yaxis.set_major_formatter('{x:g}')
+    figure.tight_layout()
     axes[0].legend(frameon=False)
     return figure
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from benchmarks import command_start
 from benchmarks import cost
 from benchmarks import crowd
 from benchmarks import hung_share
@@ -17,4 +18,5 @@ from benchmarks import mixed
 from benchmarks import round_trips
 
 ALL: dict[str, ModuleType] = {module.__name__.rpartition('.')[2]: module for module in (
-    round_trips, cost, crowd, memory, mixed, hung_share, look)}
+    round_trips, cost, crowd, memory, mixed, hung_share, look,
+    command_start)}

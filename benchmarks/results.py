@@ -14,6 +14,8 @@ from benchmarks import questions
 from benchmarks.report import Target
 from benchmarks.report import targets_text
 
+PICTURED = ('cost', 'crowd', 'memory', 'mixed')
+
 
 def targets(results: dict[str, Any]) -> list[Target]:
     """What was promised about the questions that were asked."""
@@ -21,11 +23,15 @@ def targets(results: dict[str, Any]) -> list[Target]:
             for target in questions.ALL[name].targets(rows)]
 
 
-def text(results: dict[str, Any]) -> str:
-    """All of it, as reStructuredText that reads well as it is."""
+def text(results: dict[str, Any], pictures: bool = False) -> str:
+    """All of it, as reStructuredText that reads well as it is.
+
+    :param pictures: show those that ``benchmarks.plots`` draws, as the documentation does
+    """
     return '\n'.join(itertools.chain(
-        _circumstances(results), _heading('Targets'), [targets_text(targets(results))],
-        *(_answer(name, rows) for name, rows in results['questions'].items())))
+        _heading('Results', '='), _circumstances(results),
+        _heading('Targets'), [targets_text(targets(results))],
+        *(_answer(name, rows, pictures) for name, rows in results['questions'].items())))
 
 
 def _circumstances(results: dict[str, Any]) -> Iterator[str]:
@@ -40,9 +46,11 @@ def _circumstances(results: dict[str, Any]) -> Iterator[str]:
         yield f'{name} was not measured: {reason}.\n'
 
 
-def _answer(name: str, rows: list[dict[str, Any]]) -> Iterator[str]:
+def _answer(name: str, rows: list[dict[str, Any]], pictures: bool) -> Iterator[str]:
     question = questions.ALL[name]
     yield from _heading(question.TITLE)
+    if pictures and name in PICTURED:
+        yield f'.. image:: performance/{name}.svg\n   :alt: {question.TITLE}, as the tables below\n'
     for row in rows:
         if 'why_not' in row:
             yield f'Not measured: {row["why_not"]}.\n'
@@ -55,5 +63,5 @@ def _answer(name: str, rows: list[dict[str, Any]]) -> Iterator[str]:
             yield table.text(rows)
 
 
-def _heading(title: str) -> Iterator[str]:
-    yield f'{title}\n{"-" * len(title)}\n'
+def _heading(title: str, underline: str = '-') -> Iterator[str]:
+    yield f'{title}\n{underline * len(title)}\n'

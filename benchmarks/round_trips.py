@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many requests does an attach or a detach need?
 
-Cold: the first thing that a process does over an open session. Warm: what it does later.
+Cold: the first thing that is done over an open session. Warm: what is done later.
 """
 
 from __future__ import annotations
@@ -35,19 +35,22 @@ def measure(name: str, rounds: int) -> list[dict[str, Any]]:
         lpar_uuid = there.add_lpar()
         for _ in range(rounds):
             first, second = there.volume(lpar_uuid), there.volume(lpar_uuid)
-            one, other = there.make_client(), there.make_client()
-            for act, who, what, volume in (
-                    ('cold attach', one, client.attach, first),
-                    ('cold detach', other, client.detach, first),
-                    ('', other, client.attach, first),
-                    ('', other, client.detach, first),
-                    ('warm attach', other, client.attach, second),
-                    ('warm detach', other, client.detach, second)):
-                records = there.requests_of(lambda: who.ask(what, volume=volume))   # noqa: B023
+            for act, what, volume in (
+                    ('', client.open_new_session, None),
+                    ('cold attach', client.attach, first),
+                    ('', client.open_new_session, None),
+                    ('cold detach', client.detach, first),
+                    ('', client.attach, first),
+                    ('', client.detach, first),
+                    ('warm attach', client.attach, second),
+                    ('warm detach', client.detach, second)):
+                arguments = {} if volume is None else {'volume': volume}
+                there.simulator.requests.clear()
+                there.client.ask(what, **arguments)
+                # Not the logging off of sessions before, which happens whenever they are collected.
+                records = there.simulator.requests.records(path='/uom/')
                 found.setdefault(act, []).append(
                     (len(records), sum(one.bytes_in + one.bytes_out for one in records)))
-            one.close()
-            other.close()
     return [{'contender': name, 'act': act, 'runs': rounds,
              'requests': median([count for count, _ in pairs]),
              'megabytes': median([size / 1e6 for _, size in pairs])}

@@ -80,12 +80,6 @@ class Stage:
             file.truncate(1 << 20)
         return {'path': str(path), 'id': str(uuid.uuid4()), 'lpar_uuid': lpar_uuid}
 
-    def requests_of(self, act: Callable[[], Any]) -> list[Any]:
-        """What the server was asked while something was done."""
-        self.simulator.requests.clear()
-        act()
-        return self.simulator.requests.records()
-
 
 @contextlib.contextmanager
 def stage(contender: str, mappings: int = 100, latency: Latency | None = None, clients: int = 1,
