@@ -9,6 +9,7 @@ held, while somebody waits.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,10 @@ from powervm_fileio_connector import rest
 from powervm_fileio_connector.edit import Change
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
+
+
+_LEAST_S = 0.1
+"""Less time than this is not worth another try."""
 
 
 class Ticket:
@@ -69,7 +74,11 @@ class Ticket:
             if self.tries and now - self._away_since > novalink.PATIENCE_S:
                 self._fail_for(failure)
                 return
-        self.due = now + rest.pause_s(self.tries)
+        pause_s = rest.pause_s(self.tries)
+        if pause_s + _LEAST_S > self.deadline.leftover():
+            # A try that the deadline cuts off leaves behind only that nobody knows what it did.
+            self._fail_for(failure)
+        self.due = now + pause_s
         self.tries += 1
 
     def give_up(self) -> None:
@@ -92,6 +101,15 @@ class Ticket:
         if self._error is not None:
             raise self._error
         return self._result
+
+
+@dataclasses.dataclass
+class Job:
+    """An edit that is part of the POST, and the tickets of those who asked for it."""
+
+    edit: AddMapping | RemoveMapping
+    change: Change
+    tickets: list[Ticket]
 
 
 class Batches:

@@ -9,7 +9,6 @@ to which no other edit has been applied.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,8 +21,10 @@ from pypowervm.wrappers import virtual_io_server
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import locks
 from powervm_fileio_connector import novalink
+from powervm_fileio_connector import refusal
 from powervm_fileio_connector import rest
 from powervm_fileio_connector.batch import Batches
+from powervm_fileio_connector.batch import Job
 from powervm_fileio_connector.batch import Ticket
 from powervm_fileio_connector.document import Document
 from powervm_fileio_connector.edit import Change
@@ -32,9 +33,7 @@ from powervm_fileio_connector.edit import NotShown
 from powervm_fileio_connector.edit import Outcome
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
-from powervm_fileio_connector.refusal import explained
 from powervm_fileio_connector.rest import RequestFailed
-from powervm_fileio_connector.rest import Trouble
 from powervm_fileio_connector.text_document import Cut
 from powervm_fileio_connector.text_document import TextDocument
 
@@ -44,18 +43,6 @@ GROUP = [const.XAG.VIO_SMAP]
 """What is read and posted of the VIOS: one and the same, since each group has its own etag."""
 
 _VIOS = virtual_io_server.VIOS
-_AWAY = (Trouble.UNREACHABLE, Trouble.LOST, Trouble.LATE)
-_UNKNOWN = (Trouble.LOST, Trouble.LATE, Trouble.FAULT)
-_FAULT_TRIES = 3
-
-
-@dataclasses.dataclass
-class Job:
-    """An edit that is part of the POST, and the tickets of those who asked for it."""
-
-    edit: AddMapping | RemoveMapping
-    change: Change
-    tickets: list[Ticket]
 
 
 class Lane:
@@ -85,7 +72,8 @@ class Lane:
             self._keep(self._confirm(leader, document, jobs))
         except RequestFailed as err:
             tickets = [ticket for job in jobs for ticket in job.tickets] or batch
-            self._try_again(leader, err, jobs, [one for one in tickets if not one.is_settled])
+            LOG.debug('%d edits of VIOS %s: %s', len(batch), self.vios_uuid, err)
+            refusal.sort_out(err, leader, jobs, [one for one in tickets if not one.is_settled])
 
     def _changed(self, leader: Ticket, batch: list[Ticket]) -> tuple[Document, list[Job]]:
         """The document with the edits of the batch applied, as far as it goes.
@@ -197,35 +185,6 @@ class Lane:
         for ticket in job.tickets:
             ticket.settle(result)
         return True
-
-    def _try_again(self, leader: Ticket, err: RequestFailed, jobs: list[Job],
-                   tickets: list[Ticket]) -> None:
-        """After a failure: once more, in smaller batches, or not at all."""
-        LOG.debug('%d edits of VIOS %s: %s', len(tickets), self.vios_uuid, err)
-        if err.trouble in _UNKNOWN:
-            for job in jobs:
-                for ticket in job.tickets:
-                    ticket.sent = job.change
-        is_refusal = err.trouble in (Trouble.REFUSED, Trouble.MISSING)
-        is_fault = err.trouble is Trouble.FAULT
-        if err.trouble is Trouble.SESSION or (is_refusal and not jobs):
-            for ticket in tickets:
-                ticket.fail(novalink.as_error(err, leader.adapter))
-            return
-        if (is_refusal or is_fault) and len(jobs) > 1:
-            # Halves, and not one by one: one culprit among many costs a few POSTs.
-            for ticket in tickets:
-                ticket.crowd = max(1, len(jobs) // 2)
-            return
-        for ticket in tickets:
-            ticket.faults += is_fault
-        if jobs and tickets and (is_refusal or max(ticket.faults for ticket in tickets) >= _FAULT_TRIES):
-            reason = explained(err, jobs[0].edit, jobs[0].change, leader)
-            for ticket in tickets:
-                ticket.fail(reason)
-            return
-        for ticket in tickets:
-            ticket.try_again(err, is_away=err.trouble in _AWAY or (is_fault and not jobs))
 
     def _document(self, response: Any, as_of: float, cut: Cut) -> Document:
         # Usually a header, in any case an element of the entry.

@@ -1,24 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why NovaLink refused a change: its words, and one look at the LPAR."""
+"""What follows from a failure: once more, in smaller batches, or an error that says why."""
 
 from __future__ import annotations
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector import rest
+from powervm_fileio_connector.batch import Job
 from powervm_fileio_connector.batch import Ticket
-from powervm_fileio_connector.edit import Change
 from powervm_fileio_connector.mappings import AddMapping
-from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.rest import Trouble
+
+_AWAY = (Trouble.UNREACHABLE, Trouble.LOST, Trouble.LATE)
+_UNKNOWN = (Trouble.LOST, Trouble.LATE, Trouble.FAULT)
+_REFUSED = (Trouble.REFUSED, Trouble.MISSING)
+_FAULT_TRIES = 3
 
 
-def explained(err: rest.RequestFailed, edit: AddMapping | RemoveMapping, change: Change,
-              leader: Ticket) -> exceptions.FileIOConnectorError:
+def sort_out(err: rest.RequestFailed, leader: Ticket, jobs: list[Job],
+             tickets: list[Ticket]) -> None:
+    """Fail the tickets of a batch, or have them tried again.
+
+    :param jobs: what was posted, or was to be; none: reading failed
+    :param tickets: those that are not settled yet
+    """
+    if err.trouble in _UNKNOWN:
+        for job in jobs:
+            for ticket in job.tickets:
+                ticket.sent = job.change
+    is_refused, is_fault = err.trouble in _REFUSED, err.trouble is Trouble.FAULT
+    if err.trouble is Trouble.SESSION or (is_refused and not jobs):
+        for ticket in tickets:
+            ticket.fail(novalink.as_error(err, leader.adapter))
+        return
+    if (is_refused or is_fault) and len(jobs) > 1:
+        # Halves, and not one by one: one culprit among many costs a few POSTs.
+        for ticket in tickets:
+            ticket.crowd = max(1, len(jobs) // 2)
+        return
+    for ticket in tickets:
+        ticket.faults += is_fault
+    if jobs and (is_refused or any(ticket.faults >= _FAULT_TRIES for ticket in tickets)):
+        reason = _explained(err, jobs[0], leader)
+        for ticket in tickets:
+            ticket.fail(reason)
+        return
+    for ticket in tickets:
+        ticket.try_again(err, is_away=err.trouble in _AWAY or (is_fault and not jobs))
+
+
+def _explained(err: rest.RequestFailed, job: Job,
+               leader: Ticket) -> exceptions.FileIOConnectorError:
     """Return the error that says best why an edit was refused.
 
     The LPAR is not asked about beforehand: that would cost every attach a request, and prove
     nothing for the moment of the change.
     """
+    edit, change = job.edit, job.change
     try:
         lpar = novalink.lpar(leader.adapter, edit.lpar_uuid, leader.deadline)
     except exceptions.LPARNotFound as gone:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -31,6 +32,16 @@ Edit = AddMapping | RemoveMapping
 
 _lanes: weakref.WeakKeyDictionary[Any, dict[str, Lane]] = weakref.WeakKeyDictionary()
 _lanes_lock = threading.Lock()
+
+
+def _forget_all() -> None:
+    """In a forked child: whoever led in the parent leads nobody here, and holds no lock of ours."""
+    global _lanes_lock
+    _lanes_lock = threading.Lock()
+    _lanes.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def writer_for(adapter: Any, vios_uuid: str, settings: conf.Settings | None = None) -> Writer:

@@ -3,6 +3,7 @@
 
 import gc
 import http.server
+import os
 import socket
 import threading
 import time
@@ -105,7 +106,8 @@ def test_a_fault_that_stays_ends_in_a_clear_error_by_the_deadline(novalink, vios
     path = make_volume()
     novalink.faults.add(fault)
     start = time.monotonic()
-    with pytest.raises(error) as caught:
+    # On a slow machine the deadline may cut a try off, and then nobody knows what it did.
+    with pytest.raises((error, exceptions.NovaLinkUnavailable)) as caught:
         vios.submit(AddMapping(lpar, path), deadline(1.0))
     assert isinstance(caught.value, exceptions.Retryable)
     assert time.monotonic() - start < 3
@@ -357,3 +359,18 @@ def test_no_thread_outlives_its_call(novalink, vios, lpar, make_volume):
     for thread in leftover:
         thread.join(1)
     assert not any(thread.is_alive() for thread in leftover)
+
+
+def test_a_forked_child_is_led_by_nobody_of_its_parent(novalink, vios, lpar, make_volume):
+    novalink.faults.add(Slow(seconds=1.0, method='POST'))
+    leader = threading.Thread(
+        target=vios.submit, args=(AddMapping(lpar, make_volume()), deadline()))
+    leader.start()
+    while not vios._lane.batches._is_led:
+        pass
+    child = os.fork()
+    if not child:
+        fresh = writer.writer_for(vios._adapter, novalink.vios_uuid)
+        os._exit(fresh._lane.batches._is_led)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    leader.join()
