@@ -5,6 +5,7 @@ import os
 
 import pytest
 from pypowervm.tasks import partition
+from pypowervm.tasks import scsi_mapper
 from pypowervm.tasks import slot_map
 from pypowervm.wrappers import virtual_io_server
 
@@ -338,6 +339,19 @@ def test_a_conflict_that_shows_in_the_callers_feed_task_arrives_as_novas_error(
         spawn(host, instance, [bdm], host.slot_manager(instance))
     assert isinstance(raised.value.__cause__, exceptions.VolumeInUse)
     assert host.mappings(instance) == []
+
+
+def test_a_volume_that_the_answer_does_not_show_is_no_success(host, make_gpfs_volume):
+    instance = host.make_instance()
+    bdm = host.prepare(instance, make_gpfs_volume())
+    feed_task = partition.build_active_vio_feed_task(host.driver.adapter)
+    slot_mgr = host.slot_manager(instance)
+    host.adapter_for(instance, bdm, feed_task).connect_volume(slot_mgr)
+    feed_task.add_functor_subtask(
+        lambda vios_w: scsi_mapper.remove_maps(vios_w, lpar_uuid(instance)))
+    with pytest.raises(pvm_exception.VolumeAttachFailed, match='does not show'):
+        feed_task.execute()
+    assert slot_mgr.topology == {}
 
 
 def test_a_failed_spawn_leaves_none_of_its_volumes_attached(host, make_gpfs_volume):
