@@ -24,7 +24,6 @@ from powervm_fileio_connector.edit import Change
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
 
-
 _LEAST_S = 0.1
 """Less time than this is not worth another try."""
 

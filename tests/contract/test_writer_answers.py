@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers that show less than they might."""
+
+import dataclasses
+import re
+
+import pytest
+from oslo_utils import timeutils
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import writer
+from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.simulator import Fault
+
+
+@dataclasses.dataclass(frozen=True)
+class Without(Fault):
+    """Leaves out of answers what fits an expression."""
+
+    pattern: bytes = b''
+
+    def on_answer(self, exchange, answer):
+        return dataclasses.replace(answer, body=re.sub(self.pattern, b'', answer.body, flags=re.S))
+
+
+MAPPINGS = rb'<VirtualSCSIMapping .*</VirtualSCSIMapping>'
+SECTION = rb'<VirtualSCSIMappings.*</VirtualSCSIMappings>'
+LINKS = rb'<AssociatedLogicalPartition [^>]*>'
+
+
+def deadline():
+    return timeutils.StopWatch(20).start()
+
+
+@pytest.fixture
+def vios(novalink):
+    return writer.writer_for(novalink.adapter(), novalink.vios_uuid)
+
+
+@pytest.fixture
+def lpar(novalink):
+    return novalink.lpars[0].uuid
+
+
+@pytest.mark.parametrize('pattern', [MAPPINGS, SECTION])
+def test_an_answer_that_does_not_show_the_mapping_is_followed_by_a_read(novalink, vios, lpar,
+                                                                        make_volume, pattern):
+    novalink.faults.add(Without(method='POST', pattern=pattern))
+    assert vios.submit(AddMapping(lpar, make_volume()), deadline()).lua == 'lun1'
+    assert [r.method for r in novalink.requests.records()[-2:]] == ['POST', 'GET']
+
+
+def test_a_mapping_that_is_never_shown_has_failed(novalink, vios, lpar, make_volume):
+    vios.submit(AddMapping(lpar, make_volume('warm')), deadline())
+    novalink.faults.add(Without(times=None, pattern=MAPPINGS))
+    with pytest.raises(exceptions.MappingFailed, match='does not show'):
+        vios.submit(AddMapping(lpar, make_volume()), deadline())
+
+
+def test_an_empty_answer_is_followed_by_a_read(novalink, vios, lpar, make_volume):
+    vios.submit(AddMapping(lpar, make_volume('warm')), deadline())
+    novalink.faults.add(Without(method='POST', pattern=rb'.*'))
+    assert vios.submit(AddMapping(lpar, make_volume()), deadline()).lua == 'lun2'
+
+
+def test_the_id_of_an_lpar_is_asked_for_where_mappings_have_no_link(novalink, vios, lpar,
+                                                                    make_volume):
+    path = make_volume()
+    writer.writer_for(novalink.adapter(), novalink.vios_uuid).submit(
+        AddMapping(lpar, path), deadline())
+    novalink.faults.add(Without(times=None, pattern=LINKS))
+    novalink.requests.clear()
+    assert vios.submit(AddMapping(lpar, path), deadline()).slot is not None
+    assert novalink.requests.count(path='LogicalPartition') == 1
+    assert len(vios.submit(RemoveMapping(lpar, paths=(path,)), deadline())) == 1
+    assert novalink.requests.count(path='LogicalPartition') == 1
+    assert novalink.mappings() == []
+
+
+def test_mappings_without_link_are_nobodys_whose_lpar_is_gone(novalink, vios, lpar, lpar_uuid,
+                                                              make_volume):
+    path = make_volume()
+    vios.submit(AddMapping(lpar, path), deadline())
+    novalink.faults.add(Without(times=None, pattern=LINKS))
+    vios._lane.forget()
+    assert vios.submit(RemoveMapping(lpar_uuid, paths=(path,)), deadline()) == ()
+    with pytest.raises(exceptions.VolumeInUse):
+        vios.submit(AddMapping(lpar_uuid, path), deadline())
+    assert len(novalink.mappings()) == 1
