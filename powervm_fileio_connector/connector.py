@@ -109,7 +109,7 @@ class FileIOConnector(base.BaseLinuxConnector):
             with _not_counted(deadline):
                 found = self._find(spec)
                 volume_file.check_unchanged(found, self.settings, prober=self._prober)
-            record = self._writer(partition).submit(self._addition(spec, found), deadline)
+            record = self._add(self._writer(partition), self._addition(spec, found), deadline)
             info = _device_info(spec, partition, record)
         LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
                  '%(lua)s.', {'volume': spec.label, 'path': info.path, 'lpar': info.lpar_uuid,
@@ -156,8 +156,8 @@ class FileIOConnector(base.BaseLinuxConnector):
             with _not_counted(deadline):
                 found = self._find(spec)
             vios = self._writer(partition)
-            record = mappings.find(vios.read(deadline), spec.lpar_uuid,
-                                   (found.path, *found.aliases), tag=spec.volume_id)
+            record = vios.find(spec.lpar_uuid, (found.path, *found.aliases), spec.volume_id,
+                               deadline)
             udid = _extensible(spec, found, record)
             novalink.rescan(self._adapter, partition.uuid, udid, deadline)
             # The rescan has changed the document.
@@ -225,6 +225,20 @@ class FileIOConnector(base.BaseLinuxConnector):
         LOG.info('Volume %(volume)s is detached from LPAR %(lpar)s (%(what)s).',
                  {'volume': spec.label, 'lpar': spec.lpar_uuid,
                   'what': ', '.join(record.path or '' for record in removed) or 'it was gone'})
+
+    def _add(self, vios: writer.Writer, addition: mappings.AddMapping,
+             deadline: timeutils.StopWatch) -> mappings.MappingRecord:
+        """Add a mapping; one that NovaLink made otherwise than asked is taken back."""
+        try:
+            return vios.submit(addition, deadline)
+        except exceptions.MappingFailed as err:
+            if err.kwargs.get('is_left_mapped'):
+                try:
+                    vios.submit(mappings.RemoveMapping(addition.lpar_uuid, paths=addition.paths),
+                                deadline)
+                except exceptions.FileIOConnectorError as second:
+                    LOG.warning('The mapping of %s remains: %s', addition.path, second)
+            raise
 
     def _addition(self, spec: properties.VolumeSpec,
                   found: volume_file.VolumeFile) -> mappings.AddMapping:

@@ -172,13 +172,14 @@ class Lane:
 
     def _settle(self, leader: Ticket, document: Document, job: Job, is_final: bool = False) -> bool:
         try:
-            result = _asked(document, leader.adapter, leader.deadline,
-                            lambda: job.edit.result(document, job.change))
+            result = asked(document, leader.adapter, leader.deadline,
+                           lambda: job.edit.result(document, job.change))
         except NotShown as err:
             if is_final:
                 for ticket in job.tickets:
                     ticket.fail(exceptions.MappingFailed(
-                        reason=f'NovaLink accepted the change, but {err}', vios=self.vios_uuid))
+                        reason=f'NovaLink accepted the change, but {err}', vios=self.vios_uuid,
+                        is_left_mapped=isinstance(err.__cause__, exceptions.SlotOrLUAConflict)))
             return is_final
         if isinstance(job.edit, AddMapping) and result.lua is None and not is_final:
             return False
@@ -206,11 +207,12 @@ class Lane:
 def applied(edit: AddMapping | RemoveMapping, document: Document, adapter: Any,
             deadline: timeutils.StopWatch, is_last_chance: bool = False) -> Change:
     """Apply an edit, and ask the server for the LPAR's id if it is needed for that."""
-    return _asked(document, adapter, deadline, lambda: edit.apply(document, is_last_chance))
+    return asked(document, adapter, deadline, lambda: edit.apply(document, is_last_chance))
 
 
-def _asked(document: Document, adapter: Any, deadline: timeutils.StopWatch,
-           call: Callable[[], Any]) -> Any:
+def asked(document: Document, adapter: Any, deadline: timeutils.StopWatch,
+          call: Callable[[], Any]) -> Any:
+    """Ask something of a document, and the server for the LPAR's id if it is needed for that."""
     try:
         return call()
     except LPARIdNeeded as need:

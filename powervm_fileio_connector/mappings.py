@@ -245,6 +245,8 @@ class RemoveMapping:
     def _find_by_name(self, document: Document, mine: list[ShownMapping]) -> list[ShownMapping]:
         named = [shown for shown in mine
                  if posixpath.basename(_path_of(shown.record)) == self.file_name
+                 # One that is tagged as another volume is another volume.
+                 and (self.tag is None or shown.record.tag in (None, self.tag))
                  and belongs_to(shown.record, self.lpar_uuid, document)]
         if not named:
             return []
@@ -258,17 +260,12 @@ class RemoveMapping:
             'once the share is mounted again.')
 
 
-def find(vios_w: Any, lpar_uuid: str, paths: Iterable[str],
+def find(document: Document, lpar_uuid: str, paths: Iterable[str],
          tag: str | None = None) -> MappingRecord | None:
     """Return an LPAR's mapping of a file, by path or else by tag; None: there is none.
 
-    An LPAR that mappings name only by an id that nothing explains is not found.
+    :raises LPARIdNeeded: see there
     """
-    document = Document(vios_w)
-    try:
-        document.lpar_id(lpar_uuid)
-    except KeyError:
-        document.lpar_ids[lpar_uuid.upper()] = None
     mine = [shown.record for shown in _file_mappings(document, lpar_uuid)
             if belongs_to(shown.record, lpar_uuid, document)]
     wanted = {normalised(path) for path in paths}

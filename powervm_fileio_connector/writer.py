@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 from oslo_utils import timeutils
@@ -15,6 +16,7 @@ from taskflow import task
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import mappings
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector.batch import Ticket
 from powervm_fileio_connector.document import Document
@@ -24,7 +26,9 @@ from powervm_fileio_connector.edit import Outcome
 from powervm_fileio_connector.lane import GROUP
 from powervm_fileio_connector.lane import Lane
 from powervm_fileio_connector.lane import applied
+from powervm_fileio_connector.lane import asked
 from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.rest import RequestFailed
 
@@ -79,6 +83,17 @@ class Writer:
         """Drop the kept document, known to be outdated: the next edit begins with a read."""
         self._lane.forget()
 
+    def find(self, lpar_uuid: str, paths: Iterable[str], tag: str | None,
+             deadline: timeutils.StopWatch) -> MappingRecord | None:
+        """Return an LPAR's mapping of a file, as it is now; None: there is none.
+
+        :param paths: all that the file can be known by; where none is mapped, ``tag`` decides
+        :raises NovaLinkUnavailable: the server does not answer
+        """
+        document = Document(self.read(deadline))
+        return asked(document, self._adapter, deadline,
+                     lambda: mappings.find(document, lpar_uuid, paths, tag))
+
     def read(self, deadline: timeutils.StopWatch) -> Any:
         """Return a VIOS wrapper with its mappings, read now. It is the caller's alone.
 
@@ -113,9 +128,12 @@ def add_to_feed_task(feed_task: Any, edit: Edit, vios_uuid: str,
         return change.outcome is Outcome.CHANGED
 
     def report() -> None:
-        document = Document(next(filter(is_ours, feed_task.feed)))
+        vios_w = next(filter(is_ours, feed_task.feed), None)
+        if vios_w is None:
+            raise exceptions.MappingFailed(
+                reason=f'the task at hand does not concern VIOS {vios_uuid}', vios=vios_uuid)
         try:
-            result = edit.result(document, changes[0])
+            result = edit.result(Document(vios_w), changes[0])
         except NotShown as err:
             raise exceptions.MappingFailed(reason=str(err)) from err
         if on_result is not None:

@@ -65,9 +65,8 @@ class InstanceConnector(connector.FileIOConnector):
     def identity(self, connection_info: Any) -> migration.FileIdentity:
         """Say which file an attached volume is, for the host it is going to be on."""
         spec, found = self._found(connection_info)
-        vios_w = self._writer(self.partition).read(self._deadline())
-        record = mappings.find(vios_w, self.lpar_uuid or '', (found.path, *found.aliases),
-                               tag=spec.volume_id)
+        record = self._writer(self.partition).find(
+            self.lpar_uuid or '', (found.path, *found.aliases), spec.volume_id, self._deadline())
         return migration.FileIdentity.of(found, record.udid if record else None)
 
     def check_receivable(self, connection_info: Any, source: migration.FileIdentity | None) -> None:

@@ -78,6 +78,15 @@ def test_the_id_of_an_lpar_is_asked_for_where_mappings_have_no_link(novalink, vi
     assert novalink.mappings() == []
 
 
+def test_a_mapping_without_link_is_found_by_the_id_of_its_lpar(novalink, vios, lpar, make_volume):
+    path = make_volume()
+    vios.submit(AddMapping(lpar, path), deadline())
+    novalink.faults.add(Without(times=None, pattern=LINKS))
+    found = writer.writer_for(novalink.adapter(), novalink.vios_uuid).find(
+        lpar, [path], None, deadline())
+    assert found.path == path
+
+
 def test_mappings_without_link_are_nobodys_whose_lpar_is_gone(novalink, vios, lpar, lpar_uuid,
                                                               make_volume):
     path = make_volume()

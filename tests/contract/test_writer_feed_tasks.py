@@ -74,3 +74,14 @@ def test_an_edit_that_cannot_be_fails_the_task(novalink, feed_task, lpar, make_v
     writer.add_to_feed_task(feed_task, AddMapping(lpar, path), novalink.vios_uuid)
     with pytest.raises(exceptions.VolumeInUse):
         feed_task.execute()
+
+
+@pytest.mark.parametrize('novalink', [{'other_vioses': 1}], indirect=True)
+def test_a_task_that_does_not_concern_the_vios_says_so(novalink, lpar, make_volume):
+    others = [vios_w for vios_w in virtual_io_server.VIOS.get(
+        novalink.adapter(), xag=[const.XAG.VIO_SMAP]) if vios_w.uuid != novalink.vios_uuid]
+    feed_task = transaction.FeedTask('feed', others)
+    writer.add_to_feed_task(feed_task, AddMapping(lpar, make_volume()), novalink.vios_uuid)
+    with pytest.raises(exceptions.MappingFailed, match='does not concern'):
+        feed_task.execute()
+    assert novalink.requests.count('POST') == 0

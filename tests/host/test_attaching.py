@@ -197,7 +197,7 @@ def test_a_hung_share_costs_its_caller_one_deadline(novalink, config, fuse_share
     volume = {'export': 'nas1:/export/a', 'name': 'volume-1'}
     info = connector.connect_volume(volume)
     share.tell('hang')
-    with pytest.raises(exceptions.MountNotResponding, match='0.5'):
+    with pytest.raises(exceptions.MountNotResponding, match=r'0\.5'):
         connector.connect_volume(volume)
     for device_info in (info, None):
         connector.disconnect_volume(volume, device_info)

@@ -237,6 +237,12 @@ class TestRemoving:
         assert all(path in str(caught.value) for path in places)
         assert not doc.is_edited
 
+    def test_a_name_that_fits_a_mapping_tagged_as_another_volume_is_gone(self, make):
+        doc = make(mapping('/mnt/h/c', ONE, tag='other'))
+        known = {'file_name': 'c', 'export_hash': 'h'}
+        assert RemoveMapping(ONE, tag='mine', **known).apply(doc).outcome is Outcome.UNCHANGED
+        assert RemoveMapping(ONE, **known).apply(doc).outcome is Outcome.CHANGED
+
     def test_a_name_that_fits_nothing_is_gone(self, make):
         doc = make(mapping('/mnt/x/d', ONE))
         change = RemoveMapping(ONE, file_name='c', export_hash='h').apply(doc)
@@ -320,10 +326,14 @@ def test_edits_of_one_volume_share_a_key():
 
 
 def test_a_mapping_is_found_by_path_or_else_by_tag():
-    vios_w = vios_documents.document(vios_documents.entry(
+    document = vios_documents.document(vios_documents.entry(
         mapping('/mnt/a', ONE, tag='t1'), mapping('/mnt/b', ONE, tag='t2'),
-        mapping('/mnt/c', TWO, 6, tag='t3'), mapping('/mnt/d', lpar_id=7, has_link=False))).vios_w
-    assert find(vios_w, ONE, ['/mnt//a'], 't2').path == '/mnt/a'
-    assert find(vios_w, ONE, ['/mnt/z'], 't2').path == '/mnt/b'
-    assert find(vios_w, ONE, ['/mnt/c', '/mnt/d'], 't3') is None
-    assert find(vios_w, '3' + ONE[1:], ['/mnt/d']) is None
+        mapping('/mnt/c', TWO, 6, tag='t3'), mapping('/mnt/d', lpar_id=7, has_link=False)))
+    assert find(document, ONE, ['/mnt//a'], 't2').path == '/mnt/a'
+    assert find(document, ONE, ['/mnt/z'], 't2').path == '/mnt/b'
+    assert find(document, ONE, ['/mnt/c', '/mnt/d'], 't3') is None
+    three = '3' + ONE[1:]
+    with pytest.raises(LPARIdNeeded):
+        find(document, three, ['/mnt/d'])
+    document.lpar_ids[three] = 7
+    assert find(document, three, ['/mnt/d']).path == '/mnt/d'

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A mapping that NovaLink made otherwise than asked is not left behind."""
+
+import dataclasses
+import re
+
+import pytest
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.simulator import Fault
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherLUA(Fault):
+    """A server that gives each disk the LUA it likes, whatever was asked for."""
+
+    def on_answer(self, exchange, answer):
+        return dataclasses.replace(answer, body=re.sub(rb'>lun7<', b'>lun1<', answer.body))
+
+
+@dataclasses.dataclass(frozen=True)
+class NoRemoval(Fault):
+    """A server that refuses whatever asks for no LUA."""
+
+    def on_request(self, exchange):
+        if b'lun7' in exchange.request.body:
+            return None
+        return exchange.error(400, 'Invalid input.', 'Not now.')
+
+
+@pytest.fixture
+def wilful(novalink):
+    novalink.faults.add(OtherLUA(times=None))
+    return novalink
+
+
+def test_it_is_taken_back_and_the_first_error_shown(wilful, connector, make_volume):
+    with pytest.raises(exceptions.MappingFailed, match='lun7'):
+        connector.connect_volume({'path': make_volume(), 'lua': 'lun7'})
+    assert wilful.mappings() == []
+
+
+def test_what_cannot_be_taken_back_is_logged(wilful, connector, make_volume, caplog):
+    wilful.faults.add(NoRemoval(method='POST', times=None))
+    with pytest.raises(exceptions.MappingFailed, match='lun7'):
+        connector.connect_volume({'path': make_volume(), 'lua': 'lun7'})
+    assert 'The mapping of' in caplog.text
+    assert len(wilful.mappings()) == 1
