@@ -60,7 +60,12 @@ class Audit(display.Table):
             if not self._agrees(len(orphans)):
                 self.say('Nothing was removed.')
                 return found
-        return findings.fixed(host, found)
+        try:
+            return findings.fixed(host, found)
+        except KeyboardInterrupt:
+            self.say('\nInterrupted while the orphans were being removed: all of them are gone, or '
+                     'none is. "powervm-fileio audit" tells.')
+            raise
 
     def _agrees(self, count: int) -> bool:
         self.app.stderr.write(f'Remove {count} orphan{"s" if count > 1 else ""}? [y/N] ')

@@ -46,6 +46,14 @@ class FileIOApp(app.App):
             record.name == self.LOG.name and record.levelno >= logging.ERROR))
         warnings.simplefilter('default' if self.options.debug else 'ignore')
 
+    def run_subcommand(self, argv: list[str]) -> int:
+        """Run one command; Ctrl-C ends it, and those that change something say what was done."""
+        try:
+            return super().run_subcommand(argv)
+        except KeyboardInterrupt:
+            self.LOG.error('Interrupted.')
+            return errors.ExitCode.INTERRUPTED
+
     def clean_up(self, cmd: object, result: int, err: BaseException | None) -> None:
         """Remember the error, for the exit code: cliff itself knows only 0 and 1."""
         self._error = err

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import enum
 import queue
 import shutil
+import signal
 import threading
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 from typing import TextIO
@@ -65,15 +68,14 @@ def each(volumes: Sequence[Volume], act: Callable[[Volume], Any], stderr: TextIO
     """
     crew = _Crew(volumes, act)
     results = Results(crew.results)
-    with _progress(len(volumes), stderr, title) as bar:
+    with crew.told_of_interrupts(), _progress(len(volumes), stderr, title) as bar:
         crew.start()
         while crew.unfinished:
-            try:
-                crew.wait()
+            if crew.wait() is _Event.FINISHED:
                 bar.update()
-            except KeyboardInterrupt:
-                if results.is_interrupted:
-                    break
+            elif results.is_interrupted:
+                break
+            else:
                 results.is_interrupted = True
                 under_way = crew.stop()
                 if under_way:
@@ -81,6 +83,11 @@ def each(volumes: Sequence[Volume], act: Callable[[Volume], Any], stderr: TextIO
                                  'does not wait.\n')
                     stderr.flush()
     return results
+
+
+class _Event(enum.Enum):
+    FINISHED = 'a volume is finished'
+    INTERRUPT = 'the user does not want to go on'
 
 
 class _Crew:
@@ -91,17 +98,28 @@ class _Crew:
         self.unfinished = len(volumes)
         self._act = act
         self._todo = collections.deque(self.results)
-        self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # Of the kind that a signal handler may put something into at any moment.
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+
+    @contextlib.contextmanager
+    def told_of_interrupts(self) -> Iterator[None]:
+        """Take Ctrl-C as an event among others, not as an exception at any place."""
+        before = signal.signal(signal.SIGINT, lambda *_: self._events.put(_Event.INTERRUPT))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def start(self) -> None:
         for _ in range(min(MOST_AT_ONCE, len(self.results))):
             # Daemons: who does not want to wait for them shall not have to.
             threading.Thread(target=self._work, daemon=True).start()
 
-    def wait(self) -> None:
-        """Wait for the next volume to be finished."""
-        self._done.get()
-        self.unfinished -= 1
+    def wait(self) -> _Event:
+        """Wait for the next volume to be finished, or for Ctrl-C."""
+        event = self._events.get()
+        self.unfinished -= event is _Event.FINISHED
+        return event
 
     def stop(self) -> int:
         """Begin no more volumes; return how many are under way."""
@@ -125,7 +143,7 @@ class _Crew:
                 result.state = State.DONE
             except BaseException as err:  # noqa: BLE001  each volume fails by itself
                 result.error, result.state = err, State.FAILED
-            self._done.put(None)
+            self._events.put(_Event.FINISHED)
 
 
 def _progress(total: int, stderr: TextIO, title: str) -> Any:

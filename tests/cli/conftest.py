@@ -7,8 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from powervm_fileio_connector.simulator import Fault
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +77,26 @@ def connection_info(make_volume):
         return {'driver_volume_type': 'gpfs', **keys,
                 'data': {'name': name, 'device_path': make_volume(name)}}
     return make
+
+
+class Held(Fault):
+    """Holds requests of one method, until the block ends."""
+
+    def __init__(self, novalink, method):
+        super().__init__(times=None, method=method)
+        object.__setattr__(self, 'reached', threading.Event())
+        object.__setattr__(self, 'opened', threading.Event())
+        novalink.faults.add(self)
+
+    def on_request(self, exchange):
+        self.reached.set()
+        assert self.opened.wait(120)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.opened.set()
 
 
 def posts(novalink):

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """``powervm-fileio attach``, ``detach`` and ``extend``: one volume."""
 
+import json
 import os
+import signal
+import subprocess
 import uuid
 
 import pytest
 
+from tests.cli.conftest import Held
 from tests.cli.conftest import posts
 
 VOLUME_ID = '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
@@ -51,8 +55,6 @@ def test_an_ambiguous_lpar_is_refused_with_its_bearers(operate, novalink, make_v
 
 
 def test_connection_info_is_read_from_stdin(operate, novalink, connection_info):
-    import json
-
     outcome = operate('attach', '-', '--lpar', 'lpar1', stdin=json.dumps(connection_info()))
     assert outcome.code == 0, outcome.err
     assert len(novalink.mappings()) == 1
@@ -239,3 +241,44 @@ def test_a_partition_that_is_no_io_server_is_never_a_silent_no_op(operate, make_
     outcome = operate('attach', make_volume(), '--lpar', 'lpar1')
     assert outcome.code == 6
     assert 'software-defined I/O' in outcome.err
+
+
+@pytest.mark.parametrize('how', ['csv', 'value'])
+def test_one_volume_is_one_line_where_there_are_no_records(operate, make_volume, how):
+    outcome = operate('attach', make_volume(), '--lpar', 'lpar1', '-f', how, '-c', 'slot', '-c',
+                      'lua')
+    assert outcome.out.split() == {'csv': ['"slot","lua"', '2,"lun1"'], 'value': ['2', 'lun1']}[how]
+
+
+def test_dry_run_of_detach_of_what_is_gone_shows_nothing_to_do(as_json, make_volume):
+    [row] = as_json('detach', make_volume(), '--dry-run')
+    assert row['Edit'] == 'none'
+
+
+def test_a_device_info_that_is_none_is_a_usage_error(operate, write_json):
+    outcome = operate('detach', '--device-info', write_json([1]))
+    assert outcome.code == 2
+    assert 'does not hold a device_info' in outcome.err
+
+
+def test_an_interrupt_while_novalink_is_asked_ends_the_command(command, novalink):
+    with Held(novalink, 'GET') as gate, subprocess.Popen(
+            [command, 'list', '--simulator', novalink.url], text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE) as process:
+        assert gate.reached.wait(60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, '', 'Interrupted.\n')
+
+
+def test_an_interrupted_fix_says_how_to_find_out(command, novalink, operate, make_volume):
+    operate('attach', make_volume(), '--lpar', 'lpar1')
+    novalink.remove_lpar(novalink.lpars[0].uuid)
+    with Held(novalink, 'POST') as gate, subprocess.Popen(
+            [command, 'audit', '--fix', '--yes', '--simulator', novalink.url], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert gate.reached.wait(60)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert '"powervm-fileio audit" tells' in err

@@ -138,18 +138,17 @@ class AttachedMeanwhile(Fault):
             self.act()
 
 
-@pytest.mark.parametrize(('number', 'method', 'said', 'code'), [
-    (2, 'GET', 'not removed: it is no orphan any more', 12), (1, 'POST', 'removed', 0)],
-    ids=['after it was shown', 'after it was read again'])
-def test_fix_makes_sure_again_under_the_write(operate, novalink, orphan, number, method, said,
-                                              code):
+@pytest.mark.parametrize(('number', 'method'), [(2, 'GET'), (1, 'POST')],
+                         ids=['after it was shown', 'after it was read again'])
+def test_fix_makes_sure_again_under_the_write(operate, novalink, orphan, number, method):
     connector = pfc.FileIOConnector('sudo', adapter=novalink.adapter(),
                                     lpar_uuid=novalink.lpars[0].uuid)
     novalink.faults.add(AttachedMeanwhile(
         lambda: connector.connect_volume({'path': orphan}), number, method=method,
         path=f'/VirtualIOServer/{novalink.vios_uuid}'))
     outcome = operate('audit', '--fix', '--yes')
-    assert (outcome.code, f'| {said} |' in outcome.out) == (code, True), outcome
+    assert outcome.code == 12
+    assert 'not removed: it is no orphan any more' in outcome.out
     assert [mapping.lpar_uuid for mapping in novalink.mappings()] == [novalink.lpars[0].uuid]
 
 

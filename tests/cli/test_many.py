@@ -7,11 +7,10 @@ import pty
 import re
 import signal
 import subprocess
-import threading
 
 import pytest
 
-from powervm_fileio_connector.simulator import Fault
+from tests.cli.conftest import Held
 from tests.cli.conftest import posts
 
 
@@ -113,34 +112,17 @@ def test_the_progress_bar_is_for_terminals(command, operate, novalink, many, wri
     assert '4/4' in shown.decode()
 
 
-class Gate(Fault):
-    """Holds every POST until it is opened."""
-
-    def __init__(self):
-        super().__init__(times=None, method='POST')
-        object.__setattr__(self, 'reached', threading.Event())
-        object.__setattr__(self, 'opened', threading.Event())
-
-    def on_request(self, exchange):
-        self.reached.set()
-        assert self.opened.wait(60)
-
-
 @pytest.mark.parametrize('count', [1, 150])
 def test_an_interrupt_leaves_nothing_half_done_and_says_what_was(command, novalink, many, count,
                                                                  write_json):
-    gate = Gate()
-    novalink.faults.add(gate)
     with subprocess.Popen([command, 'attach', write_json(many(count)), '--simulator',
                            novalink.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True) as process:
-        try:
+        with Held(novalink, 'POST') as gate:
             assert gate.reached.wait(60)
             process.send_signal(signal.SIGINT)
             assert process.stderr.readline() == '\n'
             assert 'Interrupted: waiting for' in process.stderr.readline()
-        finally:
-            gate.opened.set()
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     attached = len(novalink.mappings())
@@ -151,18 +133,14 @@ def test_an_interrupt_leaves_nothing_half_done_and_says_what_was(command, novali
 
 
 def test_a_second_interrupt_does_not_wait(command, novalink, many, write_json):
-    gate = Gate()
-    novalink.faults.add(gate)
-    with subprocess.Popen([command, 'attach', write_json(many(2)), '--simulator', novalink.url],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert gate.reached.wait(60)
-            for _ in range(2):
-                process.send_signal(signal.SIGINT)
-                process.stderr.readline()
-                process.stderr.readline()
-            out, _ = process.communicate(timeout=60)
-        finally:
-            gate.opened.set()
+    with Held(novalink, 'POST') as gate, subprocess.Popen(
+            [command, 'attach', write_json(many(2)), '--simulator', novalink.url], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert gate.reached.wait(60)
+        process.send_signal(signal.SIGINT)
+        process.stderr.readline()
+        process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out.count('| unknown ') == 2
