@@ -143,6 +143,15 @@ class Batches:
                 self._changed.notify_all()
         return ticket.outcome()
 
+    def join(self, batch: list[Ticket]) -> None:
+        """Add to a batch that is led what has become due since it was made."""
+        with self._changed:
+            due = self._due(time.monotonic())
+            if set(batch) <= set(due):
+                batch[:] = due
+                for member in batch:
+                    member.is_in_flight = True
+
     def _lead_or_wait(self, ticket: Ticket) -> list[Ticket] | None:
         """Return a batch with the ticket in it once it can be led; None: there is news."""
         with self._changed:

@@ -63,6 +63,7 @@ class Lane:
         jobs: list[Job] = []
         try:
             with locks.held(f'powervm-fileio-{self.vios_uuid.lower()}', leader.deadline):
+                self.batches.join(batch)
                 document, jobs = self._changed(leader, batch)
                 if jobs:
                     body, etag = document.body(), document.vios_w.etag

@@ -46,14 +46,34 @@ def held(name: str, deadline: timeutils.StopWatch) -> Iterator[None]:
         if not within.acquire(timeout=max(deadline.leftover(), 0)):
             raise rest.RequestFailed(rest.Trouble.BUSY, f'this process holds the lock {name}')
         stack.callback(within.release)
-        among = lockutils.external_lock(name, lock_path=path)
         try:
-            is_held = among.acquire(timeout=max(deadline.leftover(), 0))
+            is_held = _enter(name, path, deadline, stack)
         except (OSError, threading.ThreadError) as err:
             LOG.warning('Going on without the lock %s in %s: %s', name, path, err)
         else:
             if not is_held:
                 raise rest.RequestFailed(rest.Trouble.BUSY,
                                          f'another process holds the lock {name}')
-            stack.callback(among.release)
         yield
+
+
+def _enter(name: str, path: str, deadline: timeutils.StopWatch,
+           stack: contextlib.ExitStack) -> bool:
+    """Take the file lock, to be released with the stack.
+
+    Waiting for a file lock is looking at it now and then, so a busy process that takes it again as
+    soon as it has let go could keep it from others for ever. So only one process waits for the lock
+    itself, and all others, that one included, wait for its place.
+    """
+    place = lockutils.external_lock(f'{name}-next', lock_path=path)
+    lock = lockutils.external_lock(name, lock_path=path)
+    if not place.acquire(max_delay=0.05, timeout=max(deadline.leftover(), 0)):
+        return False
+    try:
+        # Nobody else looks, so it may be looked at often.
+        if not lock.acquire(max_delay=0.01, timeout=max(deadline.leftover(), 0)):
+            return False
+        stack.callback(lock.release)
+        return True
+    finally:
+        place.release()

@@ -330,8 +330,8 @@ class TestLock:
 
     def test_edits_hold_a_file_lock_of_the_vios(self, novalink, vios, lpar, make_volume, lock_path):
         vios.submit(AddMapping(lpar, make_volume()), deadline())
-        assert [path.name for path in lock_path.iterdir()] == [
-            f'powervm-fileio-{novalink.vios_uuid.lower()}']
+        name = f'powervm-fileio-{novalink.vios_uuid.lower()}'
+        assert sorted(path.name for path in lock_path.iterdir()) == [name, f'{name}-next']
 
     def test_a_lock_that_others_hold_is_waited_for_till_the_deadline(self, novalink, vios, lpar,
                                                                      make_volume, lock_path):
