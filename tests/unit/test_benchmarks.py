@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks run, and what the documentation shows of them is what was measured."""
+
+import json
+import re
+
+import pytest
+
+from benchmarks import __main__ as runner
+from benchmarks import contenders
+from benchmarks import questions
+from benchmarks import results
+from benchmarks import stage
+from benchmarks.report import Table
+from benchmarks.report import Target
+
+SMALLEST = stage.Size(rounds=1, mappings=(3,), crowds=(2,), crowd_limit_s=10.0, mixed_s=0.3,
+                      processes=1, threads=2, looks=2, attaches_beside_hung=2)
+
+
+@pytest.fixture(autouse=True)
+def two_contenders(monkeypatch):
+    monkeypatch.setattr(contenders, 'missing', lambda: {
+        contenders.KEPT: 'it is much like the other', contenders.NOVA: 'it is slow to start'})
+
+
+@pytest.mark.parametrize('name', questions.ALL)
+def test_a_question_is_answered(name):
+    found = runner.measured([name], SMALLEST)
+    rows = found['questions'][name]
+    assert rows
+    text = results.text(json.loads(json.dumps(found)))
+    assert questions.ALL[name].TITLE in text
+    if 'why_not' not in rows[0]:
+        assert all(table.title in text for table in questions.ALL[name].TABLES)
+
+
+def test_a_target_that_was_not_measured_is_not_met_either():
+    assert [Target('t', 3, measured).verdict for measured in (3.0, 3.1, None)] == [
+        'met', 'not met', 'not measured']
+
+
+def test_a_table_marks_what_did_not_end_in_time():
+    table = Table('t', {'n': 'n'}, 'wall_s')
+    lines = table.text([{'contender': 'a', 'n': 1, 'wall_s': 9.0, 'is_late': True},
+                        {'contender': 'b', 'n': 1, 'wall_s': 1.0}]).splitlines()
+    assert [re.split(r' {2,}', line.strip()) for line in (lines[1], lines[3])] == [
+        ['n', 'a', 'b'], ['1', '> 9.0', '1.0']]
+
+
+def test_the_documentation_shows_what_was_measured():
+    found = json.loads((runner.DOC / 'results.json').read_text())
+    assert (runner.DOC / 'results.inc').read_text() == results.text(found, pictures=True)
+
+
+def test_the_published_figures_answer_every_question_in_full_size():
+    found = json.loads((runner.DOC / 'results.json').read_text())
+    assert found['size'] == 'full'
+    assert list(found['questions']) == list(questions.ALL)
+    assert not found['missing']
