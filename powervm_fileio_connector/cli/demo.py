@@ -41,7 +41,7 @@ class Demo(lister.Lister):
 
         volume_id = str(uuid.uuid4())
         with (NovaLinkSimulator(lpars=1) as sim,
-              tempfile.TemporaryDirectory(prefix='powervm-fileio-', dir=_MOUNT) as directory):
+              tempfile.TemporaryDirectory(prefix='powervm-fileio-demo-', dir=_MOUNT) as directory):
             path = os.path.join(directory, 'volume-1')
             _grow(path, 64 * _MIB)
             pfc.register()

@@ -12,7 +12,7 @@ from powervm_fileio_connector.cli import inventory
 from powervm_fileio_connector.cli import orphans
 from powervm_fileio_connector.cli.host import Host
 from powervm_fileio_connector.mappings import MappingRecord
-from powervm_fileio_connector.record import normalised
+from powervm_fileio_connector.mappings.record import normalised
 
 COLUMNS = ('Finding', 'LPAR', 'Slot', 'Path', 'Detail')
 

@@ -27,11 +27,14 @@ class Disk:
 
 
 def disks(host: Host, records: list[MappingRecord]) -> list[Disk]:
-    """Look at the files of mappings, all at the same time; ends within one ``probe_timeout_s``."""
+    """Look at the files of mappings, all at the same time; ends within one ``probe_timeout_s``.
+
+    Ordered by LPAR, slot and LUA, as people look for them.
+    """
     seen = sights.look({record.path for record in records if record.path}, host.settings,
                        host.prober)
-    return [Disk(record, host.lpar_name(record), seen.get(record.path or ''))
-            for record in records]
+    return sorted((Disk(record, host.lpar_name(record), seen.get(record.path or ''))
+                   for record in records), key=_order)
 
 
 def is_of(host: Host, record: MappingRecord, lpar_uuid: str) -> bool:
@@ -68,3 +71,9 @@ def size_shown(capacity_gb: float | None) -> str | None:
     if capacity_gb < 1:
         return f'{capacity_gb * 1024:.4g} MiB'
     return f'{capacity_gb:.6g} GiB'
+
+
+def _order(disk: Disk) -> tuple[Any, ...]:
+    number = ''.join(filter(str.isdigit, disk.record.lua or ''))
+    return (disk.lpar, disk.record.slot or 0, int(number or 0), disk.record.lua or '',
+            disk.record.path or '')

@@ -6,11 +6,11 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from powervm_fileio_connector.document import Document
-from powervm_fileio_connector.edit import Change
-from powervm_fileio_connector.edit import NotShown
-from powervm_fileio_connector.edit import Outcome
-from powervm_fileio_connector.record import MappingRecord
+from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.edit import Change
+from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.mappings.record import MappingRecord
 
 _NOBODY = '00000000-0000-0000-0000-000000000000'
 

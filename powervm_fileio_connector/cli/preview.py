@@ -8,12 +8,12 @@ from typing import Any
 from oslo_utils import timeutils
 
 from powervm_fileio_connector import connector
-from powervm_fileio_connector import lane
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector import writer
-from powervm_fileio_connector.document import Document
-from powervm_fileio_connector.edit import Outcome
+from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.writer import lane
 
 COLUMNS = ('Edit', 'LPAR', 'Slot', 'LUA', 'Path', 'Backstore', 'Tag')
 

@@ -16,8 +16,8 @@ from concurrent import futures
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mounts
 from powervm_fileio_connector import probe
-from powervm_fileio_connector import verdicts
 from powervm_fileio_connector.conf import Settings
+from powervm_fileio_connector.volume_file import verdicts
 
 _MOST_AT_ONCE = 64
 

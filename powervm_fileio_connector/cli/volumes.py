@@ -18,7 +18,7 @@ from powervm_fileio_connector import mappings
 from powervm_fileio_connector import properties
 from powervm_fileio_connector import volume_file
 from powervm_fileio_connector.cli.errors import UsageError
-from powervm_fileio_connector.record import normalised
+from powervm_fileio_connector.mappings.record import normalised
 
 if TYPE_CHECKING:
     from powervm_fileio_connector.cli.host import Host

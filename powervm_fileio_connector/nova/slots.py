@@ -12,10 +12,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from powervm_fileio_connector import edit as edits
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
-from powervm_fileio_connector.document import Document
+from powervm_fileio_connector.mappings import edit as edits
+from powervm_fileio_connector.mappings.document import Document
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from powervm_fileio_connector import novalink
 from powervm_fileio_connector import properties
 from powervm_fileio_connector import volume_file
 from powervm_fileio_connector import writer
-from powervm_fileio_connector.document import Document
+from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.nova import migration
 from powervm_fileio_connector.nova import slots
 

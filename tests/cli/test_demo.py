@@ -19,7 +19,7 @@ def test_demo_shows_each_step_and_leaves_nothing_behind(run):
     assert steps == ['attach', 'attach again', 'extend', 'detach', 'detach again']
     assert re.search(r'\| attach  .* \| lun1 \| 64 MiB \| volume-1 \|', outcome.out)
     assert re.search(r'\| extend  .* \| lun1 \| 96 MiB \| volume-1 \|', outcome.out)
-    assert glob.glob('/dev/shm/powervm-fileio-*/volume-1') == []
+    assert glob.glob('/dev/shm/powervm-fileio-demo-*') == []
 
 
 def test_demo_counts_the_requests_of_each_step(run):

@@ -16,6 +16,15 @@ def test_list_shows_each_disk_with_its_file_and_mount(as_json, operate, make_vol
                     'Backstore': 'loop', 'Tag': VOLUME_ID, 'File': 'present', 'Mount': 'healthy'}
 
 
+def test_list_is_ordered_by_lpar_slot_and_number_of_the_lua(as_json, operate, make_volume):
+    for number, lpar, slot, lua in ((1, 'lpar2', 2, 'lun1'), (2, 'lpar1', 9, 'lun10'),
+                                    (3, 'lpar1', 9, 'lun2'), (4, 'lpar1', 3, 'lun7')):
+        operate('attach', make_volume(f'volume-{number}'), '--lpar', lpar, '--slot', slot, '--lua',
+                lua)
+    assert [(disk['LPAR'], disk['Slot'], disk['LUA']) for disk in as_json('list')] == [
+        ('lpar1', 3, 'lun7'), ('lpar1', 9, 'lun2'), ('lpar1', 9, 'lun10'), ('lpar2', 2, 'lun1')]
+
+
 def test_list_of_nothing_is_empty(as_json):
     assert as_json('list') == []
 

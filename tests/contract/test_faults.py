@@ -14,7 +14,6 @@ from oslo_utils import timeutils
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import locks
 from powervm_fileio_connector import novalink as novalink_module
 from powervm_fileio_connector import writer
 from powervm_fileio_connector.mappings import AddMapping
@@ -33,6 +32,7 @@ from powervm_fileio_connector.simulator import Restart
 from powervm_fileio_connector.simulator import Slow
 from powervm_fileio_connector.simulator import StaleEtag412
 from powervm_fileio_connector.simulator import TruncatedAnswer
+from powervm_fileio_connector.writer import locks
 
 PASSING = [
     [Busy503(times=2)], [Busy503(times=2, body='html')], [Busy503(times=2, body='empty')],

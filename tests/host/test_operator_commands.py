@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-PROBE_TIMEOUT_S = 2.0
+PROBE_TIMEOUT_S = 4.0
 
-# On a machine that is busy with other tests, starting Python alone may take a second.
-START_S = 2.0
+# For all that is not waiting; less than the second deadline that nobody may be made to wait for.
+START_S = 3.9
 
 
 @pytest.fixture

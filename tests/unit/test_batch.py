@@ -7,8 +7,8 @@ import time
 
 from oslo_utils import timeutils
 
-from powervm_fileio_connector.batch import Batches
-from powervm_fileio_connector.batch import Ticket
+from powervm_fileio_connector.writer.batch import Batches
+from powervm_fileio_connector.writer.batch import Ticket
 
 
 def ticket(**fields):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the mount table tells of an export, and of other paths to the same place."""
 
-from powervm_fileio_connector import exports
 from powervm_fileio_connector import mounts
+from powervm_fileio_connector.mounts import exports
 from tests.unit.test_mounts import parse
 from tests.unit.test_mounts import points
 

@@ -10,14 +10,14 @@ from oslo_concurrency import lockutils
 from oslo_config import cfg
 from oslo_utils import timeutils
 
-from powervm_fileio_connector import locks
+from powervm_fileio_connector.writer import locks
 
 NAME = 'a-lock'
 OTHER = """
 import sys
 from oslo_concurrency import lockutils
 from oslo_utils import timeutils
-from powervm_fileio_connector import locks
+from powervm_fileio_connector.writer import locks
 lockutils.set_defaults(sys.argv[1])
 with locks.held('a-lock', timeutils.StopWatch(20).start()):
     open(sys.argv[1] + '/mark', 'x').close()

@@ -7,13 +7,13 @@ from pypowervm.tasks import scsi_mapper
 from pypowervm.wrappers import storage
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.edit import LPARIdNeeded
-from powervm_fileio_connector.edit import NotShown
-from powervm_fileio_connector.edit import Outcome
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings import find
-from powervm_fileio_connector.record import record_of
+from powervm_fileio_connector.mappings.edit import LPARIdNeeded
+from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.mappings.record import record_of
 from tests.unit import vios_documents
 from tests.unit.vios_documents import ONE
 from tests.unit.vios_documents import TWO

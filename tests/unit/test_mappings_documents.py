@@ -9,13 +9,13 @@ from pypowervm.tasks import scsi_mapper
 from pypowervm.wrappers import storage
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.document import records
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
-from powervm_fileio_connector.record import MappingRecord
-from powervm_fileio_connector.record import normalised
-from powervm_fileio_connector.record import record_of
-from powervm_fileio_connector.text_document import Cut
+from powervm_fileio_connector.mappings.document import records
+from powervm_fileio_connector.mappings.record import MappingRecord
+from powervm_fileio_connector.mappings.record import normalised
+from powervm_fileio_connector.mappings.record import record_of
+from powervm_fileio_connector.mappings.text_document import Cut
 from tests.unit import vios_documents
 from tests.unit.vios_documents import ONE
 from tests.unit.vios_documents import TWO

@@ -25,7 +25,7 @@ def helpers():
         with contextlib.suppress(FileNotFoundError):
             found.update(int(pid) for pid in (task / 'children').read_text().split())
     return {pid for pid in found
-            if b'probe_worker.py' in pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()}
+            if b'probe/worker.py' in pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()}
 
 
 def ended(pid):

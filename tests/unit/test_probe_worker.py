@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from powervm_fileio_connector import probe_worker
-from powervm_fileio_connector import trail
+from powervm_fileio_connector.probe import trail
+from powervm_fileio_connector.probe import worker
 
 
 @pytest.fixture
@@ -78,20 +78,20 @@ def test_no_descriptor_is_left_open_whatever_happened(tree):
     (tree / 'loop').symlink_to('loop')
     before = os.listdir('/proc/self/fd')
     for path in ('a/b/file', 'gone', 'loop', '../x', 'a/b/../../..'):
-        probe_worker.answer({'op': 'look', 'mount_point': str(tree), 'mount_id': None,
+        worker.answer({'op': 'look', 'mount_point': str(tree), 'mount_id': None,
                              'path': path})
     assert os.listdir('/proc/self/fd') == before
 
 
 def test_nul_and_characters_without_an_encoding_name_no_file(tree):
     for path in ('a\0b', '\ud800'):
-        assert probe_worker.answer({'op': 'where', 'path': f'/{path}'})['errno'] == 2
+        assert worker.answer({'op': 'where', 'path': f'/{path}'})['errno'] == 2
 
 
 def test_one_look_is_taken_by_request_on_the_command_line(tree):
     def once(**request):
         done = subprocess.run(
-            [sys.executable, '-I', '-S', probe_worker.__file__, '--once',
+            [sys.executable, '-I', '-S', worker.__file__, '--once',
              json.dumps({'timeout_s': 10, **request})], capture_output=True, check=True)
         return json.loads(done.stdout)
 
@@ -103,8 +103,8 @@ def test_one_look_is_taken_by_request_on_the_command_line(tree):
 def test_ordinary_looks_do_not_import_what_takes_long_to_import():
     program = f'''if True:
         import sys
-        with open({probe_worker.__file__!r}) as worker:
-            exec(worker.read(), {{'__name__': '__main__', '__file__': {probe_worker.__file__!r}}})
+        with open({worker.__file__!r}) as script:
+            exec(script.read(), {{'__name__': '__main__', '__file__': {worker.__file__!r}}})
         print(*sys.modules)
     '''
     loaded = subprocess.run([sys.executable, '-I', '-S', '-c', program], capture_output=True,

@@ -9,8 +9,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from powervm_fileio_connector import qcow2
-from powervm_fileio_connector.trail import Refused
+from powervm_fileio_connector.probe import qcow2
+from powervm_fileio_connector.probe.trail import Refused
 
 SIZE = 10 << 20
 BACKING_FORMAT, DATA_FILE = 0xE2792ACA, 0x44415441

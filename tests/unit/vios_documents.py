@@ -10,9 +10,9 @@ from lxml import etree
 from pypowervm import adapter as pvm_adapter
 from pypowervm.wrappers import virtual_io_server
 
-from powervm_fileio_connector.document import Document
-from powervm_fileio_connector.text_document import Cut
-from powervm_fileio_connector.text_document import TextDocument
+from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.text_document import Cut
+from powervm_fileio_connector.mappings.text_document import TextDocument
 
 UOM = 'http://www.ibm.com/xmlns/systems/power/firmware/uom/mc/2012_10/'
 VIOS_UUID = '1300C76F-9814-4A4D-B1F0-5B69352A7DEA'

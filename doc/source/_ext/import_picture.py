@@ -33,8 +33,6 @@ def imports() -> Graph:
         room = path.relative_to(root).parts[0].removesuffix('.py')
         if room != '__init__':
             graph.setdefault(room, set()).update(_imported(path) - {room})
-    # The worker runs as a script of its own; who starts it names its file.
-    graph['helpers' if 'helpers' in graph else 'probe'].add('probe_worker')
     return {room: {other for other in others if other in graph} for room, others in graph.items()}
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import novalink
-from powervm_fileio_connector import rest
-from powervm_fileio_connector.batch import Job
-from powervm_fileio_connector.batch import Ticket
 from powervm_fileio_connector.mappings import AddMapping
-from powervm_fileio_connector.rest import Trouble
+from powervm_fileio_connector.novalink import rest
+from powervm_fileio_connector.novalink.rest import Trouble
+from powervm_fileio_connector.writer.batch import Job
+from powervm_fileio_connector.writer.batch import Ticket
 
 _AWAY = (Trouble.UNREACHABLE, Trouble.LOST, Trouble.LATE)
 _UNKNOWN = (Trouble.LOST, Trouble.LATE, Trouble.FAULT)

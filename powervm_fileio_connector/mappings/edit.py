@@ -10,9 +10,9 @@ import posixpath
 import uuid
 from collections.abc import Iterable
 
-from powervm_fileio_connector.document import Document
-from powervm_fileio_connector.record import MappingRecord
-from powervm_fileio_connector.record import normalised
+from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.record import MappingRecord
+from powervm_fileio_connector.mappings.record import normalised
 
 
 class Outcome(enum.Enum):

@@ -18,8 +18,8 @@ from xml.sax import saxutils
 
 from lxml import etree
 
-from powervm_fileio_connector.document import Document
-from powervm_fileio_connector.document import ShownMapping
+from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.document import ShownMapping
 
 _MARK = 'kept-mappings'
 _PREFIX = re.compile(r'(?:[\w.-]+:)?')

@@ -19,10 +19,10 @@ from oslo_utils import timeutils
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import novalink
-from powervm_fileio_connector import rest
-from powervm_fileio_connector.edit import Change
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.mappings.edit import Change
+from powervm_fileio_connector.novalink import rest
 
 _LEAST_S = 0.1
 """Less time than this is not worth another try."""

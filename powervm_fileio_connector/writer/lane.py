@@ -19,23 +19,23 @@ from pypowervm import const
 from pypowervm.wrappers import virtual_io_server
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import locks
 from powervm_fileio_connector import novalink
-from powervm_fileio_connector import refusal
-from powervm_fileio_connector import rest
-from powervm_fileio_connector.batch import Batches
-from powervm_fileio_connector.batch import Job
-from powervm_fileio_connector.batch import Ticket
-from powervm_fileio_connector.document import Document
-from powervm_fileio_connector.edit import Change
-from powervm_fileio_connector.edit import LPARIdNeeded
-from powervm_fileio_connector.edit import NotShown
-from powervm_fileio_connector.edit import Outcome
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
-from powervm_fileio_connector.rest import RequestFailed
-from powervm_fileio_connector.text_document import Cut
-from powervm_fileio_connector.text_document import TextDocument
+from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.edit import Change
+from powervm_fileio_connector.mappings.edit import LPARIdNeeded
+from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.mappings.text_document import Cut
+from powervm_fileio_connector.mappings.text_document import TextDocument
+from powervm_fileio_connector.novalink import rest
+from powervm_fileio_connector.novalink.rest import RequestFailed
+from powervm_fileio_connector.writer import locks
+from powervm_fileio_connector.writer import refusal
+from powervm_fileio_connector.writer.batch import Batches
+from powervm_fileio_connector.writer.batch import Job
+from powervm_fileio_connector.writer.batch import Ticket
 
 LOG = logging.getLogger(__name__)
 

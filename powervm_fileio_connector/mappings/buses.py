@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.document import Document
-from powervm_fileio_connector.document import ShownMapping
+from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.document import ShownMapping
 
 
 class Wish(Protocol):

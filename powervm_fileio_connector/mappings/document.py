@@ -15,9 +15,9 @@ from typing import Any
 from pypowervm import const
 from pypowervm.wrappers import virtual_io_server
 
-from powervm_fileio_connector.record import MappingRecord
-from powervm_fileio_connector.record import normalised
-from powervm_fileio_connector.record import record_of
+from powervm_fileio_connector.mappings.record import MappingRecord
+from powervm_fileio_connector.mappings.record import normalised
+from powervm_fileio_connector.mappings.record import record_of
 
 _MAPPING = f'{{{const.UOM_NS}}}VirtualSCSIMapping'
 

@@ -18,19 +18,19 @@ from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector import novalink
-from powervm_fileio_connector.batch import Ticket
-from powervm_fileio_connector.document import Document
-from powervm_fileio_connector.edit import Change
-from powervm_fileio_connector.edit import NotShown
-from powervm_fileio_connector.edit import Outcome
-from powervm_fileio_connector.lane import GROUP
-from powervm_fileio_connector.lane import Lane
-from powervm_fileio_connector.lane import applied
-from powervm_fileio_connector.lane import asked
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import RemoveMapping
-from powervm_fileio_connector.rest import RequestFailed
+from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.edit import Change
+from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.novalink.rest import RequestFailed
+from powervm_fileio_connector.writer.batch import Ticket
+from powervm_fileio_connector.writer.lane import GROUP
+from powervm_fileio_connector.writer.lane import Lane
+from powervm_fileio_connector.writer.lane import applied
+from powervm_fileio_connector.writer.lane import asked
 
 Edit = AddMapping | RemoveMapping
 

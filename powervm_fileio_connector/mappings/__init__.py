@@ -19,20 +19,20 @@ from typing import Any
 from pypowervm.wrappers import storage
 from pypowervm.wrappers import virtual_io_server
 
-from powervm_fileio_connector import buses
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.document import Document
-from powervm_fileio_connector.document import ShownMapping
-from powervm_fileio_connector.document import records
-from powervm_fileio_connector.edit import Change
-from powervm_fileio_connector.edit import LPARIdNeeded
-from powervm_fileio_connector.edit import NotShown
-from powervm_fileio_connector.edit import Outcome
-from powervm_fileio_connector.edit import belongs_to
-from powervm_fileio_connector.edit import file_udid
-from powervm_fileio_connector.edit import keys_of
-from powervm_fileio_connector.record import MappingRecord
-from powervm_fileio_connector.record import normalised
+from powervm_fileio_connector.mappings import buses
+from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.document import ShownMapping
+from powervm_fileio_connector.mappings.document import records
+from powervm_fileio_connector.mappings.edit import Change
+from powervm_fileio_connector.mappings.edit import LPARIdNeeded
+from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.mappings.edit import belongs_to
+from powervm_fileio_connector.mappings.edit import file_udid
+from powervm_fileio_connector.mappings.edit import keys_of
+from powervm_fileio_connector.mappings.record import MappingRecord
+from powervm_fileio_connector.mappings.record import normalised
 
 __all__ = ['AddMapping', 'Change', 'LPARIdNeeded', 'MappingRecord', 'NotShown', 'Outcome',
            'RemoveMapping', 'file_udid', 'find', 'records']

@@ -22,7 +22,7 @@ from pypowervm.wrappers import virtual_io_server
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import rest
+from powervm_fileio_connector.novalink import rest
 
 LOG = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ import retrying
 from oslo_log import log as logging
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import exports
-from powervm_fileio_connector import lookup
 from powervm_fileio_connector import mounts
 from powervm_fileio_connector import probe
-from powervm_fileio_connector import verdicts
 from powervm_fileio_connector.conf import Settings
+from powervm_fileio_connector.mounts import exports
 from powervm_fileio_connector.properties import VolumeSpec
+from powervm_fileio_connector.volume_file import lookup
+from powervm_fileio_connector.volume_file import verdicts
 
 LOG = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from powervm_fileio_connector import exceptions
 
 LOG = logging.getLogger(__name__)
 
-_WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'probe_worker.py')
+_WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'worker.py')
 
 _MOST_IDLE = 8          # kept for the next look; each takes some 10 MB, mostly shared
 _KILL_WAIT_S = 0.5      # for helpers to die; those that the kernel holds are reaped later

@@ -12,12 +12,12 @@ import errno
 import os
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import exports
 from powervm_fileio_connector import mounts
 from powervm_fileio_connector import probe
-from powervm_fileio_connector import verdicts
 from powervm_fileio_connector.conf import Settings
+from powervm_fileio_connector.mounts import exports
 from powervm_fileio_connector.properties import VolumeSpec
+from powervm_fileio_connector.volume_file import verdicts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,13 +20,14 @@ import stat
 import sys
 
 if __name__ == '__main__':
-    # Our package, but without its __init__: a script is no part of it.
-    package = type(sys)('powervm_fileio_connector')
+    # Our package, but without what its __init__ imports: a script is no part of it.
+    sys.modules['powervm_fileio_connector'] = type(sys)('powervm_fileio_connector')
+    package = type(sys)('powervm_fileio_connector.probe')
     package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
     sys.modules[package.__name__] = package
 
-from powervm_fileio_connector.trail import Refused
-from powervm_fileio_connector.trail import Trail
+from powervm_fileio_connector.probe.trail import Refused
+from powervm_fileio_connector.probe.trail import Trail
 
 TYPE_CHECKING = False       # typing itself takes long to import
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _virtual_size(trail: Trail, backing: str) -> int:
     if sys.flags.no_site and 'site' not in sys.modules:
         import site
         site.main()         # oslo.utils lives in site-packages
-    from powervm_fileio_connector import qcow2
+    from powervm_fileio_connector.probe import qcow2
     return qcow2.virtual_size(trail.end, trail.directory, backing)
 
 

@@ -15,7 +15,7 @@ import stat
 import struct
 from typing import Any
 
-from powervm_fileio_connector.trail import Refused
+from powervm_fileio_connector.probe.trail import Refused
 
 SAME_DIRECTORY = 'same-directory'
 

@@ -15,7 +15,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import timeutils
 
-from powervm_fileio_connector import rest
+from powervm_fileio_connector.novalink import rest
 
 LOG = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looks at shares with a deadline, made by helper processes that are killed when they don't answer.
 
-A helper (:mod:`powervm_fileio_connector.probe_worker`) makes one look at a time. No lock is held at
+A helper (:mod:`powervm_fileio_connector.probe.worker`) makes one look at a time. No lock is held at
 any time, so a look that hangs delays nobody else.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 from oslo_log import log as logging
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import helpers
+from powervm_fileio_connector.probe import helpers
 
 LOG = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ NO_ACCESS = (errno.EACCES, errno.EPERM)
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What one look brought; :mod:`powervm_fileio_connector.probe_worker` says which facts."""
+    """What one look brought; :mod:`powervm_fileio_connector.probe.worker` says which facts."""
 
     facts: Mapping[str, Any]
     took_s: float
