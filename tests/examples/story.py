@@ -20,6 +20,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -112,13 +113,32 @@ def tell() -> dict[str, str]:
         story.tell('not_mounted', 'powervm-fileio attach --export nas2:/other --name volume-1 '
                                   '--lpar web01')
         story.tell('demo', 'powervm-fileio demo')
-        return story.outputs
+    return {**story.outputs, **_tell_by_hand()}
+
+
+def _tell_by_hand() -> dict[str, str]:
+    """What a reader does who has the simulator in another terminal."""
+    command = ['powervm-fileio', 'simulate', '--port', str(PORT)]
+    script = shutil.which(command[0], path=os.path.dirname(sys.executable))
+    with (tempfile.TemporaryDirectory() as directory,
+          subprocess.Popen([script, *command[1:]], text=True, stdout=subprocess.PIPE) as simulator):
+        said = ''
+        while 'Ctrl-C' not in said:
+            said += simulator.stdout.readline()
+        story = Teller(pathlib.Path(directory))
+        story.tell('by_hand', 'truncate -s 1G /dev/shm/volume-1',
+                   'powervm-fileio attach /dev/shm/volume-1 --lpar lpar1', 'powervm-fileio list',
+                   'powervm-fileio detach /dev/shm/volume-1', 'rm /dev/shm/volume-1')
+        simulator.send_signal(signal.SIGINT)
+    return {**story.outputs, 'simulate': f'$ {" ".join(command)}\n{said}'}
 
 
 def normalised(text: str) -> str:
-    """A text without what differs from run to run: times, and the widths they make."""
+    """A text without what differs from run to run: times, new UUIDs, and the widths they make."""
+    text = re.sub(r'\b[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\b', 'UUID', text)
     text = re.sub(r'\b[\d.]+ (ms|s)\b', 'N s', text)
     text = re.sub(r'(mount_took_s *\| )[\d.]+ *', r'\1N ', text)
+    text = re.sub(r'server slot \d+', 'server slot N', text)
     return re.sub(r'-{2,}| {2,}', ' ', text)
 
 
@@ -190,6 +210,7 @@ def main() -> None:
     if '--tell' in sys.argv:
         ctypes.CDLL(None).mount(b'none', b'/', None, 0x40000 | 0x4000, None)   # private, recursive
         _raise_loopback()
+        _mount('tmpfs', '/dev/shm')
         json.dump(tell(), sys.stdout)
         return
     OUTPUT.mkdir(exist_ok=True)
