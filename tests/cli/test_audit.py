@@ -13,11 +13,11 @@ from powervm_fileio_connector.cli import findings
 from powervm_fileio_connector.cli.inventory import Disk
 from powervm_fileio_connector.cli.orphans import RemoveOrphans
 from powervm_fileio_connector.cli.sights import Sight
-from powervm_fileio_connector.document import Document
-from powervm_fileio_connector.edit import Change
-from powervm_fileio_connector.edit import NotShown
-from powervm_fileio_connector.edit import Outcome
-from powervm_fileio_connector.record import MappingRecord
+from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.edit import Change
+from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import NovaLinkSimulator
 from powervm_fileio_connector.simulator.state import State
@@ -196,6 +196,9 @@ def test_an_orphan_whose_lpar_is_there_is_not_removed(document, orphan):
     linked = dataclasses.replace(shown.record, lpar_uuid=LPAR)
     shown.record = linked
     assert RemoveOrphans((linked,), frozenset({LPAR})).apply(document).records == ()
+    served = shown.record = dataclasses.replace(linked, is_orphan=False)
+    assert RemoveOrphans((served,), frozenset()).apply(document).records == ()
+    shown.record = linked
     assert RemoveOrphans((linked,), frozenset()).apply(document).records == (linked,)
 
 
