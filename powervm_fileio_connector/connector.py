@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+_NOTHING_KNOWN = properties.DeviceInfo()
+
 # What leaves open where the file of a volume lies, or to what a symlink on the way to it leads.
 _PLACE_UNKNOWN = (exceptions.ShareNotMounted, exceptions.MountNotResponding, exceptions.StaleMount)
 
@@ -101,9 +103,8 @@ class FileIOConnector(base.BaseLinuxConnector):
         :raises VolumeInUse: the file is mapped to another LPAR, and not ``multiattach``
         :raises FileIOConnectorError: see ``exceptions`` for the rest
         """
-        spec = properties.parse(connection_properties, lpar_uuid=self.lpar_uuid,
-                                default_backstore=self.settings.backstore)
-        with _about('attach volume {0.label} to LPAR {0.lpar_uuid}', spec):
+        with self._about('attach volume {0.label} to LPAR {0.lpar_uuid}', connection_properties):
+            spec = self._parse(connection_properties)
             deadline = self._deadline()
             partition = novalink.management_partition(self._adapter, deadline)
             with _not_counted(deadline):
@@ -148,9 +149,8 @@ class FileIOConnector(base.BaseLinuxConnector):
         :raises ExtendFailed: the volume is not attached, has become smaller, or is served in a way
             (``user:qcow``) that NovaLink cannot rescan
         """
-        spec = properties.parse(connection_properties, lpar_uuid=self.lpar_uuid,
-                                default_backstore=self.settings.backstore)
-        with _about('extend volume {0.label} of LPAR {0.lpar_uuid}', spec):
+        with self._about('extend volume {0.label} of LPAR {0.lpar_uuid}', connection_properties):
+            spec = self._parse(connection_properties)
             deadline = self._deadline()
             partition = novalink.management_partition(self._adapter, deadline)
             with _not_counted(deadline):
@@ -173,8 +173,8 @@ class FileIOConnector(base.BaseLinuxConnector):
 
         :raises MountNotResponding: the mount did not answer, so nothing is known
         """
-        spec = self._parse_place(connection_properties)
-        with _about('find volume {0.label}', spec):
+        with self._about('find volume {0.label}', connection_properties):
+            spec = self._parse(connection_properties, need_lpar=False)
             try:
                 return [self._find(spec, attempts=1).path]
             except (exceptions.VolumeFileNotFound, exceptions.ShareNotMounted) as err:
@@ -184,7 +184,7 @@ class FileIOConnector(base.BaseLinuxConnector):
     def check_valid_device(self, path: str, run_as_root: bool = True) -> bool:
         """Tell whether a path is a file that could be attached; nothing is read from it."""
         try:
-            self._find(self._parse_place({'path': path}), attempts=1)
+            self._find(self._parse({'path': path}, need_lpar=False), attempts=1)
         except exceptions.FileIOConnectorError as err:
             LOG.debug('%s is not a valid device: %s', path, err)
             return False
@@ -200,7 +200,9 @@ class FileIOConnector(base.BaseLinuxConnector):
 
         A mount that does not answer in time is left out, with a warning.
         """
-        spec = None if connection_properties is None else self._parse_place(connection_properties)
+        spec = None
+        if connection_properties is not None:
+            spec = self._parse(connection_properties, need_lpar=False)
         return volume_file.list_files(spec, self.settings, prober=self._prober)
 
     @property
@@ -211,12 +213,13 @@ class FileIOConnector(base.BaseLinuxConnector):
             return self._adapter_given
 
     def _disconnect(self, connection_properties: Any, info: properties.DeviceInfo) -> None:
-        spec = properties.parse_leniently(connection_properties,
-                                          lpar_uuid=info.lpar_uuid or self.lpar_uuid)
-        # What was observed when the volume was attached beats what is said of it now.
-        spec = dataclasses.replace(spec, lpar_uuid=info.lpar_uuid or spec.lpar_uuid,
-                                   volume_id=info.volume_id or spec.volume_id)
-        with _about('detach volume {0.label} from LPAR {0.lpar_uuid}', spec):
+        with self._about('detach volume {0.label} from LPAR {0.lpar_uuid}', connection_properties,
+                         info):
+            spec = properties.parse_leniently(connection_properties,
+                                              lpar_uuid=info.lpar_uuid or self.lpar_uuid)
+            # What was observed when the volume was attached beats what is said of it now.
+            spec = dataclasses.replace(spec, lpar_uuid=info.lpar_uuid or spec.lpar_uuid,
+                                       volume_id=info.volume_id or spec.volume_id)
             deadline = self._deadline()
             partition = novalink.management_partition(self._adapter, deadline)
             with _not_counted(deadline):
@@ -276,25 +279,30 @@ class FileIOConnector(base.BaseLinuxConnector):
         return volume_file.find(spec, self.settings, prober=self._prober,
                                 attempts=attempts or self.device_scan_attempts)
 
-    def _parse_place(self, connection_properties: Any) -> properties.VolumeSpec:
+    def _parse(self, connection_properties: Any, need_lpar: bool = True) -> properties.VolumeSpec:
         return properties.parse(connection_properties, lpar_uuid=self.lpar_uuid,
-                                default_backstore=self.settings.backstore, need_lpar=False)
+                                default_backstore=self.settings.backstore, need_lpar=need_lpar)
 
     def _writer(self, partition: novalink.ManagementPartition) -> writer.Writer:
         return writer.writer_for(self._adapter, partition.uuid, self.settings)
 
+    @contextlib.contextmanager
+    def _about(self, doing: str, connection_properties: Any,
+               info: properties.DeviceInfo = _NOTHING_KNOWN) -> Iterator[None]:
+        """Tell our errors what was being done, to which volume of which LPAR."""
+        try:
+            yield
+        except exceptions.FileIOConnectorError as err:
+            lpar_uuid = info.lpar_uuid or self.lpar_uuid
+            spec = properties.parse_leniently(connection_properties,
+                                              lpar_uuid=lpar_uuid or '(unknown)')
+            if spec.volume_id is None:
+                spec = dataclasses.replace(spec, volume_id=info.volume_id)
+            err.add_context(doing=doing.format(spec), volume=spec.label, lpar=spec.lpar_uuid)
+            raise
+
     def _deadline(self) -> timeutils.StopWatch:
         return timeutils.StopWatch(self.settings.rest_timeout_s).start()
-
-
-@contextlib.contextmanager
-def _about(doing: str, spec: properties.VolumeSpec) -> Iterator[None]:
-    """Tell our errors what was being done, to which volume of which LPAR."""
-    try:
-        yield
-    except exceptions.FileIOConnectorError as err:
-        err.add_context(doing=doing.format(spec), volume=spec.label, lpar=spec.lpar_uuid)
-        raise
 
 
 @contextlib.contextmanager

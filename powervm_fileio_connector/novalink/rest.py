@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import random
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -173,7 +174,24 @@ def _is_unsent(err: pvm_exceptions.Error) -> bool:
 
 
 def _words(err: pvm_exceptions.Error) -> str:
-    """What the server said, or else pypowervm."""
+    """What the server said, or else the operating system, or else pypowervm."""
     wrapper = getattr(err, 'her_wrap', None)
     message = wrapper.message if wrapper is not None else None
-    return ' '.join((message or str(err)).split())[:1000].rstrip('.')
+    if not message:
+        message = str(err)
+        system_error = _system_error(err.__context__)
+        asked = re.search(r'for (\w+ [^\s?]+)', message)
+        if system_error is not None and asked:
+            # Instead of five exceptions, each quoting the next.
+            message = f'{asked[1].rstrip(":")}: {system_error.strerror}'
+    return ' '.join(message.split())[:1000].rstrip('.')
+
+
+def _system_error(cause: Any) -> OSError | None:
+    """The operating system's error that an exception of ``requests`` is about."""
+    for _ in range(8):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause
+        cause = getattr(cause, 'reason', None) or getattr(cause, '__cause__', None) or next(
+            (one for one in getattr(cause, 'args', ()) if isinstance(one, BaseException)), None)
+    return None

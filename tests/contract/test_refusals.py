@@ -91,3 +91,25 @@ def test_forced_and_ignored_errors_are_logged(novalink, config, make_volume, cap
     novalink.stop()
     connector.disconnect_volume(volume, info, force=True, ignore_errors=True)
     assert 'the mapping may remain' in caplog.text
+
+
+def test_a_refusal_names_the_act_the_volume_and_the_lpar(connector, novalink, volume_id):
+    volume = {'path': '/dev/shm/x', 'encrypted': True, 'volume_id': volume_id}
+    lpar = novalink.lpars[0].uuid
+    for act, words in ((connector.connect_volume, f'attach volume {volume_id} to LPAR {lpar}'),
+                       (connector.extend_volume, f'extend volume {volume_id} of LPAR {lpar}')):
+        with pytest.raises(exceptions.UnsupportedVolume) as caught:
+            act(volume)
+        assert str(caught.value).startswith(f'Cannot {words}: the volume is encrypted')
+        assert (caught.value.kwargs['volume'], caught.value.kwargs['lpar']) == (volume_id, lpar)
+
+
+def test_a_refused_connection_is_said_in_a_few_words(novalink, config, make_volume):
+    config.set_override('rest_timeout_s', 1.0, group='powervm_fileio')
+    adapter = novalink.adapter()
+    novalink.stop()
+    connector = pfc.FileIOConnector('sudo', adapter=adapter, conf=config,
+                                    lpar_uuid=novalink.lpars[0].uuid)
+    with pytest.raises(exceptions.NovaLinkUnavailable) as caught:
+        connector.connect_volume({'path': make_volume()})
+    assert caught.value.kwargs['reason'].endswith('/rest/api/uom/VirtualIOServer: Connection refused')
