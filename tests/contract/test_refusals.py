@@ -112,4 +112,4 @@ def test_a_refused_connection_is_said_in_a_few_words(novalink, config, make_volu
                                     lpar_uuid=novalink.lpars[0].uuid)
     with pytest.raises(exceptions.NovaLinkUnavailable) as caught:
         connector.connect_volume({'path': make_volume()})
-    assert caught.value.kwargs['reason'].endswith('/rest/api/uom/VirtualIOServer: Connection refused')
+    assert caught.value.kwargs['reason'].endswith('/uom/VirtualIOServer: Connection refused')
