@@ -51,22 +51,26 @@ class Cut:
         prefix = text[text.rfind('<', 0, name) + 1:name]
         start = text.find('>', name) + 1
         end = text.find(f'</{prefix}VirtualSCSIMappings>', start)
-        inside = text[start:end]
-        # CDATA and comments could hold what looks like a tag.
-        if not _PREFIX.fullmatch(prefix) or not start or end < 0 or '<!' in inside:
-            return
         end_tag, start_tag = f'</{prefix}VirtualSCSIMapping>', f'<{prefix}VirtualSCSIMapping'
-        pieces = inside.split(end_tag)
-        rest = pieces.pop()
-        if not pieces or rest.strip() or inside.count(start_tag) != len(pieces):
+        # CDATA and comments could hold what looks like a tag.
+        if (not _PREFIX.fullmatch(prefix) or not start or end < 0
+                or text.find('<!', start, end) >= 0
+                or text.find(end_tag) < start or text.find(end_tag, end) >= 0):
             return
+        # The whole is cut, and searched in place: to copy megabytes is most of what this costs.
+        pieces = text.split(end_tag)
+        rest = pieces.pop()[:end - len(text)]
+        if rest.strip() or text.count(start_tag, start, end) != len(pieces):
+            return
+        pieces[0] = pieces[0][start:]
         first = pieces[0].find(start_tag)
         metadata, pieces[0] = pieces[0][:first], pieces[0][first:]
-        if not all(piece.lstrip().startswith(start_tag) for piece in pieces):
+        begins = re.compile(rf'\s*{re.escape(start_tag)}').match
+        if not all(map(begins, pieces)):
             return
         response.body = f'{text[:start]}{metadata}{text[end:]}'
         self.mappings, self.end_tag = pieces, end_tag
-        self.has_references = '&#' in inside
+        self.has_references = text.find('&#', start, end) >= 0
 
 
 class TextDocument(Document):
@@ -97,8 +101,11 @@ class TextDocument(Document):
         """What to send."""
         shell = etree.tostring(self.vios_w.element.element).decode()
         head, tail = shell.split(f'<?{_MARK} {_MARK}?>')
-        kept = self._end_tag.join([*(text for text in self._texts if text is not None), ''])
-        return f'{head}{kept}{tail}'.encode()
+        kept = [text for text in self._texts if text is not None]
+        if kept:
+            # Joined at once: each step on the way would be a copy of megabytes.
+            kept[0], head = head + kept[0], ''
+        return self._end_tag.join([*kept, head + tail]).encode()
 
     def _containing(self, *texts: str) -> Iterable[ShownMapping]:
         if texts not in self._places:
