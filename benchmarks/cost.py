@@ -34,7 +34,7 @@ TABLES = [Table("The client's processor time, helpers included, in ms", _BY, 'cp
 
 
 def cases(size: Size, names: Sequence[str]) -> list[Case]:
-    return [Case(f'{count} mappings', lambda count=count: measure(names, count, size.rounds))
+    return [Case(f'{count} mappings', lambda count=count: measure(names, count, size.cost_rounds))
             for count in size.mappings]
 
 

@@ -30,6 +30,7 @@ class Size:
     """How much is measured."""
 
     rounds: int = 5
+    cost_rounds: int = 11
     mappings: Sequence[int] = (0, 100, 1000, 3000)
     crowds: Sequence[int] = (1, 8, 32, 128)
     crowd_limit_s: float = 120.0
@@ -41,8 +42,8 @@ class Size:
 
 
 FULL = Size()
-QUICK = Size(rounds=1, mappings=(0, 100), crowds=(1, 4), crowd_limit_s=20.0, mixed_s=1.0,
-             processes=2, threads=2, looks=5, attaches_beside_hung=4)
+QUICK = Size(rounds=1, cost_rounds=1, mappings=(0, 100), crowds=(1, 4), crowd_limit_s=20.0,
+             mixed_s=1.0, processes=2, threads=2, looks=5, attaches_beside_hung=4)
 
 
 @dataclass(frozen=True)

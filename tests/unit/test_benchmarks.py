@@ -14,8 +14,8 @@ from benchmarks import stage
 from benchmarks.report import Table
 from benchmarks.report import Target
 
-SMALLEST = stage.Size(rounds=1, mappings=(3,), crowds=(2,), crowd_limit_s=10.0, mixed_s=0.3,
-                      processes=1, threads=2, looks=2, attaches_beside_hung=2)
+SMALLEST = stage.Size(rounds=1, cost_rounds=1, mappings=(3,), crowds=(2,), crowd_limit_s=10.0,
+                      mixed_s=0.3, processes=1, threads=2, looks=2, attaches_beside_hung=2)
 
 
 @pytest.fixture(autouse=True)
