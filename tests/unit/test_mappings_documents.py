@@ -84,8 +84,9 @@ def test_an_lpar_of_a_recording_gets_the_pair_that_pypowervm_would_choose(name):
     lambda text: text.replace('</VirtualSCSIMapping>', '</VirtualSCSIMapping><Other/>', 1),
     lambda text: text.replace('</VirtualSCSIMapping>', '</VirtualSCSIMapping >', 1),
     # As many ends as there are beginnings in the section, but one of them is outside.
-    lambda text: text.replace('</VirtualSCSIMappings>', '<VirtualSCSIMapping/></VirtualSCSIMappings>'
-                              '<Other><VirtualSCSIMapping></VirtualSCSIMapping></Other>'),
+    lambda text: text.replace(
+        '</VirtualSCSIMappings>', '<VirtualSCSIMapping/></VirtualSCSIMappings>'
+        '<Other><VirtualSCSIMapping></VirtualSCSIMapping></Other>'),
     lambda text: text[:text.index('<VirtualSCSIMapping ')],
     lambda text: '',
     lambda text: '<html>VirtualSCSIMappings</html>VirtualSCSIMappings',
