@@ -8,6 +8,10 @@ needs them is used (PEP 562).
 from __future__ import annotations
 
 import importlib
+import queue
+import sys
+import threading
+import types
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -30,12 +34,37 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     if name == 'exceptions':
-        return importlib.import_module(f'{__name__}.exceptions')
+        return _imported('exceptions')
     if name in _HOME:
-        value = getattr(importlib.import_module(f'{__name__}.{_HOME[name]}'), name)
+        value = getattr(_imported(_HOME[name]), name)
         globals()[name] = value
         return value
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def _imported(module: str) -> types.ModuleType:
+    """Import a module of ours; the first time from the main thread, or else from one of its own.
+
+    os-brick imports eventlet, and that a second copy of ``threading``, which takes the importing
+    thread for the main one: whoever joins that thread afterwards waits for ever. So it has to be a
+    thread that nobody joins.
+    """
+    name = f'{__name__}.{module}'
+    if 'os_brick' in sys.modules or threading.current_thread() is threading.main_thread():
+        return importlib.import_module(name)
+    outcome: queue.SimpleQueue[types.ModuleType | BaseException] = queue.SimpleQueue()
+
+    def import_it() -> None:
+        try:
+            outcome.put(importlib.import_module(name))
+        except BaseException as err:  # noqa: BLE001 - raised again by who asked for it
+            outcome.put(err)
+
+    threading.Thread(target=import_it, daemon=True).start()
+    imported = outcome.get()
+    if isinstance(imported, BaseException):
+        raise imported
+    return imported
 
 
 def __dir__() -> list[str]:

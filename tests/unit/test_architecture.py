@@ -94,3 +94,16 @@ def test_public_names_are_those_of_the_contract():
     assert set(powervm_fileio_connector.__all__) <= set(dir(powervm_fileio_connector))
     with pytest.raises(AttributeError):
         powervm_fileio_connector.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize('use', ['register', 'factory', 'FileIOConnector', 'exceptions'])
+def test_a_thread_that_uses_the_package_first_can_be_joined(use):
+    code = f"""
+import threading
+import powervm_fileio_connector as pfc
+thread = threading.Thread(target=lambda: pfc.{use}, daemon=True)
+thread.start()
+thread.join(30)
+assert not thread.is_alive()
+"""
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True, timeout=60)
