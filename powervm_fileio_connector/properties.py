@@ -111,6 +111,8 @@ class DeviceInfo:
         slot = values.pop('slot')
         texts = {name: value if isinstance(value, str) and value else None
                  for name, value in values.items()}
+        if texts['lpar_uuid'] is not None and not uuidutils.is_uuid_like(texts['lpar_uuid']):
+            texts['lpar_uuid'] = None
         return cls(**texts, slot=slot if isinstance(slot, int) else None)
 
 
@@ -157,20 +159,14 @@ def parse_leniently(connection_properties: Any, *, lpar_uuid: str | None = None)
         keys = _flatten(connection_properties)
     except InvalidConnectionProperties:
         keys = {}
-    text = {name: _leniently(_text, keys, name) for name in (
-        'export', 'name', 'path', 'device_path', 'mount_point_base')}
-    export = text['export'] and _strip_scheme(text['export'])
-    name = text['name'] if text['name'] and _is_plain_name(text['name']) else None
-    path = text['path'] or text['device_path']
-    if not path or not path.startswith('/'):
-        path = None
+    protocol = _leniently(_protocol, keys) or FILE
     lpar = _leniently(_lpar, keys, None) or lpar_uuid
     if lpar is None:
         raise _invalid('lpar_uuid', 'it is neither there nor was it given to the connector')
     return VolumeSpec(
-        protocol=_leniently(_protocol, keys) or FILE, export=export if path is None else None,
-        name=name, path=path, volume_id=_leniently(_volume_id, keys), lpar_uuid=lpar,
-        mount_point_base=text['mount_point_base'])
+        protocol=protocol, **_place_leniently(keys, protocol),
+        volume_id=_leniently(_volume_id, keys), lpar_uuid=lpar,
+        mount_point_base=_leniently(_text, keys, 'mount_point_base'))
 
 
 def redact_export(export: str) -> str:
@@ -253,6 +249,19 @@ def _place(keys: Mapping[str, Any], protocol: str) -> dict[str, str]:
             key='name', name=name, volume=keys.get('volume_id'),
             reason=f'name {name!r} is not one plain path component, so it could leave the export')
     return {'export': _strip_scheme(_required(keys, 'export')), 'name': name}
+
+
+def _place_leniently(keys: Mapping[str, Any], protocol: str) -> dict[str, Any]:
+    """Return where the file is, as connecting reads it, or else by whatever key says something."""
+    text = {key: _leniently(_text, keys, key) for key in ('export', 'name', 'path', 'device_path')}
+    name = text['name'] if text['name'] and _is_plain_name(text['name']) else None
+    by_export = ({'export': _strip_scheme(text['export']), 'name': name} if text['export'] else {})
+    paths = [text[key] for key in (('device_path', 'path') if protocol in PATH_PROTOCOLS
+                                   else ('path', 'device_path'))]
+    path = next((path for path in paths if path and path.startswith('/')), None)
+    if name and by_export and (protocol in EXPORT_PROTOCOLS or path is None):
+        return by_export
+    return {'path': path, 'name': name} if path else by_export or {'name': name}
 
 
 def _absolute_path(keys: Mapping[str, Any], key: str) -> str:

@@ -168,6 +168,18 @@ def test_leniently_takes_what_is_left_of_a_volume():
     assert (spec.export, spec.name, spec.volume_id) == (None, 'v', 'id-1')
 
 
+@pytest.mark.parametrize(('keys', 'expected'), [
+    ({'driver_volume_type': 'nfs', 'export': 'e', 'name': 'v', 'device_path': '/w'}, ('e', None)),
+    ({'driver_volume_type': 'nfs', 'export': 'e', 'device_path': '/w'}, (None, '/w')),
+    ({'driver_volume_type': 'gpfs', 'path': '/w', 'device_path': '/v'}, (None, '/v')),
+    ({'driver_volume_type': 'gpfs', 'path': '/w', 'device_path': 'None'}, (None, '/w')),
+    ({'path': '/v', 'export': 'e', 'name': 'w'}, (None, '/v')),
+    ({'export': 'e', 'name': 'w'}, ('e', None))])
+def test_leniently_reads_the_place_that_connecting_reads(keys, expected):
+    spec = properties.parse_leniently(keys, lpar_uuid=LPAR)
+    assert (spec.export, spec.path) == expected
+
+
 @pytest.mark.parametrize('nothing', [None, {}, 'gone', {'data': None}])
 def test_leniently_takes_nothing_at_all(nothing):
     assert properties.parse_leniently(nothing, lpar_uuid=LPAR).lpar_uuid == LPAR
@@ -184,7 +196,8 @@ def test_device_info_survives_json():
     assert info.to_dict()['type'] == 'file'
 
 
-@pytest.mark.parametrize('stored', [None, 'x', {}, {'path': 5, 'slot': 'x', 'udid': ''}])
+@pytest.mark.parametrize('stored', [None, 'x', {}, {'path': 5, 'slot': 'x', 'udid': ''},
+                                    {'lpar_uuid': 'garbage'}])
 def test_device_info_that_makes_no_sense_counts_as_missing(stored):
     assert properties.DeviceInfo.parse(stored) == properties.DeviceInfo()
 
