@@ -111,6 +111,12 @@ class FileIOConnector(base.BaseLinuxConnector):
                 found = self._find(spec)
                 volume_file.check_unchanged(found, self.settings, prober=self._prober)
             record = self._add(self._writer(partition), self._addition(spec, found), deadline)
+            if record.is_new:
+                with _not_counted(deadline):
+                    changed = self._change_since(found)
+                if changed is not None:
+                    self._take_back(self._writer(partition), record, deadline)
+                    raise changed
             info = _device_info(spec, partition, record)
         LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
                  '%(lua)s.', {'volume': spec.label, 'path': info.path, 'lpar': info.lpar_uuid,
@@ -236,17 +242,39 @@ class FileIOConnector(base.BaseLinuxConnector):
             return vios.submit(addition, deadline)
         except exceptions.MappingFailed as err:
             if err.kwargs.get('is_left_mapped'):
-                try:
-                    vios.submit(mappings.RemoveMapping(addition.lpar_uuid, paths=addition.paths),
-                                deadline)
-                except exceptions.FileIOConnectorError as second:
-                    LOG.warning('The mapping of %s remains: %s', addition.path, second)
+                self._take_back(vios, addition, deadline)
             raise
+
+    def _take_back(self, vios: writer.Writer,
+                   made: mappings.AddMapping | mappings.MappingRecord,
+                   deadline: timeutils.StopWatch) -> None:
+        try:
+            vios.submit(mappings.RemoveMapping(made.lpar_uuid or '', paths=(made.path or '',)),
+                        deadline)
+        except exceptions.FileIOConnectorError as err:
+            LOG.warning('The mapping of %s remains: %s', made.path, err)
+
+    def _change_since(self, found: volume_file.VolumeFile,
+                      ) -> exceptions.FileIOConnectorError | None:
+        """Say what became of the file while NovaLink was mapping its path.
+
+        NovaLink takes a path, and the edits of others may have taken a while. A share that hangs
+        just now says nothing.
+        """
+        try:
+            volume_file.check_unchanged(found, self.settings, prober=self._prober)
+        except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound) as err:
+            return err
+        except exceptions.FileIOConnectorError as err:
+            LOG.warning('%s could not be looked at again: %s', found.path, err)
+        return None
 
     def _addition(self, spec: properties.VolumeSpec,
                   found: volume_file.VolumeFile) -> mappings.AddMapping:
         return mappings.AddMapping(
-            lpar_uuid=spec.lpar_uuid, path=found.path, aliases=found.aliases,
+            lpar_uuid=spec.lpar_uuid, path=found.path,
+            # A mapping that somebody else made may have the spelling that was given.
+            aliases=(*found.aliases, *volume_file.candidate_paths(spec, self.settings)),
             backstore=spec.backstore, is_backstore_explicit=spec.is_backstore_explicit,
             tag=spec.volume_id, slot=spec.slot, lua=spec.lua, multiattach=spec.multiattach,
             max_per_bus=self.settings.max_mappings_per_bus)
@@ -270,8 +298,10 @@ class FileIOConnector(base.BaseLinuxConnector):
                 file_name = spec.name or os.path.basename(spec.path or '')
             except exceptions.FileIOConnectorError as err:
                 LOG.debug('The file of volume %s is gone or changed: %s', spec.label, err)
+                paths = (*paths, *volume_file.resolved_paths(paths, prober=self._prober))
+        own = volume_file.spellings(info.path) if info.path else ()
         return mappings.RemoveMapping(
-            lpar_uuid=spec.lpar_uuid, paths=((info.path,) if info.path else ()) + paths,
+            lpar_uuid=spec.lpar_uuid, paths=own + paths, aliases=own if is_known else paths,
             udid=info.udid, tag=spec.volume_id, file_name=file_name, export_hash=spec.export_hash)
 
     def _find(self, spec: properties.VolumeSpec,

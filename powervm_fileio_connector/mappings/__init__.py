@@ -105,7 +105,7 @@ class AddMapping:
         if not mine:
             raise NotShown(f'the answer does not show {self.path} mapped to LPAR {self.lpar_uuid}')
         try:
-            return self._agreeing(mine)
+            return dataclasses.replace(self._agreeing(mine), is_new=True)
         except exceptions.SlotOrLUAConflict as err:
             raise NotShown(err.kwargs['reason']) from err
 
@@ -161,8 +161,13 @@ class AddMapping:
         if bus is None:
             return virtual_io_server.VSCSIMapping.bld(
                 adapter, None, self.lpar_uuid, file, lpar_slot_num=self.slot, lua=self.lua)
-        return virtual_io_server.VSCSIMapping.bld_from_existing(
+        mapping = virtual_io_server.VSCSIMapping.bld_from_existing(
             document.wrap(bus), file, lua=self.lua)
+        if mapping.client_lpar_href is None:
+            # Recorded mappings of files have no link to copy, but new ones have had one so far.
+            mapping._client_lpar_href(virtual_io_server.VSCSIMapping.crt_related_href(
+                adapter, None, self.lpar_uuid))
+        return mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +179,7 @@ class RemoveMapping:
     storage are never touched. None found is no error: the volume is detached.
 
     :ivar lpar_id: the LPAR's id where it is known, for mappings that do not link to their LPAR
+    :ivar aliases: paths that are the same file as the one that is found first
     :ivar file_name: for the case that the file's place is not known for sure: a mapping of a file
         of that name counts if it lies in a directory called ``export_hash``
     """
@@ -181,6 +187,7 @@ class RemoveMapping:
     lpar_uuid: str
     lpar_id: int | None = None
     paths: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     udid: str | None = None
     tag: str | None = None
     file_name: str | None = None
@@ -189,8 +196,7 @@ class RemoveMapping:
     @property
     def keys(self) -> frozenset[str]:
         """What this edit is about; edits that share one are carried out in their order."""
-        names = (self.file_name,) if self.file_name else ()
-        return keys_of((*self.paths, *names), self.udid, self.tag)
+        return keys_of((*self.paths, *self.aliases), self.udid, self.tag)
 
     def apply(self, document: Document, is_last_chance: bool = False) -> Change:
         """Remove the mappings.
@@ -201,8 +207,13 @@ class RemoveMapping:
         if self.lpar_id is not None:
             document.lpar_ids.setdefault(self.lpar_uuid.upper(), self.lpar_id)
         found = self._find(document)
-        paths = {*self.paths, *(shown.record.path for shown in found if shown.record.path)}
-        found += [shown for shown in document.of_paths(paths)
+        paths = {shown.record.path for shown in found if shown.record.path}
+        if found:
+            # The same file may be mapped a second time, under another spelling.
+            found += [shown for shown in document.of_paths({*paths, *self.aliases})
+                      if shown not in found
+                      and belongs_to(shown.record, self.lpar_uuid, document)]
+        found += [shown for shown in document.of_paths({*paths, *self.paths, *self.aliases})
                   if shown.record.is_orphan and shown not in found]
         if not found:
             return Change(Outcome.UNCHANGED)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hashlib
-import posixpath
 import uuid
 from collections.abc import Iterable
 
@@ -66,9 +65,7 @@ def belongs_to(record: MappingRecord, lpar_uuid: str, document: Document) -> boo
 
 
 def keys_of(paths: Iterable[str], *more: str | None) -> frozenset[str]:
-    # Base names: one file may be known by several directories.
-    names = {posixpath.basename(normalised(path)) for path in paths}
-    return frozenset(names | {key.lower() for key in more if key})
+    return frozenset({normalised(path) for path in paths} | {key.lower() for key in more if key})
 
 
 def file_udid(path: str) -> str:

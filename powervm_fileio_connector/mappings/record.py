@@ -55,6 +55,7 @@ class MappingRecord:
     kind: str = 'none'
     is_orphan: bool = False
     is_wild_card: bool = False
+    is_new: bool = dataclasses.field(default=False, compare=False)
 
     def is_larger_than(self, size: int) -> bool:
         """Whether the disk, as the server last saw it, has more than so many bytes."""

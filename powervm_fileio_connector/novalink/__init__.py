@@ -110,6 +110,7 @@ def lpar(adapter: pvm_adapter.Adapter, lpar_uuid: str,
     """
     try:
         response = read(adapter, deadline, logical_partition.LPAR.schema_type, root_id=lpar_uuid)
+        rest.expected(response, 'entry')
     except rest.RequestFailed as err:
         if err.trouble is rest.Trouble.MISSING:
             raise exceptions.LPARNotFound(
@@ -122,6 +123,7 @@ def lpars(adapter: pvm_adapter.Adapter, deadline: timeutils.StopWatch) -> list[L
     """Return all client LPARs."""
     try:
         response = read(adapter, deadline, logical_partition.LPAR.schema_type)
+        rest.expected(response, 'feed')
     except rest.RequestFailed as err:
         raise as_error(err, adapter) from err
     return [_lpar_info(wrapper) for wrapper in logical_partition.LPAR.wrap(response)]
@@ -271,8 +273,9 @@ def _find_management_partition(adapter: pvm_adapter.Adapter,
         for kind in (virtual_io_server.VIOS, logical_partition.LPAR):
             # Like pypowervm's search for it, which takes no timeout: there is no search key for it,
             # so all partitions of one kind are read, the few I/O servers first.
-            found = [wrapper for wrapper in kind.wrap(read(adapter, deadline, kind.schema_type))
-                     if wrapper.is_mgmt_partition]
+            response = read(adapter, deadline, kind.schema_type)
+            rest.expected(response, 'feed')
+            found = [wrapper for wrapper in kind.wrap(response) if wrapper.is_mgmt_partition]
             if len(found) > 1:
                 names = ', '.join(wrapper.name for wrapper in found)
                 raise exceptions.NovaLinkNotIOServer(
@@ -286,7 +289,7 @@ def _find_management_partition(adapter: pvm_adapter.Adapter,
     except rest.RequestFailed as err:
         raise as_error(err, adapter) from err
     raise exceptions.NovaLinkNotIOServer(
-        reason='no partition of this system is the management partition; is this an HMC?')
+        reason='no partition of this system is the management partition, as behind an HMC')
 
 
 def _own_partition_id(lparcfg: str) -> int | None:

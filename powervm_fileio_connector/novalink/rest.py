@@ -112,6 +112,17 @@ def bounded(deadline: timeutils.StopWatch, call: Callable[[], Any]) -> Any:
     return results[0]
 
 
+def expected(response: Any, what: str) -> Any:
+    """Return the ``feed`` or ``entry`` of an answer.
+
+    :raises RequestFailed: the answer is well-formed, but has none: nothing is known, then
+    """
+    found = getattr(response, what)
+    if found is None or (what == 'entry' and found.element is None):
+        raise RequestFailed(Trouble.LOST, f'the answer holds no {what}', response.status)
+    return found
+
+
 def pause_s(tries: int) -> float:
     """How long to wait after so many failed tries: growing, and jittered to part those who met."""
     return random.uniform(0.5, 1.0) * min(0.05 * 2 ** tries, 2.0)

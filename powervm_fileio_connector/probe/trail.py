@@ -42,6 +42,7 @@ class Trail:
 
     def __init__(self, start: str, is_confined: bool) -> None:
         self.names: list[str] = []
+        self.rest: list[str] = []
         self._start = start
         self._is_confined = is_confined
         self._opened = [os.open(start, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
@@ -67,6 +68,8 @@ class Trail:
     def follow(self, path: str, to_directory: bool = False) -> None:
         """Go on along ``path``; ``names`` then is the way without symlinks.
 
+        After an error, ``rest`` is what could not be passed, as far as its links were readable.
+
         :raises Refused: a link leads out of where the trail is confined to
         :raises OSError: what the file system said
         """
@@ -74,6 +77,7 @@ class Trail:
         todo = path.split('/')[::-1]
         while todo:
             name = todo.pop()
+            self.rest = [name, *todo[::-1]]
             if name == '..':
                 self._climb()
             elif name not in ('', '.'):

@@ -66,7 +66,7 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
 def where(request: dict[str, Any]) -> dict[str, Any]:
     """Say where a directory really is, and on which mount; autofs mounts it at this.
 
-    Where it does not exist: how far the path does, with the error beside.
+    Where it does not exist: how far the path does, with the error and the rest of it beside.
 
     :param request: ``path``, absolute
     """
@@ -76,7 +76,7 @@ def where(request: dict[str, Any]) -> dict[str, Any]:
             trail.follow(request['path'], to_directory=True)
             os.fstat(trail.end)
         except OSError as err:
-            failed = {'errno': err.errno}
+            failed = {'errno': err.errno, 'rest': trail.rest}
         return failed | {'path': '/' + '/'.join(trail.names), 'mount_id': _mount_id(trail.end)}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
+from collections.abc import Iterable
 
 import retrying
 from oslo_log import log as logging
@@ -121,6 +122,26 @@ def candidate_paths(spec: VolumeSpec, settings: Settings) -> tuple[str, ...]:
     aliases = [alias for path, mount in covered if mount is not None
                for alias in exports.same_place(table, mount, path)]
     return tuple(dict.fromkeys(paths + aliases))
+
+
+def resolved_paths(paths: Iterable[str], *, prober: probe.Prober) -> tuple[str, ...]:
+    """Return where paths lead without symlinks, also where nothing is there any more.
+
+    For taking off a volume whose file is gone, or none that may be attached any more. Paths on
+    shares that do not answer are left out.
+    """
+    answers = prober.look_each([{'op': 'where', 'path': path} for path in paths])
+    return tuple(dict.fromkeys(
+        os.path.normpath('/'.join([answer.facts['path'], *answer.facts.get('rest', ())]))
+        for answer in answers if 'path' in answer.facts))
+
+
+def spellings(path: str) -> tuple[str, ...]:
+    """Return a path and all others that the mount table shows to be the same place."""
+    table = mounts.table()
+    mount = mounts.covering(table, path)
+    others = exports.same_place(table, mount, path) if mount is not None else ()
+    return tuple(dict.fromkeys((path, *others)))
 
 
 def list_files(spec: VolumeSpec | None, settings: Settings, *, prober: probe.Prober) -> list[str]:

@@ -25,6 +25,7 @@ from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import NotShown
 from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.novalink import rest
 from powervm_fileio_connector.novalink.rest import RequestFailed
 from powervm_fileio_connector.writer.batch import Ticket
 from powervm_fileio_connector.writer.lane import GROUP
@@ -100,9 +101,11 @@ class Writer:
         :raises NovaLinkUnavailable: the server does not answer
         """
         try:
-            return virtual_io_server.VIOS.wrap(novalink.read(
+            response = novalink.read(
                 self._adapter, deadline, virtual_io_server.VIOS.schema_type,
-                root_id=self._lane.vios_uuid, xag=GROUP))
+                root_id=self._lane.vios_uuid, xag=GROUP)
+            rest.expected(response, 'entry')
+            return virtual_io_server.VIOS.wrap(response)
         except RequestFailed as err:
             raise novalink.as_error(err, self._adapter) from err
 

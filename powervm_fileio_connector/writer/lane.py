@@ -155,7 +155,8 @@ class Lane:
         as_of, cut = time.monotonic(), Cut()
         response = novalink.renewing(leader.adapter, leader.deadline, lambda: rest.request(
             leader.deadline, leader.adapter.update_by_path, body, etag, path, on_answer=cut))
-        if response.entry is None or response.entry.element.find('VirtualSCSIMappings') is None:
+        element = response.entry.element if response.entry is not None else None
+        if element is None or element.find('VirtualSCSIMappings') is None:
             return self._read(leader)
         return self._document(response, as_of, cut)
 
@@ -190,6 +191,7 @@ class Lane:
 
     def _document(self, response: Any, as_of: float, cut: Cut) -> Document:
         # Usually a header, in any case an element of the entry.
+        rest.expected(response, 'entry')
         vios_w = _VIOS.wrap(response.entry, etag=response.etag or response.entry.etag)
         document = (Document(vios_w, self._lpar_ids) if cut.mappings is None
                     else TextDocument(vios_w, self._lpar_ids, cut))

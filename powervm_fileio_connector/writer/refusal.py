@@ -65,7 +65,8 @@ def _explained(err: rest.RequestFailed, job: Job,
         lpar = None
     except exceptions.FileIOConnectorError:
         lpar = None
-    words = f'NovaLink says: {err.words}'
+    where = edit.paths[0] if edit.paths else 'the volume'
+    words = f'NovaLink says of {where}: {err.words}'
     if lpar is not None and not lpar.can_change_io:
         return exceptions.LPARNotReady(
             reason=f'{lpar.name} is {lpar.state} with RMC {lpar.rmc_state}: {lpar.why_not}; '
@@ -74,4 +75,4 @@ def _explained(err: rest.RequestFailed, job: Job,
         # The bus was none of ours in the document, so something else of the LPAR has the slot.
         return exceptions.SlotOrLUAConflict(
             reason=f'slot {edit.slot} cannot be had: {words}', slot=edit.slot, lua=edit.lua)
-    return exceptions.MappingFailed(reason=words, lpar=edit.lpar_uuid)
+    return exceptions.MappingFailed(reason=words, lpar=edit.lpar_uuid, path=where)

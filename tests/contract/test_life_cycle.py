@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of a volume: each call once, and again."""
 
+import concurrent.futures
 import copy
+import dataclasses
 import json
 import os
+import re
 
 import pytest
+from pypowervm.tasks import scsi_mapper
+from pypowervm.wrappers import storage
 
 import powervm_fileio_connector as pfc
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.simulator import Fault
+from powervm_fileio_connector.simulator import Latency
 
 KEYS = {'type', 'path', 'volume_id', 'lpar_uuid', 'vios_uuid', 'slot', 'lua', 'udid',
         'target_name', 'backstore'}
@@ -219,3 +226,137 @@ def test_paths_and_devices_are_found_without_side_effects(connector, novalink, v
     assert connector.get_volume_paths(volume) == []
     assert novalink.requests.count('GET') == 0
     assert connector.get_search_path() == '/var/lib/nova/mnt'
+
+
+@pytest.mark.parametrize('change', ['unlink', 'empty', 'directory'])
+def test_detach_by_a_symlinked_path_whose_file_is_gone(connector, novalink, share, make_volume,
+                                                       change):
+    path = make_volume('deep/volume-1')
+    (share / 'link').symlink_to(share / 'deep')
+    volume = {'path': f'{share}/link/volume-1'}
+    connector.connect_volume(volume)
+    if change == 'empty':
+        os.truncate(path, 0)
+    else:
+        os.unlink(path)
+    if change == 'directory':
+        os.mkdir(path)
+    connector.disconnect_volume(volume, None)
+    assert novalink.mappings() == []
+
+
+def test_detach_by_a_symlink_that_leads_nowhere_any_more(connector, novalink, share, make_volume):
+    path = make_volume()
+    (share / 'link').symlink_to('volume-1')
+    connector.connect_volume({'path': f'{share}/link'})
+    os.unlink(path)
+    connector.disconnect_volume({'path': f'{share}/link'}, None)
+    assert novalink.mappings() == []
+
+
+def map_by_hand(novalink, path, lpar):
+    """Map a file as other tools do, which take any spelling."""
+    adapter = novalink.adapter()
+    scsi_mapper.add_vscsi_mapping(None, novalink.vios_uuid, lpar.uuid,
+                                  storage.FileIO.bld_ref(adapter, path))
+
+
+@pytest.mark.parametrize('with_info', [True, False])
+def test_detach_takes_every_spelling_off(connector, novalink, volume, share, with_info):
+    info = connector.connect_volume(volume)
+    path = volume['data']['device_path']
+    map_by_hand(novalink, f'{share}/./volume-1', novalink.lpars[0])
+    assert len(novalink.mappings()) == 2
+    connector.disconnect_volume(volume, info if with_info else None)
+    assert novalink.mappings() == [], path
+
+
+def test_a_file_that_another_lpar_has_under_the_spelling_given_is_refused(connector, novalink,
+                                                                          share, make_volume):
+    make_volume('deep/volume-1')
+    (share / 'link').symlink_to(share / 'deep')
+    map_by_hand(novalink, f'{share}/link/volume-1', novalink.lpars[1])
+    with pytest.raises(exceptions.VolumeInUse, match=novalink.lpars[1].uuid):
+        connector.connect_volume({'path': f'{share}/link/volume-1'})
+
+
+def test_a_bus_without_link_gives_the_next_mapping_one(connector, novalink, make_volume):
+    connector.connect_volume({'path': make_volume('volume-1')})
+    novalink.faults.add(WithoutLinks(times=None))
+    connector.connect_volume({'path': make_volume('volume-2')})
+    assert [mapping.lpar_uuid for mapping in novalink.mappings()] == [novalink.lpars[0].uuid] * 2
+
+
+@dataclasses.dataclass(frozen=True)
+class WithoutLinks(Fault):
+    """A server that does not say to which LPAR a mapping leads."""
+
+    def on_answer(self, exchange, answer):
+        return dataclasses.replace(
+            answer, body=re.sub(rb'<AssociatedLogicalPartition [^>]*>', b'', answer.body))
+
+
+@dataclasses.dataclass(frozen=True)
+class SwapFile(Fault):
+    """Somebody swaps the file for a symlink while NovaLink is at it."""
+
+    victim: str = ''
+
+    def on_request(self, exchange):
+        os.unlink(self.victim)
+        os.symlink('/etc/hostname', self.victim)
+
+
+@pytest.mark.parametrize('method', ['GET', 'POST'])
+def test_a_file_that_is_swapped_meanwhile_is_taken_off_again(connector, novalink, volume, method):
+    novalink.faults.add(SwapFile(victim=volume['data']['device_path'], method=method))
+    with pytest.raises(exceptions.UnsafeVolumePath):
+        connector.connect_volume(volume)
+    assert novalink.mappings() == []
+
+
+def test_a_file_that_is_swapped_later_stays_attached(connector, novalink, volume):
+    info = connector.connect_volume(volume)
+    path = volume['data']['device_path']
+    os.rename(path, f'{path}.old')
+    with open(path, 'wb') as other:
+        other.truncate(1 << 20)
+    assert connector.connect_volume(volume) == info
+    assert len(novalink.mappings()) == 1
+
+
+def test_files_of_one_name_are_attached_together(connector, novalink, make_volume):
+    connector.connect_volume({'path': make_volume('warm')})
+    novalink.faults.add(Latency(post_s=0.2))
+    novalink.requests.clear()
+    paths = [make_volume(f'{i}/volume') for i in range(16)]
+    with concurrent.futures.ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda path: connector.connect_volume({'path': path}), paths))
+    assert len(novalink.mappings()) == 17
+    assert novalink.requests.count('POST') <= 3
+
+
+@pytest.mark.parametrize('body', [
+    b'<feed xmlns="http://www.w3.org/2005/Atom"/>', b'<entry xmlns="http://www.w3.org/2005/Atom"/>'])
+@pytest.mark.parametrize('method', ['GET', 'POST'])
+def test_an_answer_of_another_kind_is_our_error(connector, novalink, config, volume, method, body):
+    config.set_override('rest_timeout_s', 2.0, group=conf.GROUP)
+    connector = pfc.FileIOConnector('sudo', adapter=novalink.adapter(), conf=config,
+                                    lpar_uuid=novalink.lpars[0].uuid)
+    novalink.faults.add(Answering(times=None, method=method, path=novalink.vios_uuid, body=body))
+    try:
+        connector.connect_volume(volume)
+    except exceptions.NovaLinkUnavailable:
+        return
+    assert method == 'POST'
+    assert len(novalink.mappings()) == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Answering(Fault):
+    """A server that answers with something else than was asked for."""
+
+    body: bytes = b''
+
+    def on_answer(self, exchange, answer):
+        return dataclasses.replace(answer, body=self.body)

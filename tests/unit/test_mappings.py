@@ -316,9 +316,11 @@ class TestResults:
 
 def test_edits_of_one_volume_share_a_key():
     add = AddMapping(ONE, '/mnt/a', tag='T')
-    assert add.keys & RemoveMapping(TWO, paths=('/other/a',)).keys
+    assert add.keys & RemoveMapping(TWO, paths=('/other/b', '/mnt//a')).keys
+    assert add.keys & RemoveMapping(TWO, aliases=('/mnt/a',)).keys
     assert add.keys & RemoveMapping(ONE, tag='t').keys
-    assert add.keys & RemoveMapping(ONE, file_name='a').keys
+    # Nexenta calls every volume's file "volume".
+    assert not add.keys & AddMapping(ONE, '/other/a').keys
     assert not add.keys & AddMapping(ONE, '/mnt/b').keys
     # d9b9278c… is what a recording shows for this path.
     assert 'd9b9278c-9772-3b1e-ae4e-358002eda5bd' in AddMapping(
