@@ -127,13 +127,16 @@ def candidate_paths(spec: VolumeSpec, settings: Settings) -> tuple[str, ...]:
 def resolved_paths(paths: Iterable[str], *, prober: probe.Prober) -> tuple[str, ...]:
     """Return where paths lead without symlinks, also where nothing is there any more.
 
-    For taking off a volume whose file is gone, or none that may be attached any more. Paths on
-    shares that do not answer are left out.
+    For taking off a volume whose file is gone, or none that may be attached any more; it may have
+    been at the end of a path, or at what is a symlink there now. Paths on shares that do not answer
+    are left out.
     """
-    answers = prober.look_each([{'op': 'where', 'path': path} for path in paths])
+    looks = [(look, rest) for path in paths
+             for look, rest in ((path, ''), os.path.split(path))]
+    answers = prober.look_each([{'op': 'where', 'path': look} for look, _ in looks])
     return tuple(dict.fromkeys(
-        os.path.normpath('/'.join([answer.facts['path'], *answer.facts.get('rest', ())]))
-        for answer in answers if 'path' in answer.facts))
+        os.path.normpath('/'.join([answer.facts['path'], *answer.facts.get('rest', ()), rest]))
+        for (_, rest), answer in zip(looks, answers, strict=True) if 'path' in answer.facts))
 
 
 def spellings(path: str) -> tuple[str, ...]:

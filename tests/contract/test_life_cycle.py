@@ -228,7 +228,7 @@ def test_paths_and_devices_are_found_without_side_effects(connector, novalink, v
     assert connector.get_search_path() == '/var/lib/nova/mnt'
 
 
-@pytest.mark.parametrize('change', ['unlink', 'empty', 'directory'])
+@pytest.mark.parametrize('change', ['unlink', 'empty', 'directory', 'symlink'])
 def test_detach_by_a_symlinked_path_whose_file_is_gone(connector, novalink, share, make_volume,
                                                        change):
     path = make_volume('deep/volume-1')
@@ -241,6 +241,8 @@ def test_detach_by_a_symlinked_path_whose_file_is_gone(connector, novalink, shar
         os.unlink(path)
     if change == 'directory':
         os.mkdir(path)
+    elif change == 'symlink':
+        os.symlink('/etc/hostname', path)
     connector.disconnect_volume(volume, None)
     assert novalink.mappings() == []
 
