@@ -4,6 +4,8 @@
 import hashlib
 import os
 import re
+import shutil
+import subprocess
 import threading
 
 import pytest
@@ -51,7 +53,11 @@ def served(mounter, fuse_share, place, tmp_path):
             return {'name': 'volume-1'}, share.place / 'volume-1'
         if 'export' in data:
             mounter.tmpfs(data['export'], place(data['export']))
-            return {}, write(place(data['export']) / data['name'])
+            path = place(data['export']) / data['name']
+            if data.get('format') == 'qcow2':
+                subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', path, '1M'], check=True)
+                return {}, path
+            return {}, write(path)
         mounter.tmpfs('gpfs1', tmp_path / 'gpfs')
         path = tmp_path / f'gpfs{data["device_path"]}'
         path.parent.mkdir(parents=True)
@@ -60,10 +66,12 @@ def served(mounter, fuse_share, place, tmp_path):
 
 
 @pytest.mark.parametrize('layer', shapes.LAYERS)
-@pytest.mark.parametrize('kind', [kind for kind in shapes.DRIVERS
-                                  if kind not in ('nfs-qcow2', 'linstor')])
+@pytest.mark.parametrize('kind', [kind for kind, (volume_type, _, _) in shapes.DRIVERS.items()
+                                  if volume_type != 'local'])
 def test_every_driver_attaches_and_detaches_in_every_layer(connector, novalink, served, kind,
                                                            layer):
+    if shapes.DRIVERS[kind][1].get('format') == 'qcow2' and not shutil.which('qemu-img'):
+        pytest.skip('needs qemu-img')
     data, path = served(kind)
     volume = shapes.LAYERS[layer](kind, **data)
     info = connector.connect_volume(volume)
@@ -86,6 +94,14 @@ def test_what_is_unsafe_is_refused_in_every_layer(connector, novalink, served, l
     served('nfs')
     with pytest.raises(error):
         connector.connect_volume(shapes.LAYERS[layer]('nfs', **change))
+    assert novalink.requests.count('POST') == 0
+
+
+@pytest.mark.parametrize('layer', shapes.LAYERS)
+@pytest.mark.parametrize('kind', ['dsware', 'linstor'])
+def test_devices_that_are_not_on_this_host_are_refused(connector, novalink, kind, layer):
+    with pytest.raises((exceptions.VolumeFileNotFound, exceptions.ShareNotMounted)):
+        connector.connect_volume(shapes.LAYERS[layer](kind))
     assert novalink.requests.count('POST') == 0
 
 
