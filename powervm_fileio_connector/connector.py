@@ -110,13 +110,8 @@ class FileIOConnector(base.BaseLinuxConnector):
             with _not_counted(deadline):
                 found = self._find(spec)
                 volume_file.check_unchanged(found, self.settings, prober=self._prober)
-            record = self._add(self._writer(partition), self._addition(spec, found), deadline)
-            if record.is_new:
-                with _not_counted(deadline):
-                    changed = self._change_since(found)
-                if changed is not None:
-                    self._take_back(self._writer(partition), record, deadline)
-                    raise changed
+            record = self._add(self._writer(partition), self._addition(spec, found), found,
+                               deadline)
             info = _device_info(spec, partition, record)
         LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
                  '%(lua)s.', {'volume': spec.label, 'path': info.path, 'lpar': info.lpar_uuid,
@@ -236,23 +231,29 @@ class FileIOConnector(base.BaseLinuxConnector):
                   'what': ', '.join(record.path or '' for record in removed) or 'it was gone'})
 
     def _add(self, vios: writer.Writer, addition: mappings.AddMapping,
+             found: volume_file.VolumeFile,
              deadline: timeutils.StopWatch) -> mappings.MappingRecord:
-        """Add a mapping; one that NovaLink made otherwise than asked is taken back."""
+        """Add a mapping; one made otherwise than asked, or of a swapped file, is taken back."""
         try:
-            return vios.submit(addition, deadline)
+            record = vios.submit(addition, deadline)
         except exceptions.MappingFailed as err:
             if err.kwargs.get('is_left_mapped'):
                 self._take_back(vios, addition, deadline)
             raise
+        if record.is_new:
+            with _not_counted(deadline):
+                changed = self._change_since(found)
+            if changed is not None:
+                self._take_back(vios, addition, deadline)
+                raise changed
+        return record
 
-    def _take_back(self, vios: writer.Writer,
-                   made: mappings.AddMapping | mappings.MappingRecord,
+    def _take_back(self, vios: writer.Writer, addition: mappings.AddMapping,
                    deadline: timeutils.StopWatch) -> None:
         try:
-            vios.submit(mappings.RemoveMapping(made.lpar_uuid or '', paths=(made.path or '',)),
-                        deadline)
+            vios.submit(mappings.RemoveMapping(addition.lpar_uuid, paths=addition.paths), deadline)
         except exceptions.FileIOConnectorError as err:
-            LOG.warning('The mapping of %s remains: %s', made.path, err)
+            LOG.warning('The mapping of %s remains: %s', addition.path, err)
 
     def _change_since(self, found: volume_file.VolumeFile,
                       ) -> exceptions.FileIOConnectorError | None:

@@ -317,6 +317,14 @@ def test_a_file_that_is_swapped_meanwhile_is_taken_off_again(connector, novalink
     assert novalink.mappings() == []
 
 
+def test_a_swapped_file_is_taken_off_where_mappings_have_no_link(connector, novalink, volume):
+    novalink.faults.add(WithoutLinks(times=None))
+    novalink.faults.add(SwapFile(victim=volume['data']['device_path'], method='POST'))
+    with pytest.raises(exceptions.UnsafeVolumePath):
+        connector.connect_volume(volume)
+    assert novalink.mappings() == []
+
+
 def test_a_file_that_is_swapped_later_stays_attached(connector, novalink, volume):
     info = connector.connect_volume(volume)
     path = volume['data']['device_path']
