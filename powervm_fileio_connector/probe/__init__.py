@@ -138,7 +138,7 @@ class Prober:
 
 
 def close_idle() -> None:
-    """End all idle helpers and reap what can be reaped. Safe at any time, from any thread."""
+    """End all idle helpers. Safe at any time, from any thread."""
     helpers.close_idle()
 
 
@@ -150,7 +150,6 @@ class _Round:
         self._running: dict[helpers.Helper, tuple[int, Request, float]] = {}
 
     def __enter__(self) -> _Round:
-        helpers.reap()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -187,8 +186,7 @@ class _Round:
         helpers.end([helper])
         if not helper.was_idle:
             raise exceptions.FileIOConnectorError(
-                reason=f'the process that looks at shares ended by itself (status '
-                       f'{helper.process.returncode})')
+                reason='the process that looks at shares ended by itself')
         helpers.close_idle()    # the others are as old
         self.start(index, request)
 

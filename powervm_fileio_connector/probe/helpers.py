@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes that look at shares: started, kept while idle, killed and reaped.
 
+Each is two: a worker, and a guard that started it and looks at nothing. The guard can always be
+killed and reaped, and takes the worker along. A worker that the kernel holds, since its share does
+not answer, goes to init, which reaps it: it never becomes a zombie of ours.
+
 They belong to the process, not to whoever asks: an idle one serves the next look of any thread.
 They end when the process does, however it ends, since nobody then holds their input open. There is
 no lock: handing helpers out and taking them back are single operations on a deque.
@@ -32,11 +36,11 @@ LOG = logging.getLogger(__name__)
 _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'worker.py')
 
 _MOST_IDLE = 8          # kept for the next look; each takes some 10 MB, mostly shared
-_KILL_WAIT_S = 0.5      # for helpers to die; those that the kernel holds are reaped later
+_KILL_WAIT_S = 0.5      # for helpers to die; those that the kernel holds are left to init
 
 
 class Helper:
-    """A worker process and our end of the line to it."""
+    """A worker, its guard, which is our child, and our end of the line to the worker."""
 
     def __init__(self) -> None:
         self.namespace = _namespace()
@@ -75,10 +79,26 @@ class Helper:
         return line
 
     def kill(self) -> None:
-        self.socket.close()
+        """Kill and reap; the worker itself may take longer to end, see :meth:`has_ended`."""
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()     # the guard looks at no share, so that nothing can hold it
+
+    def has_ended(self, by: float) -> bool:
+        """Wait for the worker to let go of its end of the line, until ``time.monotonic()`` is by.
+
+        It is nobody's child by now that could be waited for.
+        """
+        self.socket.settimeout(max(0.0, by - time.monotonic()))
+        try:
+            while self.socket.recv(65536):
+                pass            # an answer that came too late
+        except (TimeoutError, BlockingIOError):
+            return False
+        except ConnectionResetError:
+            pass                # it ended with our request unread
+        return True
 
     def forget(self) -> None:
         """Leave it to the process that we were forked from."""
@@ -87,7 +107,6 @@ class Helper:
 
 
 _idle: collections.deque[Helper] = collections.deque()
-_stuck: collections.deque[subprocess.Popen[bytes]] = collections.deque()
 _all: weakref.WeakSet[Helper] = weakref.WeakSet()
 
 
@@ -113,45 +132,31 @@ def give_back(helper: Helper) -> None:
 
 
 def close_idle() -> None:
-    """End all idle helpers and reap what can be reaped. Safe at any time, from any thread."""
+    """End all idle helpers. Safe at any time, from any thread."""
     ending = []
     with contextlib.suppress(IndexError):
         while True:
             ending.append(_idle.pop())
     end(ending)
-    reap()
 
 
 def end(helpers: Sequence[Helper]) -> None:
-    """Kill helpers, and remember those that the kernel does not let die within a moment."""
+    """Kill helpers, and report those that the kernel does not let die within a moment."""
     for helper in helpers:
         helper.kill()
     until = time.monotonic() + _KILL_WAIT_S
     for helper in helpers:
-        try:
-            helper.process.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            LOG.warning('Process %d, which looked at a share, is held by the kernel although it '
-                        'was killed; it will end when the share answers', helper.process.pid)
-            _stuck.append(helper.process)
-
-
-def reap() -> None:
-    """Collect those of the stuck helpers that have ended meanwhile."""
-    for _ in range(len(_stuck)):
-        with contextlib.suppress(IndexError):
-            process = _stuck.popleft()
-            if process.poll() is None:
-                _stuck.append(process)
+        if not helper.has_ended(until):
+            LOG.warning('A process that looked at a share (process group %d) is held by the kernel '
+                        'although it was killed; it will end when the share answers',
+                        helper.process.pid)
+        helper.socket.close()
 
 
 def _forget_all() -> None:
     for helper in list(_all):
         helper.forget()
-    for process in _stuck:
-        process.returncode = 0
     _idle.clear()
-    _stuck.clear()
 
 
 def _namespace() -> int:

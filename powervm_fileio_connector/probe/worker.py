@@ -2,8 +2,8 @@
 """Looks at shares, in a process of its own that is killed when a share does not answer.
 
 Run as a script by :mod:`powervm_fileio_connector.probe`, with the standard library alone and
-without site-packages, so that it starts quickly: either kept, with one JSON line in and one out for
-each look, or once (``--once REQUEST``) through the caller's root helper.
+without site-packages, so that it starts quickly: either kept, below a guard, with one JSON line in
+and one out for each look, or once (``--once REQUEST``) through the caller's root helper.
 
 Nothing is ever written, and no file but a declared qcow2 is opened for reading: what is asked of a
 file is asked through ``O_PATH`` descriptors, which need no permission on the file itself.
@@ -33,8 +33,8 @@ TYPE_CHECKING = False       # typing itself takes long to import
 if TYPE_CHECKING:
     from typing import Any
 
-# Between two looks: how often a kept worker makes sure that its parent still lives. The end of its
-# input says so too, unless a process forked from the parent holds the other end open.
+# How often a guard makes sure that its parent still lives, and a worker, between two looks, that
+# its guard does. The end of its input says so too, unless a fork of the parent holds the line open.
 _PARENT_CHECK_S = 30
 
 
@@ -108,6 +108,25 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except Exception:  # noqa: BLE001  the parent raises it again, with the text
         import traceback
         return {'broken': traceback.format_exc()}
+
+
+def guard() -> None:
+    """Return in a child of ours; here, outlive neither it nor our parent."""
+    parent = os.getppid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)       # ignored, it would not be sent
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    child = os.fork()
+    if not child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        return
+    for fd in (0, 1):       # the worker's end of the line is the worker's alone
+        os.dup2(2, fd)
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if os.getppid() != parent:
+            os.kill(child, signal.SIGKILL)
+            break
+        signal.sigtimedwait([signal.SIGCHLD], _PARENT_CHECK_S)
+    os._exit(0)
 
 
 def serve() -> None:
@@ -199,4 +218,5 @@ if __name__ == '__main__':
     if sys.argv[1:2] == ['--once']:
         serve_once(json.loads(sys.argv[2]))
     else:
+        guard()
         serve()
