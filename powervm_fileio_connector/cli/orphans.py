@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import NotShown
 from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.mappings.edit import keys_of
 from powervm_fileio_connector.mappings.record import MappingRecord
 
 _NOBODY = '00000000-0000-0000-0000-000000000000'
@@ -30,9 +30,14 @@ class RemoveOrphans:
     live_lpars: frozenset[str]
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """The orphans' files."""
+        return tuple(orphan.path for orphan in self.orphans if orphan.path)
+
+    @property
     def keys(self) -> frozenset[str]:
         """What this edit is about, so that others about the same files wait for it."""
-        return frozenset(os.path.basename(orphan.path or '') for orphan in self.orphans)
+        return keys_of(self.paths)
 
     @property
     def lpar_uuid(self) -> str:
@@ -41,7 +46,7 @@ class RemoveOrphans:
 
     def apply(self, document: Document, is_last_chance: bool = False) -> Change:
         """Remove those that still are what they were seen to be."""
-        found = [shown for shown in document.of_paths([one.path or '' for one in self.orphans])
+        found = [shown for shown in document.of_paths(self.paths)
                  if self._is_one(shown.record)]
         for shown in found:
             document.remove(shown)

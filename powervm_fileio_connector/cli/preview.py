@@ -12,6 +12,7 @@ from powervm_fileio_connector import mappings
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector import writer
 from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.edit import Edit
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.writer import lane
 
@@ -42,7 +43,7 @@ class _Preview:
         self._real = real
         self._adapter = adapter
 
-    def submit(self, edit: writer.Edit, deadline: timeutils.StopWatch) -> Any:
+    def submit(self, edit: Edit, deadline: timeutils.StopWatch) -> Any:
         vios_w = self._real.read(deadline)
         before = mappings.records(vios_w)
         change = lane.applied(edit, Document(vios_w), self._adapter, deadline, is_last_chance=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What edits of a VIOS document have in common: their outcomes, and whose a mapping is."""
+"""What edits of a VIOS document have in common: their form, their outcomes, whose a mapping is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import enum
 import hashlib
 import uuid
 from collections.abc import Iterable
+from typing import Any
+from typing import Protocol
 
 from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.record import MappingRecord
@@ -29,6 +31,36 @@ class Change:
     outcome: Outcome
     records: tuple[MappingRecord, ...] = ()
     makes_adapters: bool = False
+
+
+class Edit(Protocol):
+    """What a writer carries out: a value, so that equal edits do equal things."""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """What it is about; edits that share one are carried out in their order."""
+
+    @property
+    def lpar_uuid(self) -> str:
+        """Whose mappings it is about, and who is looked at when NovaLink refuses."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that it is about, as far as they are known."""
+
+    def apply(self, document: Document, is_last_chance: bool = False) -> Change:
+        """Change a document in memory, or find that nothing is to be done.
+
+        :param is_last_chance: nobody will apply it again to a later document
+        :raises FileIOConnectorError: it cannot be done; the document is as it was
+        :raises LPARIdNeeded: see there
+        """
+
+    def result(self, document: Document, change: Change) -> Any:
+        """Return what came of a change, as the server's answer shows it.
+
+        :raises NotShown: the answer does not show it
+        """
 
 
 class LPARIdNeeded(Exception):

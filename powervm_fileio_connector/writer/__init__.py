@@ -18,11 +18,10 @@ from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector import novalink
-from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import MappingRecord
-from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.edit import Change
+from powervm_fileio_connector.mappings.edit import Edit
 from powervm_fileio_connector.mappings.edit import NotShown
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.novalink import rest
@@ -32,8 +31,6 @@ from powervm_fileio_connector.writer.lane import GROUP
 from powervm_fileio_connector.writer.lane import Lane
 from powervm_fileio_connector.writer.lane import applied
 from powervm_fileio_connector.writer.lane import asked
-
-Edit = AddMapping | RemoveMapping
 
 _lanes: weakref.WeakKeyDictionary[Any, dict[str, Lane]] = weakref.WeakKeyDictionary()
 _lanes_lock = threading.Lock()

@@ -19,9 +19,8 @@ from oslo_utils import timeutils
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import novalink
-from powervm_fileio_connector.mappings import AddMapping
-from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings.edit import Change
+from powervm_fileio_connector.mappings.edit import Edit
 from powervm_fileio_connector.novalink import rest
 
 _LEAST_S = 0.1
@@ -31,8 +30,7 @@ _LEAST_S = 0.1
 class Ticket:
     """One caller's edit, and what became of it."""
 
-    def __init__(self, edit: AddMapping | RemoveMapping, adapter: Any,
-                 deadline: timeutils.StopWatch) -> None:
+    def __init__(self, edit: Edit, adapter: Any, deadline: timeutils.StopWatch) -> None:
         self.edit = edit
         self.adapter = adapter
         self.deadline = deadline
@@ -106,7 +104,7 @@ class Ticket:
 class Job:
     """An edit that is part of the POST, and the tickets of those who asked for it."""
 
-    edit: AddMapping | RemoveMapping
+    edit: Edit
     change: Change
     tickets: list[Ticket]
 

@@ -21,9 +21,9 @@ from pypowervm.wrappers import virtual_io_server
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector.mappings import AddMapping
-from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.edit import Change
+from powervm_fileio_connector.mappings.edit import Edit
 from powervm_fileio_connector.mappings.edit import LPARIdNeeded
 from powervm_fileio_connector.mappings.edit import NotShown
 from powervm_fileio_connector.mappings.edit import Outcome
@@ -207,7 +207,7 @@ class Lane:
         self._kept = document
 
 
-def applied(edit: AddMapping | RemoveMapping, document: Document, adapter: Any,
+def applied(edit: Edit, document: Document, adapter: Any,
             deadline: timeutils.StopWatch, is_last_chance: bool = False) -> Change:
     """Apply an edit, and ask the server for the LPAR's id if it is needed for that."""
     return asked(document, adapter, deadline, lambda: edit.apply(document, is_last_chance))

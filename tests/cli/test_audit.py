@@ -10,15 +10,18 @@ from oslo_utils import timeutils
 
 import powervm_fileio_connector as pfc
 from powervm_fileio_connector.cli import findings
+from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.inventory import Disk
 from powervm_fileio_connector.cli.orphans import RemoveOrphans
 from powervm_fileio_connector.cli.sights import Sight
+from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import NotShown
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.simulator import Fault
+from powervm_fileio_connector.simulator import InternalError500
 from powervm_fileio_connector.simulator import NovaLinkSimulator
 from powervm_fileio_connector.simulator.state import State
 from powervm_fileio_connector.writer import writer_for
@@ -200,6 +203,20 @@ def test_an_orphan_whose_lpar_is_there_is_not_removed(document, orphan):
     assert RemoveOrphans((served,), frozenset()).apply(document).records == ()
     shown.record = linked
     assert RemoveOrphans((linked,), frozenset()).apply(document).records == (linked,)
+
+
+def test_an_orphan_is_removed_in_turn_with_other_edits_of_its_file(document, orphan):
+    [shown] = document.of_paths([orphan])
+    edit = RemoveOrphans((shown.record,), frozenset())
+    assert edit.keys & AddMapping(LPAR, f'/{orphan}').keys
+
+
+def test_novalink_refusing_to_remove_orphans_is_told(operate, novalink, orphan):
+    novalink.faults.add(InternalError500(method='POST', times=99))
+    outcome = operate('audit', '--fix', '--yes')
+    assert outcome.code == ExitCode.REFUSED
+    assert f'NovaLink says of {orphan}: ' in outcome.err
+    assert len(novalink.mappings()) == 1
 
 
 def test_a_removed_orphan_that_is_still_shown_is_not_removed(document, orphan):
