@@ -1,45 +1,78 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pypowervm sessions for a simulator, ended with it. The only place that imports pypowervm."""
+"""What a simulated host is to its clients. The only place here that imports pypowervm."""
 
 from __future__ import annotations
 
+import abc
 import threading
 import weakref
+from types import TracebackType
 from typing import Any
+from typing import Self
 
 
-class Clients:
-    """The sessions that were handed out."""
+class Reachable(abc.ABC):
+    """A server on loopback, for the time of a ``with`` block; sessions for it end with it."""
+
+    host = 'localhost'
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._sessions_lock = threading.Lock()
         self._sessions: list[weakref.ref[Any]] = []
 
-    def session(self, host: str, port: int, username: str | None = None,
-                password: str | None = None, **kwargs: Any) -> Any:
-        """Log on, by file unless a password is given."""
+    @abc.abstractmethod
+    def start(self) -> Self:
+        """Listen; returns when it does."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """Stop listening; may be called again."""
+
+    @property
+    @abc.abstractmethod
+    def port(self) -> int:
+        """The port it listens on.
+
+        :raises RuntimeError: it is not running
+        """
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f'http://{self.host}:{self.port}'
+
+    def session(self, username: str | None = None, password: str | None = None,
+                **kwargs: Any) -> Any:
+        """A fresh ``pypowervm.adapter.Session``; by file unless ``password`` is given."""
         from pypowervm import adapter
         if password is not None and username is None:
             username = 'simulator'
-        session = adapter.Session(host=host, port=port, protocol='http', username=username,
-                                  password=password, **kwargs)
-        with self._lock:
+        session = adapter.Session(host=self.host, port=self.port, protocol='http',
+                                  username=username, password=password, **kwargs)
+        with self._sessions_lock:
             self._sessions.append(weakref.ref(session))
         return session
 
-    def adapter(self, session: Any, **kwargs: Any) -> Any:
-        """An adapter over a session."""
+    def adapter(self, session: Any = None, **kwargs: Any) -> Any:
+        """A ``pypowervm.adapter.Adapter``, over a fresh session unless one is given."""
         from pypowervm import adapter
-        return adapter.Adapter(session, **kwargs)
+        return adapter.Adapter(session or self.session(), **kwargs)
 
-    def close(self) -> None:
+    def _end_sessions(self) -> None:
         """Make the sessions know that they are over, so that nothing is tried later."""
-        with self._lock:
+        with self._sessions_lock:
             sessions = [ref() for ref in self._sessions]
             self._sessions.clear()
         for session in sessions:
             if session is not None:
                 _end(session)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.stop()
 
 
 def _end(session: Any) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any
+from typing import Self
 
-from powervm_fileio_connector.simulator.client import Clients
+from powervm_fileio_connector.simulator.client import Reachable
 from powervm_fileio_connector.simulator.control import Control
 from powervm_fileio_connector.simulator.events import Events
 from powervm_fileio_connector.simulator.faults import Fault
@@ -28,13 +28,11 @@ from powervm_fileio_connector.simulator.worlds import make_state
 from powervm_fileio_connector.simulator.worlds import new_uuid
 
 
-class NovaLinkSimulator:
+class NovaLinkSimulator(Reachable):
     """A host that unmodified pypowervm can talk to, for the time of a ``with`` block.
 
     ``faults`` and ``requests`` may be used at any time; so may everything else.
     """
-
-    host = 'localhost'
 
     def __init__(self, lpars: int = 2, port: int = 0, mgmt_is_io_server: bool = True,
                  mappings: int = 0, recording: str | Iterable[str] | None = None,
@@ -55,6 +53,7 @@ class NovaLinkSimulator:
         :param event_wait_s: how long a request for events waits for one
         :param other_vioses: traditional VIOS beside the one of ``vios_uuid``
         """
+        super().__init__()
         self._store = Store(state_file) if state_file else None
         state = self._store.load() if self._store else None
         if state is None and recording is not None:
@@ -75,11 +74,10 @@ class NovaLinkSimulator:
         self._events: Events | None = None
         self._listener: Listener | None = None
         self._stopped = threading.Event()
-        self._clients = Clients()
 
     # -- running ---------------------------------------------------------------------------
 
-    def start(self) -> NovaLinkSimulator:
+    def start(self) -> Self:
         """Listen; returns at once."""
         listener = Listener(self._wanted_port, lambda request: self._server.handle(request),
                             self.faults.on_connect)
@@ -99,7 +97,7 @@ class NovaLinkSimulator:
         """Log off, stop listening, and remove every file; may be called again."""
         if self._stopped.is_set():
             return
-        self._clients.close()
+        self._end_sessions()
         if self._listener is not None:
             self._server.stopping.set()
             assert self._events is not None
@@ -121,34 +119,15 @@ class NovaLinkSimulator:
         """Behave as after a restart: all sessions and etags become invalid."""
         self._server.restart()
 
-    def __enter__(self) -> NovaLinkSimulator:
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.stop()
-
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port it listens on.
+
+        :raises RuntimeError: it is not running
+        """
         if self._listener is None:
             raise RuntimeError('the simulator is not running: use it as a context manager')
         return self._listener.port
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f'http://{self.host}:{self.port}'
-
-    # -- clients ---------------------------------------------------------------------------
-
-    def session(self, **kwargs: Any) -> Any:
-        """A fresh ``pypowervm.adapter.Session``; by file unless ``password`` is given."""
-        return self._clients.session(self.host, self.port, **kwargs)
-
-    def adapter(self, session: Any = None, **kwargs: Any) -> Any:
-        """A ``pypowervm.adapter.Adapter``, over a fresh session unless one is given."""
-        return self._clients.adapter(session or self.session(), **kwargs)
 
     # -- the host --------------------------------------------------------------------------
 

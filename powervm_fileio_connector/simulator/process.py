@@ -15,11 +15,11 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
+from typing import Self
 from urllib.parse import quote
 
-from powervm_fileio_connector.simulator.client import Clients
+from powervm_fileio_connector.simulator.client import Reachable
 from powervm_fileio_connector.simulator.faults import Fault
 from powervm_fileio_connector.simulator.faults import from_json
 from powervm_fileio_connector.simulator.faults import to_json
@@ -33,27 +33,25 @@ from powervm_fileio_connector.simulator.requestlog import RequestRecord
 _MODULE = 'powervm_fileio_connector.simulator'
 
 
-class NovaLinkProcess:
+class NovaLinkProcess(Reachable):
     """A simulated host in another process; ends with the ``with`` block or with this process.
 
     Takes the arguments of ``NovaLinkSimulator``, and looks like it as far as plain data goes.
     """
 
-    host = 'localhost'
-
     def __init__(self, *, latency: Any = None, faults: Iterable[Fault] = (),
                  **arguments: Any) -> None:
+        super().__init__()
         self._arguments = {**arguments, 'faults': [to_json(fault) for fault in faults]}
         if latency is not None:
             self._arguments['latency'] = to_json(latency) if isinstance(
                 latency, Fault) else latency
-        self._clients = Clients()
         self._process: subprocess.Popen[str] | None = None
-        self.port = 0
+        self._port = 0
         self.requests = RemoteLog(self)
         self.faults = RemoteFaults(self)
 
-    def start(self) -> NovaLinkProcess:
+    def start(self) -> Self:
         """Start the process and wait until it listens.
 
         :raises RuntimeError: it did not start; its own words are on stderr
@@ -71,12 +69,12 @@ class NovaLinkProcess:
         if not line:
             self.stop()
             raise RuntimeError(f'the simulator did not start: {self._arguments}')
-        self.port = json.loads(line)['port']
+        self._port = json.loads(line)['port']
         return self
 
     def stop(self) -> None:
         """End the process; may be called again."""
-        self._clients.close()
+        self._end_sessions()
         if self._process is None:
             return
         assert self._process.stdin
@@ -90,25 +88,15 @@ class NovaLinkProcess:
         self._process.stdout.close()
         self._process = None
 
-    def __enter__(self) -> NovaLinkProcess:
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.stop()
-
     @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f'http://{self.host}:{self.port}'
+    def port(self) -> int:
+        """The port it listens on.
 
-    def session(self, **kwargs: Any) -> Any:
-        """A fresh ``pypowervm.adapter.Session``; by file unless ``password`` is given."""
-        return self._clients.session(self.host, self.port, **kwargs)
-
-    def adapter(self, session: Any = None, **kwargs: Any) -> Any:
-        """A ``pypowervm.adapter.Adapter``, over a fresh session unless one is given."""
-        return self._clients.adapter(session or self.session(), **kwargs)
+        :raises RuntimeError: it is not running
+        """
+        if self._process is None:
+            raise RuntimeError('the simulator is not running: use it as a context manager')
+        return self._port
 
     def ask(self, method: str, what: str, data: Any = None) -> Any:
         """One request to the control channel.
