@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os.path
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from oslo_log import log as logging
 from oslo_utils import timeutils
 
 from powervm_fileio_connector import conf as conf_module
+from powervm_fileio_connector import edits
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector import novalink
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 _NOTHING_KNOWN = properties.DeviceInfo()
-
-# What leaves open where the file of a volume lies, or to what a symlink on the way to it leads.
-_PLACE_UNKNOWN = (exceptions.ShareNotMounted, exceptions.MountNotResponding, exceptions.StaleMount)
 
 
 class FileIOConnector(base.BaseLinuxConnector):
@@ -112,7 +109,7 @@ class FileIOConnector(base.BaseLinuxConnector):
                 volume_file.check_unchanged(found, self.settings, prober=self._prober)
             record = self._add(self._writer(partition), self._addition(spec, found), found,
                                deadline)
-            info = _device_info(spec, partition, record)
+            info = edits.device_info(spec, partition.uuid, record)
         LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
                  '%(lua)s.', {'volume': spec.label, 'path': info.path, 'lpar': info.lpar_uuid,
                               'slot': info.slot, 'lua': info.lua})
@@ -270,52 +267,30 @@ class FileIOConnector(base.BaseLinuxConnector):
             LOG.warning('%s could not be looked at again: %s', found.path, err)
         return None
 
+    # -- what a subclass may do otherwise --------------------------------------------------
+
     def _addition(self, spec: properties.VolumeSpec,
                   found: volume_file.VolumeFile) -> mappings.AddMapping:
-        return mappings.AddMapping(
-            lpar_uuid=spec.lpar_uuid, path=found.path,
-            # A mapping that somebody else made may have the spelling that was given.
-            aliases=(*found.aliases, *volume_file.candidate_paths(spec, self.settings)),
-            backstore=spec.backstore, is_backstore_explicit=spec.is_backstore_explicit,
-            tag=spec.volume_id, slot=spec.slot, lua=spec.lua, multiattach=spec.multiattach,
-            max_per_bus=self.settings.max_mappings_per_bus)
+        return edits.addition(spec, found, self.settings)
 
     def _removal(self, spec: properties.VolumeSpec,
                  info: properties.DeviceInfo) -> mappings.RemoveMapping:
-        """Gather what may tell which mapping is the volume's."""
-        paths = volume_file.candidate_paths(spec, self.settings)
-        is_known = info.path is not None or info.udid is not None
-        if not (is_known or paths or spec.volume_id):
-            raise exceptions.InvalidConnectionProperties(
-                key='device_info', reason='neither connection_properties nor device_info tell '
-                'which volume is meant, by path, export and name, UDID or id')
-        file_name = None
-        if paths and not is_known:
-            try:
-                found = self._find(spec, attempts=1)
-                paths = (found.path, *found.aliases, *paths)
-            except _PLACE_UNKNOWN as err:
-                LOG.debug('The file of volume %s cannot be looked at: %s', spec.label, err)
-                file_name = spec.name or os.path.basename(spec.path or '')
-            except exceptions.FileIOConnectorError as err:
-                LOG.debug('The file of volume %s is gone or changed: %s', spec.label, err)
-                paths = (*paths, *volume_file.resolved_paths(paths, prober=self._prober))
-        own = volume_file.spellings(info.path) if info.path else ()
-        return mappings.RemoveMapping(
-            lpar_uuid=spec.lpar_uuid, paths=own + paths, aliases=own if is_known else paths,
-            udid=info.udid, tag=spec.volume_id, file_name=file_name, export_hash=spec.export_hash)
+        return edits.removal(spec, info, self.settings, prober=self._prober,
+                             find=lambda: self._find(spec, attempts=1))
+
+    def _writer(self, partition: novalink.ManagementPartition) -> writer.Writer:
+        return writer.writer_for(self._adapter, partition.uuid)
 
     def _find(self, spec: properties.VolumeSpec,
               attempts: int | None = None) -> volume_file.VolumeFile:
         return volume_file.find(spec, self.settings, prober=self._prober,
                                 attempts=attempts or self.device_scan_attempts)
 
+    # --------------------------------------------------------------------------------------
+
     def _parse(self, connection_properties: Any, need_lpar: bool = True) -> properties.VolumeSpec:
         return properties.parse(connection_properties, lpar_uuid=self.lpar_uuid,
                                 default_backstore=self.settings.backstore, need_lpar=need_lpar)
-
-    def _writer(self, partition: novalink.ManagementPartition) -> writer.Writer:
-        return writer.writer_for(self._adapter, partition.uuid, self.settings)
 
     @contextlib.contextmanager
     def _about(self, doing: str, connection_properties: Any,
@@ -344,15 +319,6 @@ def _not_counted(deadline: timeutils.StopWatch) -> Iterator[None]:
         yield
     finally:
         deadline.resume()
-
-
-def _device_info(spec: properties.VolumeSpec, partition: novalink.ManagementPartition,
-                 record: mappings.MappingRecord) -> properties.DeviceInfo:
-    return properties.DeviceInfo(
-        path=record.path, volume_id=spec.volume_id or record.tag,
-        lpar_uuid=spec.lpar_uuid, vios_uuid=partition.uuid, slot=record.slot,
-        lua=record.lua, udid=record.udid, target_name=record.target_name,
-        backstore=record.backstore or spec.backstore)
 
 
 def _extensible(spec: properties.VolumeSpec, found: volume_file.VolumeFile,

@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import signal
 import tempfile
 import uuid
 
@@ -16,6 +17,10 @@ hypothesis.settings.load_profile('default')
 
 # pypowervm's and os-brick's import of eventlet warns; nothing of it is ours to mend.
 os.environ.setdefault('EVENTLET_NO_GREENDNS', 'yes')
+
+# Commands that tests interrupt would inherit it, where a shell has put the tests in the background.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LPAR_UUID = '4D2C1F61-8F2D-4C1C-9E4C-0E6C2B6D3A11'
 

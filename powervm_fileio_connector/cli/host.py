@@ -64,7 +64,7 @@ class Host:
     @functools.cached_property
     def writer(self) -> writer.Writer:
         """What carries edits to the management partition's document."""
-        return writer.writer_for(self.adapter, self.partition.uuid, self.settings)
+        return writer.writer_for(self.adapter, self.partition.uuid)
 
     def records(self) -> list[mappings.MappingRecord]:
         """The mappings of the management partition, read afresh."""

@@ -206,7 +206,7 @@ class RemoveMapping:
         """
         if self.lpar_id is not None:
             document.lpar_ids.setdefault(self.lpar_uuid.upper(), self.lpar_id)
-        found = self._find(document)
+        found = self.matches(document)
         paths = {shown.record.path for shown in found if shown.record.path}
         if found:
             # The same file may be mapped a second time, under another spelling.
@@ -235,7 +235,12 @@ class RemoveMapping:
                 raise NotShown(f'the answer still shows {record.path} mapped in slot {record.slot}')
         return change.records
 
-    def _find(self, document: Document) -> list[ShownMapping]:
+    def matches(self, document: Document) -> list[ShownMapping]:
+        """Return the LPAR's mappings of the volume; nothing is changed.
+
+        :raises MappingFailed: only the file name is known, and it fits mappings of other places
+        :raises LPARIdNeeded: see there
+        """
         mine = _file_mappings(document, self.lpar_uuid)
         for is_it in self._criteria():
             found = [shown for shown in mine if is_it(shown.record)

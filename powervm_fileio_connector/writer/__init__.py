@@ -46,7 +46,7 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-def writer_for(adapter: Any, vios_uuid: str, settings: conf.Settings | None = None) -> Writer:
+def writer_for(adapter: Any, vios_uuid: str) -> Writer:
     """Return the writer for an I/O partition.
 
     All writers of one session and partition share their batches and the kept document, which live

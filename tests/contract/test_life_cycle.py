@@ -132,6 +132,21 @@ def test_detach_leaves_other_volumes_alone(connector, novalink, volume, make_vol
     assert left.path == other['path']
 
 
+def test_detach_again_leaves_a_file_alone_that_got_the_udid_meanwhile(
+        connector, novalink, volume, make_volume):
+    gone = connector.connect_volume(volume)
+    connector.disconnect_volume(volume, gone)
+    kept = connector.connect_volume({'path': make_volume('volume-2')})
+    connector.disconnect_volume(volume, gone | {'udid': kept['udid']})
+    assert [mapping.path for mapping in novalink.mappings()] == [kept['path']]
+
+
+def test_detach_by_udid_where_no_path_is_known(connector, novalink, volume):
+    info = connector.connect_volume(volume)
+    connector.disconnect_volume({}, {'udid': info['udid']})
+    assert novalink.mappings() == []
+
+
 def test_extend_returns_the_new_size_and_novalink_sees_it(connector, novalink, volume):
     connector.connect_volume(volume)
     os.truncate(volume['data']['device_path'], 3 << 20)

@@ -18,6 +18,7 @@ LEVELS = [
     ['cli', 'nova'],
     ['registration'],
     ['connector'],
+    ['edits'],
     ['volume_file', 'writer'],
     ['mounts', 'mappings', 'novalink'],
     ['probe'],
