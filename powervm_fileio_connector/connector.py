@@ -331,7 +331,7 @@ def _extensible(spec: properties.VolumeSpec, found: volume_file.VolumeFile,
         raise exceptions.ExtendFailed(
             path=found.path, reason=f'{found.path} is not mapped to the LPAR',
             remedy='Attach it first.')
-    if 'user:qcow' in (record.backstore, spec.backstore):
+    if properties.QCOW in (record.backstore, spec.backstore):
         raise exceptions.ExtendFailed(
             path=found.path, reason=f'{found.path} is served through user:qcow, which NovaLink '
             'cannot rescan', remedy='Detach and attach the volume to see its new size.')

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from oslo_utils import strutils
-from oslo_utils import uuidutils
 
 from powervm_fileio_connector.exceptions import InvalidConnectionProperties
 from powervm_fileio_connector.exceptions import UnsafeVolumePath
@@ -29,14 +28,21 @@ PROTOCOLS = (*EXPORT_PROTOCOLS, *PATH_PROTOCOLS, FILE)
 
 # What NovaLink can serve each format through. user:qcow looks for a format by itself and would
 # believe a header that a guest wrote into a raw volume, so raw never goes there.
-BACKSTORES = {'raw': ('loop', 'fileio'), 'qcow2': ('user:qcow',)}
+QCOW = 'user:qcow'
+BACKSTORES = {'raw': ('loop', 'fileio'), 'qcow2': (QCOW,)}
 
 # PowerVM keeps client slots 0 and 1 for the virtual consoles; 65535 means "any".
 _SLOTS = range(2, 65535)
 
+# NovaLink's are like lun1, those of a traditional VIOS like 0x8100000000000000.
+_LUA = re.compile(r'[0-9A-Za-z]+')
+
 # What XML 1.0 cannot carry, so what no REST request can: control characters and lone surrogates
 # (which is how Python shows bytes that are not UTF-8).
 _UNPRINTABLE = re.compile('[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]')
+
+# The one spelling that NovaLink knows its partitions by; braces or "urn:uuid:" it would not find.
+_UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
 
 # A bare IPv6 address before the path, which some drivers send without brackets.
 _IPV6_EXPORT = re.compile(r'[0-9a-fA-F]*(?::[0-9a-fA-F]*){2,}:/[^:]*')
@@ -111,7 +117,7 @@ class DeviceInfo:
         slot = values.pop('slot')
         texts = {name: value if isinstance(value, str) and value else None
                  for name, value in values.items()}
-        if texts['lpar_uuid'] is not None and not uuidutils.is_uuid_like(texts['lpar_uuid']):
+        if texts['lpar_uuid'] is not None and not _UUID.fullmatch(texts['lpar_uuid']):
             texts['lpar_uuid'] = None
         return cls(**texts, slot=slot if isinstance(slot, int) else None)
 
@@ -133,7 +139,7 @@ def parse(connection_properties: Any, *, lpar_uuid: str | None = None,
     _refuse_unsupported(keys)
     image_format = _format(keys, protocol)
     explicit = _text(keys, 'backstore')
-    backstore = explicit or (default_backstore if image_format == 'raw' else 'user:qcow')
+    backstore = explicit or (default_backstore if image_format == 'raw' else QCOW)
     if backstore not in BACKSTORES[image_format]:
         raise _invalid('backstore', f'{backstore!r} cannot serve a {image_format} file, '
                        f'only {" or ".join(BACKSTORES[image_format])} can')
@@ -143,7 +149,7 @@ def parse(connection_properties: Any, *, lpar_uuid: str | None = None,
     return VolumeSpec(
         protocol=protocol, **_place(keys, protocol), format=image_format, backstore=backstore,
         is_backstore_explicit=explicit is not None, volume_id=_volume_id(keys),
-        lpar_uuid=lpar or '', slot=_slot(keys), lua=_text(keys, 'lua'),
+        lpar_uuid=lpar or '', slot=_slot(keys), lua=_lua(keys),
         multiattach=_bool(keys, 'multiattach'),
         mount_point_base=_text(keys, 'mount_point_base'))
 
@@ -179,7 +185,7 @@ def redact_export(export: str) -> str:
     virtuozzo = re.fullmatch(r'((?:.*?:/)?[A-Za-z0-9_-]+:)(?!/).+', export, re.DOTALL)
     if virtuozzo and not _IPV6_EXPORT.fullmatch(export):
         return virtuozzo[1] + '***'
-    return re.sub('//[^/@]*@', '//***@', export)
+    return re.sub('//[^/]*@', '//***@', export)
 
 
 def _flatten(connection_properties: Any) -> dict[str, Any]:
@@ -243,7 +249,7 @@ def _place(keys: Mapping[str, Any], protocol: str) -> dict[str, str]:
         shape = 'export' if protocol in EXPORT_PROTOCOLS else 'device_path'
     if shape != 'export':
         return {'path': _absolute_path(keys, shape)}
-    name = _required(keys, 'name')
+    name = _whole(keys, 'name')
     if not _is_plain_name(name):
         raise UnsafeVolumePath(
             key='name', name=name, volume=keys.get('volume_id'),
@@ -265,7 +271,7 @@ def _place_leniently(keys: Mapping[str, Any], protocol: str) -> dict[str, Any]:
 
 
 def _absolute_path(keys: Mapping[str, Any], key: str) -> str:
-    path = _required(keys, key)
+    path = _whole(keys, key)
     # LINSTOR's driver says 'None' where the resource is not on the host (its str() of None).
     if not path.startswith('/'):
         raise _invalid(key, f'{path!r} is not an absolute path')
@@ -287,8 +293,8 @@ def _volume_id(keys: Mapping[str, Any]) -> str | None:
 
 def _lpar(keys: Mapping[str, Any], default: str | None) -> str | None:
     lpar = _text(keys, 'lpar_uuid') or default
-    if lpar is not None and not uuidutils.is_uuid_like(lpar):
-        raise _invalid('lpar_uuid', f'{lpar!r} is not a UUID')
+    if lpar is not None and not _UUID.fullmatch(lpar):
+        raise _invalid('lpar_uuid', f'{lpar!r} is not a UUID in the form that NovaLink uses')
     return lpar
 
 
@@ -305,6 +311,13 @@ def _slot(keys: Mapping[str, Any]) -> int | None:
     return slot
 
 
+def _lua(keys: Mapping[str, Any]) -> str | None:
+    lua = _text(keys, 'lua')
+    if lua is not None and not _LUA.fullmatch(lua):
+        raise _invalid('lua', f'{lua!r} is no logical unit address, such as lun1')
+    return lua
+
+
 def _bool(keys: Mapping[str, Any], key: str) -> bool:
     value = keys.get(key)
     if value is None:
@@ -319,6 +332,15 @@ def _required(keys: Mapping[str, Any], key: str) -> str:
     value = _text(keys, key)
     if value is None:
         raise _invalid(key, 'it is missing or empty')
+    return value
+
+
+def _whole(keys: Mapping[str, Any], key: str) -> str:
+    """Return a required text that XML keeps as it is."""
+    value = _required(keys, key)
+    if value != value.rstrip():
+        # Clients and servers trim what an element holds, and would mean another file.
+        raise _invalid(key, f'{value!r} ends with a blank, which no NovaLink request keeps')
     return value
 
 

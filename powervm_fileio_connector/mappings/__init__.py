@@ -33,6 +33,7 @@ from powervm_fileio_connector.mappings.edit import file_udid
 from powervm_fileio_connector.mappings.edit import keys_of
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
+from powervm_fileio_connector.properties import QCOW
 
 __all__ = ['AddMapping', 'Change', 'LPARIdNeeded', 'MappingRecord', 'NotShown', 'Outcome',
            'RemoveMapping', 'file_udid', 'find', 'records']
@@ -134,12 +135,22 @@ class AddMapping:
                 reason=f'{record.path} is mapped in slot {record.slot} as {record.lua}, but slot '
                 f'{_or_any(self.slot)} and LUA {_or_any(self.lua)} were asked for',
                 path=self.path, slot=self.slot, lua=self.lua)
-        if self.is_backstore_explicit and record.backstore not in (None, self.backstore):
+        if not self._may_have(record.backstore):
             raise exceptions.MappingFailed(
                 reason=f'{record.path} is mapped with backstore {record.backstore}, but '
                 f'{self.backstore} was asked for', path=self.path, slot=record.slot,
                 remedy='Detach it first to change the backstore.')
         return record
+
+    def _may_have(self, backstore: str | None) -> bool:
+        """Whether an existing mapping may have this backstore.
+
+        loop and fileio serve the same bytes. user:qcow serves other bytes of the same file, so
+        that a raw volume or a qcow2 one is never taken for the other.
+        """
+        if self.is_backstore_explicit or QCOW in (backstore, self.backstore):
+            return backstore in (None, self.backstore)
+        return True
 
     def _shares_new_bus(self, document: Document) -> bool:
         """Whether an edit before this one makes an adapter pair that has room for this one too.

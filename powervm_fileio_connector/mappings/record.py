@@ -15,6 +15,7 @@ ANY = 65535
 """The remote slot, or partition id, of a server adapter that any client may connect to."""
 
 _UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
+_DECIMAL = re.compile(r'\d+(\.\d+)?', re.ASCII)
 _KINDS = {'PhysicalVolume': 'pv', 'LogicalUnit': 'lu', 'VirtualOpticalMedia': 'optical'}
 _DISK_KINDS = {'File': 'file', 'LogicalVolume': 'lv', 'RBD': 'rbd'}
 
@@ -60,7 +61,7 @@ class MappingRecord:
     def is_larger_than(self, size: int) -> bool:
         """Whether the disk, as the server last saw it, has more than so many bytes."""
         # Recordings show up to six decimals, trailing zeros left out: 35, 1.410669. A server that
-        # rounds to fewer is given one unit of its last place.
+        # rounds to fewer is given one unit of its last place; a whole number is taken as it is.
         if self.capacity_gb is None:
             return False
         decimals = len(f'{self.capacity_gb:.10f}'.rstrip('0').partition('.')[2])
@@ -113,11 +114,10 @@ def _storage_facts(storage: Any) -> dict[str, Any]:
         # Old servers know no type; a logical volume's label never is an absolute path.
         disk_type = 'File' if path is not None and path.startswith('/') else 'LogicalVolume'
     kind = _DISK_KINDS.get(disk_type, disk_type)
-    capacity = _text(storage, _q('DiskCapacity'))
     return {'kind': kind, 'path': path if kind == 'file' else None,
             'udid': _text(storage, _UDID), 'tag': _text(storage, _q('Tag')),
             'backstore': _text(storage, _q('BackStoreType')),
-            'capacity_gb': float(capacity) if capacity else None}
+            'capacity_gb': _decimal(storage, _q('DiskCapacity'))}
 
 
 def _only_child(part: Any) -> Any:
@@ -132,6 +132,11 @@ def _text(part: Any, tag: str) -> str | None:
 def _number(part: Any, tag: str) -> int | None:
     text = _text(part, tag)
     return int(text) if text is not None and text.isdecimal() else None
+
+
+def _decimal(part: Any, tag: str) -> float | None:
+    text = _text(part, tag)
+    return float(text) if text is not None and _DECIMAL.fullmatch(text) else None
 
 
 def _first(*values: Any) -> Any:

@@ -177,6 +177,14 @@ class TestSlotAndLUA:
             AddMapping(ONE, '/mnt/a', backstore='fileio', is_backstore_explicit=True).apply(doc)
         assert AddMapping(ONE, '/mnt/a', backstore='fileio').apply(doc).records
 
+    @pytest.mark.parametrize(('there', 'asked'), [
+        ('user:qcow', 'loop'), ('user:qcow', 'fileio'), ('loop', 'user:qcow')])
+    def test_raw_and_qcow2_are_never_taken_for_each_other(self, make, there, asked):
+        doc = make(mapping('/mnt/a', ONE, backstore=there))
+        with pytest.raises(exceptions.MappingFailed, match=f'{there}, but {asked}'):
+            AddMapping(ONE, '/mnt/a', backstore=asked).apply(doc)
+        assert AddMapping(ONE, '/mnt/a', backstore=there).apply(doc).records
+
     def test_the_second_edit_of_a_new_bus_waits_for_it(self, make):
         doc = make()
         outcomes = [AddMapping(ONE, f'/mnt/{i}', max_per_bus=2).apply(doc).outcome.name

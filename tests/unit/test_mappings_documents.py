@@ -200,6 +200,14 @@ def test_a_normalised_path_stays_what_it_is(path):
     assert not normalised(path).startswith('//')
 
 
+@pytest.mark.parametrize('capacity', ['unknown', '1,5', '', 'nan', '-1'])
+def test_a_capacity_that_is_no_number_is_unknown(capacity):
+    text = vios_documents.mapping().replace('>1</DiskCapacity>', f'>{capacity}</DiskCapacity>')
+    doc = vios_documents.document(vios_documents.entry(text), 'tree')
+    [shown] = doc.of_paths(['/mnt/a'])
+    assert shown.record.capacity_gb is None
+
+
 def test_a_disk_is_larger_only_by_more_than_rounding():
     record = MappingRecord(capacity_gb=1.410669)
     assert not record.is_larger_than(round(1.410669 * 2**30))

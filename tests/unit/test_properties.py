@@ -77,6 +77,9 @@ def test_lpar_of_the_properties_wins_over_the_connectors():
     ({'backstore': 'tape'}, 'backstore'), ({'format': 4}, 'format'),
     ({'access_mode': 'wo'}, 'access_mode'), ({'encrypted': 'maybe'}, 'encrypted'),
     ({'multiattach': 'perhaps'}, 'multiattach'), ({'lpar_uuid': 'web01'}, 'lpar_uuid'),
+    ({'lpar_uuid': f'{{{LPAR}}}'}, 'lpar_uuid'), ({'lpar_uuid': f'urn:uuid:{LPAR}'}, 'lpar_uuid'),
+    ({'lpar_uuid': LPAR.replace('-', '')}, 'lpar_uuid'), ({'lua': 'lun1 '}, 'lua'),
+    ({'name': 'volume-1 '}, 'name'), ({'name': 'volume-1\u00a0'}, 'name'),
     ({'volume_id': 12}, 'volume_id'), ({'mount_point_base': 3}, 'mount_point_base')])
 def test_a_wrong_value_is_refused_and_its_key_named(change, key):
     with pytest.raises(exceptions.InvalidConnectionProperties, match=f"'{key}'") as caught:
@@ -151,7 +154,7 @@ def test_export_hash_is_that_of_os_brick(kind):
 @pytest.mark.parametrize(('export', 'shown'), [
     ('cluster1:SECRET', 'cluster1:***'), ('mds1,mds2:/cluster1:SECRET', 'mds1,mds2:/cluster1:***'),
     ('mds1:/cluster1:SEC/RET', 'mds1:/cluster1:***'), ('mds1:/c:SECRET:/x', 'mds1:/c:***'),
-    ('//user:SECRET@nas/share', '//***@nas/share'),
+    ('//user:SECRET@nas/share', '//***@nas/share'), ('//user:p@SECRET@nas/s', '//***@nas/s'),
     ('192.0.2.10:/exports/cinder', '192.0.2.10:/exports/cinder'),
     ('[fd00::1]:/vol', '[fd00::1]:/vol'), ('fd00::3:/vol', 'fd00::3:/vol')])
 def test_a_password_in_an_export_is_not_shown(export, shown):
