@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import threading
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -70,8 +69,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         self.settings = conf_module.read(conf)
         self._prober = probe.Prober(self.settings.probe_timeout_s, execute=self._execute,
                                     root_helper=root_helper)
-        self._adapter_given = adapter
-        self._adapter_lock = threading.Lock()
+        self._session = novalink.AdapterAtFirstUse(self.settings, adapter)
 
     @staticmethod
     def get_connector_properties(root_helper: str, *args: Any, **kwargs: Any) -> dict:
@@ -103,7 +101,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         with self._about('attach volume {0.label} to LPAR {0.lpar_uuid}', connection_properties):
             spec = self._parse(connection_properties)
             deadline = self._deadline()
-            partition = novalink.management_partition(self._adapter, deadline)
+            partition = self._partition(deadline)
             with _not_counted(deadline):
                 found = self._find(spec)
                 volume_file.check_unchanged(found, self.settings, prober=self._prober)
@@ -126,7 +124,8 @@ class FileIOConnector(base.BaseLinuxConnector):
 
         :param connection_properties: as for :meth:`connect_volume`; keys may be missing or changed
         :param device_info: what :meth:`connect_volume` returned, or None
-        :param force: go on past what can be passed; the mapping is removed all the same
+        :param force: lets ``ignore_errors`` count, as in os-brick; what can be passed (file, share or
+            LPAR gone or silent) is passed without it, too
         :param ignore_errors: with ``force``, log what remains instead of raising
         :raises NovaLinkUnavailable: the server cannot be reached, so nothing is known
         :raises MappingFailed: it cannot be told which mapping is the volume's, or NovaLink refused
@@ -150,7 +149,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         with self._about('extend volume {0.label} of LPAR {0.lpar_uuid}', connection_properties):
             spec = self._parse(connection_properties)
             deadline = self._deadline()
-            partition = novalink.management_partition(self._adapter, deadline)
+            partition = self._partition(deadline)
             with _not_counted(deadline):
                 found = self._find(spec)
             vios = self._writer(partition)
@@ -205,10 +204,10 @@ class FileIOConnector(base.BaseLinuxConnector):
 
     @property
     def _adapter(self) -> pvm_adapter.Adapter:
-        with self._adapter_lock:
-            if self._adapter_given is None:
-                self._adapter_given = novalink.open_adapter(self.settings)
-            return self._adapter_given
+        return self._session.get(self._deadline())
+
+    def _partition(self, deadline: timeutils.StopWatch) -> novalink.ManagementPartition:
+        return novalink.management_partition(self._session.get(deadline), deadline)
 
     def _disconnect(self, connection_properties: Any, info: properties.DeviceInfo) -> None:
         with self._about('detach volume {0.label} from LPAR {0.lpar_uuid}', connection_properties,
@@ -219,7 +218,7 @@ class FileIOConnector(base.BaseLinuxConnector):
             spec = dataclasses.replace(spec, lpar_uuid=info.lpar_uuid or spec.lpar_uuid,
                                        volume_id=info.volume_id or spec.volume_id)
             deadline = self._deadline()
-            partition = novalink.management_partition(self._adapter, deadline)
+            partition = self._partition(deadline)
             with _not_counted(deadline):
                 removal = self._removal(spec, info)
             removed = self._writer(partition).submit(removal, deadline)
@@ -233,7 +232,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         """Add a mapping; one made otherwise than asked, or of a swapped file, is taken back."""
         try:
             record = vios.submit(addition, deadline)
-        except exceptions.MappingFailed as err:
+        except exceptions.SlotOrLUAConflict as err:
             if err.kwargs.get('is_left_mapped'):
                 self._take_back(vios, addition, deadline)
             raise

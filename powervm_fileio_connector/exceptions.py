@@ -221,7 +221,7 @@ class VolumeInUse(FileIOConnectorError):
 
 
 class SlotOrLUAConflict(FileIOConnectorError):
-    """The slot or LUA asked for is taken, or the volume already has another one.
+    """The slot or LUA asked for is taken, or the volume has or was given another one.
 
     Recovery: leave slot and LUA out, or free them first.
     """
@@ -232,7 +232,7 @@ class SlotOrLUAConflict(FileIOConnectorError):
 
 
 class MappingFailed(FileIOConnectorError):
-    """NovaLink refused the change, or carried it out differently from what was asked.
+    """NovaLink refused the change or does not show it, or it cannot be told what to change.
 
     Recovery: act on NovaLink's words, which the message carries.
     """

@@ -18,6 +18,7 @@ from xml.sax import saxutils
 
 from lxml import etree
 
+from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.document import ShownMapping
 
@@ -135,6 +136,12 @@ class TextDocument(Document):
             if text is None:
                 continue
             if place not in self._parsed:
-                root = etree.fromstring(f'{self._context}{text}{self._end_tag}</context>')
-                self._parsed[place] = ShownMapping(root[0], place)
+                self._parsed[place] = ShownMapping(self._parse(text), place)
             yield self._parsed[place]
+
+    def _parse(self, text: str) -> Any:
+        try:
+            return etree.fromstring(f'{self._context}{text}{self._end_tag}</context>')[0]
+        except etree.XMLSyntaxError as err:
+            raise exceptions.NovaLinkUnavailable(
+                reason=f'a mapping in the answer of NovaLink is no XML: {err}') from err

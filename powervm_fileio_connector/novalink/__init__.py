@@ -1,42 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The NovaLink session, its management partition, and the LPARs it knows."""
+"""What NovaLink is asked: its management partition, the LPARs it knows, and to rescan a disk."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import threading
 import time
 import weakref
-from collections.abc import Callable
 from typing import Any
 
-import retrying
 from oslo_log import log as logging
 from oslo_utils import timeutils
 from pypowervm import adapter as pvm_adapter
-from pypowervm import exceptions as pvm_exceptions
 from pypowervm.wrappers import job
 from pypowervm.wrappers import logical_partition
 from pypowervm.wrappers import virtual_io_server
 
-from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.novalink import patience
 from powervm_fileio_connector.novalink import rest
+from powervm_fileio_connector.novalink import session
+from powervm_fileio_connector.novalink.session import AdapterAtFirstUse
+from powervm_fileio_connector.novalink.session import open_adapter
+from powervm_fileio_connector.novalink.session import renewing
+
+__all__ = ['AdapterAtFirstUse', 'LparInfo', 'ManagementPartition', 'as_error', 'lpar', 'lpars',
+           'management_partition', 'open_adapter', 'read', 'renewing', 'rescan']
 
 LOG = logging.getLogger(__name__)
 
 LPARCFG = '/proc/ppc64/lparcfg'
 """Where a Linux on Power says which partition it is."""
 
-PATIENCE_S = 5.0
-"""How long a server that does not answer is tried: a caller wants an answer, too."""
-
 _partitions: weakref.WeakKeyDictionary[Any, ManagementPartition] = weakref.WeakKeyDictionary()
-_own: weakref.WeakKeyDictionary[Any, conf.Settings] = weakref.WeakKeyDictionary()
-_refused: weakref.WeakSet[Any] = weakref.WeakSet()
-_renewal_lock = threading.Lock()
-_AWAY = (rest.Trouble.UNREACHABLE, rest.Trouble.LOST, rest.Trouble.FAULT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,23 +58,6 @@ class LparInfo:
     rmc_state: str
     can_change_io: bool
     why_not: str
-
-
-def open_adapter(settings: conf.Settings) -> pvm_adapter.Adapter:
-    """Log on to NovaLink, with the password of the options or else by a file on this host.
-
-    :raises NovaLinkUnavailable: the server is not reached, or does not accept the logon
-    """
-    try:
-        session = _logged_on(settings, timeutils.StopWatch(settings.rest_timeout_s).start())
-    except rest.RequestFailed as err:
-        # "from None": what pypowervm raised may quote what was sent.
-        raise exceptions.NovaLinkUnavailable(
-            reason=f'cannot log on to NovaLink at {settings.novalink_host}: '
-            + _without_password(err.words, settings)) from None
-    adapter = pvm_adapter.Adapter(session)
-    _own[adapter] = settings
-    return adapter
 
 
 def management_partition(adapter: pvm_adapter.Adapter, deadline: timeutils.StopWatch,
@@ -163,30 +142,8 @@ def read(adapter: pvm_adapter.Adapter, deadline: timeutils.StopWatch, *args: Any
 
     :raises RequestFailed: it stayed so, or the server refuses
     """
-    return _patiently(deadline, lambda: renewing(adapter, deadline, lambda: rest.request(
+    return patience.patiently(deadline, lambda: renewing(adapter, deadline, lambda: rest.request(
         deadline, adapter.read, *args, **kwargs)))
-
-
-def renewing(adapter: pvm_adapter.Adapter, deadline: timeutils.StopWatch,
-             call: Callable[[], Any]) -> Any:
-    """Call something, and once more with a new session where ours is not accepted any more.
-
-    pypowervm logs on again by itself when a session has expired; it gives that up for good when the
-    logon is refused once. Sessions that a caller gave us are the caller's to renew.
-
-    :raises RequestFailed: as ``call`` does
-    """
-    session = adapter.session
-    try:
-        return call()
-    except rest.RequestFailed as err:
-        if err.trouble is not rest.Trouble.SESSION:
-            raise
-        # Without a status, the logon was accepted but its token was not: it expired in between, as
-        # when the server restarts. The session is good for another try.
-        if err.status is not None and not _renew(adapter, session, deadline):
-            raise
-    return call()
 
 
 def as_error(err: rest.RequestFailed, adapter: Any = None,
@@ -196,75 +153,13 @@ def as_error(err: rest.RequestFailed, adapter: Any = None,
     if trouble in (rest.Trouble.BUSY, rest.Trouble.STALE):
         return exceptions.NovaLinkBusy(reason=f'{trouble.value}: {err.words}', **fields)
     if trouble is rest.Trouble.SESSION:
-        whose = 'connector' if adapter in _own else 'adapter that was passed in'
+        whose = 'connector' if session.is_own(adapter) else 'adapter that was passed in'
         return exceptions.NovaLinkUnavailable(
             reason=f'NovaLink does not accept the session of the {whose}: {err.words}',
             remedy='Check the credentials and open a new session.', **fields)
     if trouble in (rest.Trouble.REFUSED, rest.Trouble.MISSING):
         return exceptions.MappingFailed(reason=f'NovaLink says: {err.words}', **fields)
     return exceptions.NovaLinkUnavailable(reason=f'{trouble.value}: {err.words}', **fields)
-
-
-def _patiently(deadline: timeutils.StopWatch, call: Callable[[], Any]) -> Any:
-    give_up = timeutils.StopWatch(PATIENCE_S).start()
-    pauses_s = map(rest.pause_s, itertools.count())
-    pause_s = 0.0
-
-    def is_passing(err: BaseException) -> bool:
-        nonlocal pause_s
-        pause_s = next(pauses_s)
-        return (isinstance(err, rest.RequestFailed) and pause_s < deadline.leftover()
-                and (err.trouble is rest.Trouble.BUSY
-                     or (err.trouble in _AWAY and not give_up.expired())))
-
-    return retrying.Retrying(retry_on_exception=is_passing,
-                             wait_func=lambda *_: 1000 * pause_s).call(call)
-
-
-def _logged_on(settings: conf.Settings, deadline: timeutils.StopWatch) -> pvm_adapter.Session:
-    def log_on() -> pvm_adapter.Session:
-        return pvm_adapter.Session(
-            host=settings.novalink_host, port=settings.novalink_port,
-            protocol=settings.novalink_protocol, username=settings.novalink_username,
-            password=settings.novalink_password, certpath=settings.novalink_certpath,
-            timeout=settings.rest_timeout_s)
-
-    def bounded() -> pvm_adapter.Session:
-        try:
-            return rest.bounded(deadline, log_on)
-        except pvm_exceptions.Error as err:
-            raise rest.sort(err, deadline) from err
-
-    return _patiently(deadline, bounded)
-
-
-def _renew(adapter: pvm_adapter.Adapter, old: pvm_adapter.Session,
-           deadline: timeutils.StopWatch) -> bool:
-    """Give an adapter of ours a new session; a refused logon is not tried again, ever.
-
-    Accounts get locked when a wrong password is tried too often.
-    """
-    settings = _own.get(adapter)
-    if settings is None or adapter in _refused:
-        return False
-    if not _renewal_lock.acquire(timeout=max(deadline.leftover(), 0)):
-        return False
-    try:
-        if adapter.session is old and adapter not in _refused:
-            adapter.session = _logged_on(settings, deadline)
-    except rest.RequestFailed as err:
-        LOG.warning('The NovaLink session could not be renewed: %s', _without_password(
-            err.words, settings))
-        if err.trouble in (rest.Trouble.SESSION, rest.Trouble.REFUSED):
-            _refused.add(adapter)
-    finally:
-        _renewal_lock.release()
-    return adapter.session is not old
-
-
-def _without_password(words: str, settings: conf.Settings) -> str:
-    password = settings.novalink_password
-    return words.replace(password, '***') if password else words
 
 
 def _find_management_partition(adapter: pvm_adapter.Adapter,

@@ -7,11 +7,13 @@ outlives its deadline, and an error says whether the request may have been carri
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import random
 import re
 import threading
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -73,10 +75,8 @@ def request(deadline: timeutils.StopWatch, send: Callable[..., Any], *args: Any,
         return bound
 
     left = max(deadline.leftover(), 0.001)
-    try:
+    with sorting(deadline):
         return send(*args, helpers=[helper], timeout=(min(CONNECT_TIMEOUT_S, left), left), **kwargs)
-    except pvm_exceptions.Error as err:
-        raise sort(err, deadline) from err
 
 
 def bounded(deadline: timeutils.StopWatch, call: Callable[[], Any]) -> Any:
@@ -126,6 +126,21 @@ def expected(response: Any, what: str) -> Any:
 def pause_s(tries: int) -> float:
     """How long to wait after so many failed tries: growing, and jittered to part those who met."""
     return random.uniform(0.5, 1.0) * min(0.05 * 2 ** tries, 2.0)
+
+
+@contextlib.contextmanager
+def sorting(deadline: timeutils.StopWatch) -> Iterator[None]:
+    """Turn what pypowervm raises into :class:`RequestFailed`."""
+    try:
+        yield
+    except RequestFailed:
+        raise
+    except pvm_exceptions.Error as err:
+        raise sort(err, deadline) from err
+    except Exception as err:
+        # It stumbles in many ways over an answer that is not what it takes for granted.
+        raise RequestFailed(Trouble.LOST, f'pypowervm cannot make sense of the answer '
+                            f'({type(err).__name__}: {err})') from err
 
 
 def sort(err: pvm_exceptions.Error, deadline: timeutils.StopWatch | None = None) -> RequestFailed:

@@ -21,6 +21,7 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import Edit
+from powervm_fileio_connector.novalink import patience
 from powervm_fileio_connector.novalink import rest
 
 _LEAST_S = 0.1
@@ -68,7 +69,7 @@ class Ticket:
         self._failure = failure
         if is_away:
             self._away_since = self._away_since or now
-            if self.tries and now - self._away_since > novalink.PATIENCE_S:
+            if self.tries and now - self._away_since > patience.PATIENCE_S:
                 self._fail_for(failure)
                 return
         pause_s = rest.pause_s(self.tries)

@@ -178,10 +178,11 @@ class Lane:
                            lambda: job.edit.result(document, job.change))
         except NotShown as err:
             if is_final:
+                is_elsewhere = isinstance(err.__cause__, exceptions.SlotOrLUAConflict)
+                kind = exceptions.SlotOrLUAConflict if is_elsewhere else exceptions.MappingFailed
                 for ticket in job.tickets:
-                    ticket.fail(exceptions.MappingFailed(
-                        reason=f'NovaLink accepted the change, but {err}', vios=self.vios_uuid,
-                        is_left_mapped=isinstance(err.__cause__, exceptions.SlotOrLUAConflict)))
+                    ticket.fail(kind(reason=f'NovaLink accepted the change, but {err}',
+                                     vios=self.vios_uuid, is_left_mapped=is_elsewhere))
             return is_final
         if isinstance(job.edit, AddMapping) and result.lua is None and not is_final:
             return False
@@ -199,7 +200,12 @@ class Lane:
         return document
 
     def _keep(self, document: Document) -> None:
-        """Keep a document for the next batch, but not the session alive for it."""
+        """Keep a document for the next batch, but not the session alive for it.
+
+        One without an etag is not kept: nothing would tell that somebody else has changed it.
+        """
+        if document.vios_w.etag is None:
+            return
         document.vios_w.element.adapter = None
         # An LPAR keeps its id as long as it lives; that there is none may change.
         self._lpar_ids.update((uuid, lpar_id) for uuid, lpar_id in document.lpar_ids.items()

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes wrong between us and NovaLink: carried out once all the same, or a clear error."""
 
+import concurrent.futures
+import dataclasses
 import gc
 import http.server
 import os
+import re
 import socket
 import threading
 import time
@@ -18,6 +21,8 @@ from powervm_fileio_connector import novalink as novalink_module
 from powervm_fileio_connector import writer
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.novalink import patience
+from powervm_fileio_connector.novalink import session
 from powervm_fileio_connector.simulator import Busy500
 from powervm_fileio_connector.simulator import Busy503
 from powervm_fileio_connector.simulator import DropAfterApply
@@ -118,7 +123,7 @@ def test_a_fault_that_stays_ends_in_a_clear_error_by_the_deadline(novalink, vios
 
 def test_an_unreachable_server_is_given_up_before_a_long_deadline(novalink, vios, lpar,
                                                                   make_volume, monkeypatch):
-    monkeypatch.setattr(novalink_module, 'PATIENCE_S', 0.3)
+    monkeypatch.setattr(patience, 'PATIENCE_S', 0.3)
     novalink.faults.add(RefuseConnection(times=None))
     start = time.monotonic()
     with pytest.raises(exceptions.NovaLinkUnavailable):
@@ -258,7 +263,8 @@ class TestSession:
         assert novalink_module.lpar(adapter, lpar, deadline()).uuid == lpar
         assert adapter.session is not first
 
-    def test_a_session_of_ours_that_is_refused_is_never_tried_again(self, novalink, settings, lpar):
+    def test_a_session_of_ours_that_is_refused_is_left_alone_for_a_while(
+            self, novalink, settings, lpar, monkeypatch):
         adapter = novalink_module.open_adapter(settings)
         novalink.faults.add(ExpiredSession(), LogonRefused(times=None))
         logons = novalink.requests.count('PUT')
@@ -266,6 +272,45 @@ class TestSession:
             with pytest.raises(exceptions.NovaLinkUnavailable, match='session of the connector'):
                 novalink_module.lpar(adapter, lpar, deadline())
         assert novalink.requests.count('PUT') - logons == 2
+        novalink.faults.clear()
+        monkeypatch.setattr(session, 'REFUSAL_PAUSE_S', 0.0)
+        assert novalink_module.lpar(adapter, lpar, deadline()).uuid == lpar
+
+    def test_callers_that_wait_for_a_logon_share_what_became_of_it(
+            self, novalink, settings, monkeypatch):
+        ours = novalink_module.AdapterAtFirstUse(settings)
+        arrivals = threading.Semaphore(0)
+
+        class Clock:
+            def monotonic(self):
+                arrivals.release()
+                return time.monotonic()
+
+        class RefusedOnceAllAreThere(LogonRefused):
+            def on_request(self, exchange):
+                assert all(arrivals.acquire(timeout=10) for _ in range(5))
+                return super().on_request(exchange)
+
+        novalink.faults.add(RefusedOnceAllAreThere())
+        monkeypatch.setattr(session, 'time', Clock())
+        with concurrent.futures.ThreadPoolExecutor(5) as pool:
+            errors = [call.exception() for call in
+                      [pool.submit(ours.get, deadline()) for _ in range(5)]]
+        assert {type(error) for error in errors} == {exceptions.NovaLinkUnavailable}
+        assert len(set(map(id, errors))) == 5
+        assert novalink.requests.count('PUT') == 1
+        assert ours.get(deadline()) is ours.get(deadline())
+
+    def test_nobody_waits_longer_than_allowed_for_the_logon_of_another(self, novalink, settings):
+        ours = novalink_module.AdapterAtFirstUse(settings)
+        novalink.faults.add(Slow(path='/rest/api/web/Logon', seconds=1.0))
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(ours.get, deadline())
+            while not ours._lock.locked():
+                assert not slow.done()
+            with pytest.raises(exceptions.NovaLinkUnavailable, match='another caller'):
+                ours.get(deadline(0.05))
+            assert slow.result().session is not None
 
     def test_a_refused_logon_says_so_without_the_password(self, novalink, settings, caplog):
         novalink.faults.add(LogonRefused(times=None))
@@ -275,8 +320,24 @@ class TestSession:
         assert caught.value.__cause__ is None
         assert 'hunter2' not in f'{caught.value!r} {caught.value.kwargs} {caplog.text}'
 
+    @pytest.mark.parametrize('body', [b'', b'<html><br></html>', b'{}', b'<a/>', None])
+    def test_an_answer_to_the_logon_that_is_none_is_our_error(
+            self, novalink, settings, monkeypatch, body):
+        class Answering(LogonRefused):
+            def on_request(self, exchange):
+                return None
+
+            def on_answer(self, exchange, answer):
+                changed = re.sub(b'<X-API-Session.*</X-API-Session>', b'', answer.body, flags=re.S)
+                return dataclasses.replace(answer, body=changed if body is None else body)
+
+        monkeypatch.setattr(patience, 'PATIENCE_S', 0.1)
+        novalink.faults.add(Answering(times=None))
+        with pytest.raises(exceptions.NovaLinkUnavailable, match='log on'):
+            novalink_module.open_adapter(settings)
+
     def test_nobody_listens_where_the_session_should_be_opened(self, monkeypatch):
-        monkeypatch.setattr(novalink_module, 'PATIENCE_S', 0.2)
+        monkeypatch.setattr(patience, 'PATIENCE_S', 0.2)
         with socket.socket() as taken:
             taken.bind(('localhost', 0))
             settings = conf.Settings(novalink_port=taken.getsockname()[1], rest_timeout_s=20.0)

@@ -35,14 +35,14 @@ def wilful(novalink):
 
 
 def test_it_is_taken_back_and_the_first_error_shown(wilful, connector, make_volume):
-    with pytest.raises(exceptions.MappingFailed, match='lun7'):
+    with pytest.raises(exceptions.SlotOrLUAConflict, match='lun7'):
         connector.connect_volume({'path': make_volume(), 'lua': 'lun7'})
     assert wilful.mappings() == []
 
 
 def test_what_cannot_be_taken_back_is_logged(wilful, connector, make_volume, caplog):
     wilful.faults.add(NoRemoval(method='POST', times=None))
-    with pytest.raises(exceptions.MappingFailed, match='lun7'):
+    with pytest.raises(exceptions.SlotOrLUAConflict, match='lun7'):
         connector.connect_volume({'path': make_volume(), 'lua': 'lun7'})
     assert 'The mapping of' in caplog.text
     assert len(wilful.mappings()) == 1

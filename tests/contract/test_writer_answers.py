@@ -64,6 +64,46 @@ def test_an_empty_answer_is_followed_by_a_read(novalink, vios, lpar, make_volume
     assert vios.submit(AddMapping(lpar, make_volume()), deadline()).lua == 'lun2'
 
 
+@dataclasses.dataclass(frozen=True)
+class NoEtag(Fault):
+    """A server whose answers to changes have no etag."""
+
+    def on_answer(self, exchange, answer):
+        body = re.sub(rb'<etag:etag .*?</etag:etag>', b'', answer.body, flags=re.S)
+        headers = {name: value for name, value in answer.headers.items() if name.lower() != 'etag'}
+        return dataclasses.replace(answer, body=body, headers=headers)
+
+
+def test_nothing_is_posted_without_the_etag_of_what_was_read(novalink, vios, lpar, make_volume):
+    novalink.faults.add(NoEtag(times=None, method='POST'))
+    mine, others, next_one = (make_volume(name) for name in ('mine', 'others', 'next'))
+    vios.submit(AddMapping(lpar, mine), deadline())
+    writer.writer_for(novalink.adapter(), novalink.vios_uuid).submit(
+        AddMapping(lpar, others), deadline())
+    vios.submit(AddMapping(lpar, next_one), deadline())
+    assert [mapping.path for mapping in novalink.mappings()] == [mine, others, next_one]
+    # The simulator refuses a change without an etag; another server may not.
+    assert {record.status for record in novalink.requests.records('POST')} == {200}
+
+
+@dataclasses.dataclass(frozen=True)
+class Garbled(Fault):
+    """A server that writes what no XML can hold into the names of targets."""
+
+    def on_answer(self, exchange, answer):
+        return dataclasses.replace(answer, body=answer.body.replace(b'>FILEIO-', b'>&#0;'))
+
+
+@pytest.mark.parametrize('method', ['GET', 'POST'])
+def test_a_mapping_that_is_no_xml_is_our_error(novalink, vios, lpar, make_volume, method):
+    path = make_volume()
+    vios.submit(AddMapping(lpar, path), deadline())
+    vios.forget()
+    novalink.faults.add(Garbled(times=None, method=method))
+    with pytest.raises(exceptions.NovaLinkUnavailable, match='no XML'):
+        vios.submit(AddMapping(lpar, path if method == 'GET' else make_volume('other')), deadline())
+
+
 def test_the_id_of_an_lpar_is_asked_for_where_mappings_have_no_link(novalink, vios, lpar,
                                                                     make_volume):
     path = make_volume()
