@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import abc
 import argparse
+import dataclasses
 import functools
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -15,15 +16,26 @@ from powervm_fileio_connector import properties
 from powervm_fileio_connector import volume_file
 from powervm_fileio_connector.cli import crowd
 from powervm_fileio_connector.cli import display
+from powervm_fileio_connector.cli import holders
+from powervm_fileio_connector.cli import inventory
 from powervm_fileio_connector.cli import many
 from powervm_fileio_connector.cli import preview
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.errors import ExitCode
+from powervm_fileio_connector.cli.errors import NotAttached
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.cli.host import Host
 from powervm_fileio_connector.mappings import MappingRecord
 
 Output = tuple[Sequence[str], Iterable[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """A volume that the act succeeded on, as it was completed, and what the act returned."""
+
+    volume: volumes.Volume
+    value: Any
 
 
 class Act(abc.ABC):
@@ -32,6 +44,7 @@ class Act(abc.ABC):
     title: str
     done: str
     columns: tuple[str, ...] = ('Volume', 'LPAR', 'Result')
+    preview_columns: tuple[str, ...] = preview.COLUMNS
 
     def __init__(self, command: display.Table, args: argparse.Namespace) -> None:
         self.args = args
@@ -42,36 +55,40 @@ class Act(abc.ABC):
     def act(self, volume: volumes.Volume) -> Any:
         """Do it to one volume."""
 
-    def _act_in_company(self, volume: volumes.Volume) -> Any:
-        with self.connector.company.member():
-            return self.act(volume)
+    def refuse(self, given: list[volumes.Volume]) -> None:
+        """Refuse a list that cannot be meant as it is, before anything is asked or changed."""
+        return
 
-    def prepare(self, given: list[volumes.Volume]) -> list[volumes.Volume]:
-        """Complete what the user said about the volumes."""
-        return given
+    def completed(self, volume: volumes.Volume) -> volumes.Volume:
+        """Complete what the user said about one volume: with the UUID of its LPAR, first."""
+        return volume.resolved(self.host, self.args.lpar)
+
+    def _each(self, volume: volumes.Volume) -> Done:
+        with self.connector.company.member():
+            volume = self.completed(volume)
+            return Done(volume, self.act(volume))
 
     def more(self, value: Any) -> tuple[Any, ...]:
         """The values of the columns that this act has beyond the common ones."""
         return (None,) * (len(self.columns) - 3)
 
-    def said(self, volume: volumes.Volume) -> str:
+    def said(self, value: Any) -> str:
         """What became of a volume if nothing failed."""
         return self.done
 
-    def one(self, volume: volumes.Volume, value: Any) -> Output:
+    def one(self, done: Done) -> Output:
         """What is shown for a single volume."""
-        return self.columns, (volume.label, self.host.lpar_shown(volume.lpar_uuid),
-                              self.said(volume), *self.more(value))
+        return self.columns, self._row(done.volume, self.said(done.value), self.more(done.value))
 
     def carry_out(self) -> Output:
         """Do it, and return what is to be shown."""
-        given, is_list = volumes.given(self.args, self.host)
+        given, is_list = volumes.given(self.args)
+        self.refuse(given)
         # Made once, not by each thread.
-        _ = self.host.partition, self.connector
-        given = self.prepare(given)
+        _ = self.host.partition, self.connector, self.host.lpars
         if self.args.dry_run:
             return self._preview(given)
-        results = many.each(given, self._act_in_company, self._command.app.stderr, self.title)
+        results = many.each(given, self._each, self._command.app.stderr, self.title)
         self._command.exit_code = results.exit_code
         if results.is_interrupted:
             self._say_what_was_and_was_not(results)
@@ -80,13 +97,13 @@ class Act(abc.ABC):
             if result.error is not None:
                 raise result.error
             self._command.is_one = True
-            return self.one(result.volume, result.value)
+            return self.one(result.value)
         for result in results.each:
             if result.error is not None:
                 self._command.say(_naming(result.volume, result.error))
                 self._command.app.LOG.debug('Volume %s:', result.volume.label,
                                             exc_info=result.error)
-        return self.columns, [self._row(result) for result in results.each]
+        return self.columns, [self._result_row(result) for result in results.each]
 
     @functools.cached_property
     def connector(self) -> crowd.CrowdConnector:
@@ -101,37 +118,38 @@ class Act(abc.ABC):
     def preview(self, volume: volumes.Volume) -> list[preview.Row]:
         """Return the edit that the act would send for one volume."""
         try:
-            self._through(self.preview_connector, volume)
+            self.step(self.preview_connector, volume)
         except preview.NotSent as stopped:
             return stopped.rows
         raise AssertionError('a preview goes no further than the edit')
 
-    def _through(self, connector: Any, volume: volumes.Volume) -> Any:
+    def step(self, connector: Any, volume: volumes.Volume) -> Any:
+        """Do to one volume what is previewed."""
         raise NotImplementedError
 
     def _preview(self, given: list[volumes.Volume]) -> Output:
         rows: list[preview.Row] = []
-        failed = []
         for volume in given:
             try:
-                rows += self.preview(volume)
-            except exceptions.FileIOConnectorError as err:
+                rows += self.preview(self.completed(volume))
+            except (exceptions.FileIOConnectorError, NotAttached, UsageError) as err:
                 if len(given) == 1:
                     raise
-                failed.append(str(err))
-        for text in failed:
-            self._command.say(text)
-        self._command.exit_code = ExitCode.PARTIAL if failed else ExitCode.OK
-        return preview.COLUMNS, rows
+                self._command.say(_naming(volume, err))
+                self._command.exit_code = ExitCode.PARTIAL
+        return self.preview_columns, rows
 
-    def _row(self, result: many.Result) -> tuple[Any, ...]:
+    def _result_row(self, result: many.Result) -> tuple[Any, ...]:
         if result.state is many.State.DONE:
-            said, more = self.said(result.volume), self.more(result.value)
-        else:
-            said = (f'failed: {type(result.error).__name__}' if result.error is not None
-                    else result.state.value)
-            more = (None,) * (len(self.columns) - 3)
-        return (result.volume.label, self.host.lpar_shown(result.volume.lpar_uuid), said, *more)
+            done = result.value
+            return self._row(done.volume, self.said(done.value), self.more(done.value))
+        said = (f'failed: {type(result.error).__name__}' if result.error is not None
+                else result.state.value)
+        return self._row(result.volume, said, (None,) * (len(self.columns) - 3))
+
+    def _row(self, volume: volumes.Volume, said: str, more: tuple[Any, ...]) -> tuple[Any, ...]:
+        lpar = volume.lpar_uuid or volume.lpar or self.args.lpar
+        return (volume.label, self.host.lpar_shown(lpar), said, *more)
 
     def _say_what_was_and_was_not(self, results: many.Results) -> None:
         counts = [(sum(result.state is state for result in results.each), said) for state, said in (
@@ -150,62 +168,68 @@ class Attaching(Act):
     done = 'attached'
     columns = (*Act.columns, 'Slot', 'LUA', 'Path')
 
-    def prepare(self, given: list[volumes.Volume]) -> list[volumes.Volume]:
-        """Refuse what does not say enough, before anything is changed.
+    def refuse(self, given: list[volumes.Volume]) -> None:
+        """Refuse a list in which something is missing.
 
-        :raises UsageError: only the id of a volume is known
+        :raises UsageError: only the id of a volume is known, or one names no LPAR
         """
         for volume in given:
             if volume.is_id_only:
                 raise UsageError(f'{volume.label} is an id, which does not tell where the file is. '
                                  'Give the connection_info, the path, or export and name.')
-        if len(given) > 1 and any(volume.lpar_uuid is None for volume in given):
-            missing = next(volume for volume in given if volume.lpar_uuid is None)
-            raise UsageError(f'Volume {missing.label} names no LPAR; give --lpar, or "lpar" in its '
-                             'entry.')
-        if given[0].lpar_uuid is None:
-            raise UsageError('Which LPAR? Give --lpar with its name, id or UUID.')
-        return given
+            if volume.lpar is None and self.args.lpar is None:
+                raise UsageError(
+                    'Which LPAR? Give --lpar with its name, id or UUID.' if len(given) == 1
+                    else f'Volume {volume.label} names no LPAR; give --lpar, or "lpar" in its '
+                    'entry.')
 
     def act(self, volume: volumes.Volume) -> dict[str, Any]:
         """Return its device_info."""
-        return self._through(self.connector, volume)
+        return self.step(self.connector, volume)
 
     def more(self, value: dict[str, Any]) -> tuple[Any, ...]:
         return value['slot'], value['lua'], value['path']
 
-    def one(self, volume: volumes.Volume, value: dict[str, Any]) -> Output:
-        return tuple(value), tuple(value.values())
+    def one(self, done: Done) -> Output:
+        return tuple(done.value), tuple(done.value.values())
 
-    def _through(self, connector: Any, volume: volumes.Volume) -> Any:
+    def step(self, connector: Any, volume: volumes.Volume) -> Any:
         return connector.connect_volume(volume.keys)
 
 
 class _OfWhoHasIt(Act):
     """An act on volumes that some LPAR has: the LPAR need not be named if there is only one."""
 
-    def prepare(self, given: list[volumes.Volume]) -> list[volumes.Volume]:
+    def completed(self, volume: volumes.Volume) -> volumes.Volume:
         """Find out from the mappings which LPAR, and which file, is meant.
 
-        :raises UsageError: several LPARs have a volume, and none was named
+        :raises UsageError: several LPARs have the volume, and none was named
         """
-        if all(volume.lpar_uuid and not volume.is_id_only for volume in given):
-            return given
-        records = self.host.records()
-        return [self._completed(volume, records) for volume in given]
+        volume = super().completed(volume)
+        return volume if volume.lpar_uuid and not volume.is_id_only else self.found(volume)
 
-    def _completed(self, volume: volumes.Volume, records: list[MappingRecord]) -> volumes.Volume:
-        found = [record for record in volumes.of(self.host, volume, records)
-                 if record.lpar_uuid and not record.is_orphan
-                 and volume.lpar_uuid in (None, record.lpar_uuid)]
-        lpars = {record.lpar_uuid: self.host.lpar_name(record) for record in found}
-        if len(lpars) > 1:
+    def found(self, volume: volumes.Volume) -> volumes.Volume:
+        """The volume with the LPAR that has it; as it is if none has."""
+        found = [record for record in self._holders.of(volume, self.connector.criteria(volume))
+                 if not record.is_orphan and not record.is_wild_card
+                 and volume.lpar_uuid in (None, self.host.lpar_of(record))]
+        names = {self.host.lpar_of(record): self.host.lpar_name(record) for record in found}
+        if len(names) > 1:
             raise UsageError(f'Volume {volume.label} is attached to LPARs '
-                             + ' and '.join(sorted(lpars.values())) + '. Say which with --lpar.')
+                             + ' and '.join(sorted(names.values())) + '. Say which with --lpar.')
         if not found:
             return volume
+        if None in names:
+            raise exceptions.LPARNotFound(
+                doing=f'find the LPAR of volume {volume.label}', lpar=names[None],
+                reason=f'{found[0].path} is mapped to LPAR {names[None]}, which NovaLink does not '
+                'list')
         path = found[0].path if volume.is_id_only else None
-        return volume.with_keys(lpar_uuid=found[0].lpar_uuid, path=path)
+        return volume.with_keys(lpar_uuid=self.host.lpar_of(found[0]), path=path)
+
+    @functools.cached_property
+    def _holders(self) -> holders.Holders:
+        return holders.Holders(self.host)
 
 
 class Detaching(_OfWhoHasIt):
@@ -214,23 +238,34 @@ class Detaching(_OfWhoHasIt):
     title = 'Detaching'
     done = 'detached'
 
-    def act(self, volume: volumes.Volume) -> None:
-        """Detach it."""
-        self._through(self.connector, volume)
+    def completed(self, volume: volumes.Volume) -> volumes.Volume:
+        """Complete it; an LPAR that is gone has nothing any more, if nobody has the volume.
 
-    def said(self, volume: volumes.Volume) -> str:
-        return 'was not attached' if volume.lpar_uuid is None else self.done
+        :raises LPARNotFound: some LPAR has it, so the name may be mistyped
+        """
+        try:
+            return super().completed(volume)
+        except exceptions.LPARNotFound:
+            found = self.found(volume)
+            if found.lpar_uuid is not None:
+                raise
+            return found
+
+    def act(self, volume: volumes.Volume) -> Sequence[MappingRecord]:
+        """Return the mappings that were removed."""
+        # Where no LPAR is known by now, none has it, as a fresh read showed.
+        return () if volume.lpar_uuid is None else self.connector.detach(volume)
+
+    def said(self, value: Sequence[MappingRecord]) -> str:
+        return self.done if value else 'was not attached'
 
     def preview(self, volume: volumes.Volume) -> list[preview.Row]:
         if volume.lpar_uuid is None:
             return [('none', None, None, None, volume.spec.path, None, volume.spec.volume_id)]
         return super().preview(volume)
 
-    def _through(self, connector: Any, volume: volumes.Volume) -> Any:
-        if volume.lpar_uuid is None:
-            return        # no LPAR has it, as a fresh read showed
-        connector.disconnect_volume(volume.keys, volume.device_info,
-                                    force=self.args.force)
+    def step(self, connector: Any, volume: volumes.Volume) -> Any:
+        return connector.disconnect_volume(volume.keys, volume.device_info)
 
 
 class Extending(_OfWhoHasIt):
@@ -239,19 +274,18 @@ class Extending(_OfWhoHasIt):
     title = 'Extending'
     done = 'extended'
     columns = (*Act.columns, 'Bytes')
+    preview_columns = ('Volume', 'LPAR', 'LPAR sees', 'File has')
 
-    def prepare(self, given: list[volumes.Volume]) -> list[volumes.Volume]:
-        """Complete the volumes.
+    def found(self, volume: volumes.Volume) -> volumes.Volume:
+        """The volume with the LPAR that has it.
 
-        :raises ExtendFailed: no LPAR has one of them
+        :raises NotAttached: no LPAR has it
         """
-        given = super().prepare(given)
-        for volume in given:
-            if volume.lpar_uuid is None:
-                raise exceptions.ExtendFailed(
-                    doing=f'extend volume {volume.label}', remedy='Attach it first.',
-                    reason='it is not attached to any LPAR', volume=volume.label)
-        return given
+        volume = super().found(volume)
+        if volume.lpar_uuid is None:
+            raise NotAttached(f'Volume {volume.label} is not attached to any LPAR. Attach it '
+                              'first.')
+        return volume
 
     def act(self, volume: volumes.Volume) -> int:
         """Return its size in bytes."""
@@ -263,14 +297,11 @@ class Extending(_OfWhoHasIt):
     def preview(self, volume: volumes.Volume) -> list[preview.Row]:
         """Return the sizes that the file has and that NovaLink knows of."""
         spec = properties.parse(volume.keys)
-        found = volume_file.find(spec, self.host.settings, prober=self.host.prober)
-        return [(volume.label, record.lpar_uuid, record.capacity_gb, found.size / 2**30)
-                for record in volumes.of(self.host, volume, self.host.records())
-                if record.lpar_uuid == (volume.lpar_uuid or '').upper()]
-
-    def _preview(self, given: list[volumes.Volume]) -> Output:
-        return (('Volume', 'LPAR', 'LPAR sees GB', 'File has GB'),
-                [row for volume in given for row in self.preview(volume)])
+        file = volume_file.find(spec, self.host.settings, prober=self.host.prober)
+        return [(volume.label, self.host.lpar_shown(volume.lpar_uuid),
+                 inventory.size_shown(record.capacity_gb), inventory.size_shown(file.size / 2**30))
+                for record in self._holders.of(volume, self.connector.criteria(volume))
+                if self.host.lpar_of(record) == volume.lpar_uuid]
 
 
 def _naming(volume: volumes.Volume, error: BaseException) -> str:

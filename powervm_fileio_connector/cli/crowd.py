@@ -9,6 +9,7 @@ those volumes whose files are just being looked at.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +18,11 @@ from typing import Any
 from oslo_utils import timeutils
 
 from powervm_fileio_connector import connector
+from powervm_fileio_connector import mappings
 from powervm_fileio_connector import novalink
+from powervm_fileio_connector import properties
 from powervm_fileio_connector import volume_file
+from powervm_fileio_connector.cli.volumes import Volume
 
 # A look at a share has a helper process of its own.
 _MOST_LOOKS = 64
@@ -76,25 +80,53 @@ class CrowdConnector(connector.FileIOConnector):
         super().__init__(*args, **kwargs)
         self.company = Company()
         self._looks = threading.BoundedSemaphore(_MOST_LOOKS)
+        self._criteria: dict[Any, mappings.RemoveMapping] = {}
+        self._outcome = threading.local()
+
+    def criteria(self, volume: Volume) -> mappings.RemoveMapping:
+        """Return what tells the mappings of a volume, of whichever LPAR.
+
+        Found out once: the share is not looked at again to detach the volume.
+
+        :raises InvalidConnectionProperties: nothing tells which volume is meant
+        """
+        return self._removal(volume.spec, volume.info)
+
+    def detach(self, volume: Volume) -> tuple[mappings.MappingRecord, ...]:
+        """Disconnect a volume, and return the mappings that were removed; none: it was gone."""
+        self.disconnect_volume(volume.keys, volume.device_info)
+        return self._outcome.value
+
+    def _removal(self, spec: properties.VolumeSpec,
+                 info: properties.DeviceInfo) -> mappings.RemoveMapping:
+        key = dataclasses.replace(spec, lpar_uuid=''), info
+        if key not in self._criteria:
+            self._criteria[key] = super()._removal(spec, info)
+        return dataclasses.replace(self._criteria[key], lpar_uuid=spec.lpar_uuid)
 
     def _find(self, *args: Any, **kwargs: Any) -> volume_file.VolumeFile:
         with self._looks:
             return super()._find(*args, **kwargs)
 
     def _writer(self, partition: novalink.ManagementPartition) -> Any:
-        return _WithCompany(super()._writer(partition), self.company)
+        return _WithCompany(super()._writer(partition), self.company, self._outcome)
 
 
 class _WithCompany:
-    """A writer that waits for company before it sends an edit."""
+    """A writer that waits for company before it sends an edit.
 
-    def __init__(self, real: Any, company: Company) -> None:
+    :param outcome: gets as ``value``, for each thread, what came of its last edit
+    """
+
+    def __init__(self, real: Any, company: Company, outcome: threading.local) -> None:
         self._real = real
         self._company = company
+        self._outcome = outcome
 
     def submit(self, edit: Any, deadline: timeutils.StopWatch) -> Any:
         self._company.wait(deadline.leftover() / 4)
-        return self._real.submit(edit, deadline)
+        self._outcome.value = self._real.submit(edit, deadline)
+        return self._outcome.value
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)

@@ -26,8 +26,6 @@ class Detach(display.Table):
         parser.add_argument('--device-info', metavar='FILE',
                             help="what attach printed with -f json, or '-' for stdin; it is "
                                  'enough without VOLUME')
-        parser.add_argument('--force', action='store_true',
-                            help='go on past what can be passed; the disk is removed all the same')
         parser.add_argument('--dry-run', action='store_true',
                             help='show the edit, but do not send it')
         options.add_novalink(parser)

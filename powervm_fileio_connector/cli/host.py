@@ -106,14 +106,19 @@ class Host:
         return next((lpar.name for lpar in known if lpar_uuid is not None
                      and lpar.uuid.upper() == lpar_uuid.upper()), lpar_uuid)
 
+    def lpar_of(self, record: mappings.MappingRecord) -> str | None:
+        """The UUID of a mapping's LPAR, in capitals; by its id where the mapping has no link."""
+        if record.lpar_uuid is not None or record.is_orphan or record.is_wild_card:
+            return record.lpar_uuid
+        return next((lpar.uuid.upper() for lpar in self.lpars if lpar.id == record.lpar_id), None)
+
     def lpar_name(self, record: mappings.MappingRecord) -> str:
         """What to call the LPAR of a mapping: its name, or what else is known of it."""
         if record.is_wild_card:
             return '(any)'
+        uuid = self.lpar_of(record)
         for lpar in self.lpars:
-            if lpar.uuid.upper() == record.lpar_uuid or (
-                    record.lpar_uuid is None and not record.is_orphan
-                    and lpar.id == record.lpar_id):
+            if lpar.uuid.upper() == uuid:
                 return lpar.name
         if record.is_orphan:
             return '(gone)'

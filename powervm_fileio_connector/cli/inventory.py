@@ -37,13 +37,6 @@ def disks(host: Host, records: list[MappingRecord]) -> list[Disk]:
                    for record in records), key=_order)
 
 
-def is_of(host: Host, record: MappingRecord, lpar_uuid: str) -> bool:
-    """Whether a mapping is an LPAR's; by its id where it does not link to its LPAR."""
-    if record.lpar_uuid is not None or record.is_orphan or record.is_wild_card:
-        return record.lpar_uuid == lpar_uuid
-    return any(lpar.uuid.upper() == lpar_uuid and lpar.id == record.lpar_id for lpar in host.lpars)
-
-
 def row(disk: Disk) -> tuple[Any, ...]:
     """The values of :data:`COLUMNS`."""
     record, sight = disk.record, disk.sight

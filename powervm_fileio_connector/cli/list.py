@@ -34,7 +34,7 @@ class List(display.Table):
         wanted = None if parsed_args.lpar is None else host.lpar_uuid(parsed_args.lpar).upper()
         records = [record for record in host.records()
                    if (record.kind == 'file' or parsed_args.all_storage)
-                   and (wanted is None or inventory.is_of(host, record, wanted))]
+                   and (wanted is None or host.lpar_of(record) == wanted)]
         disks = inventory.disks(host, records)
         columns: tuple[str, ...] = inventory.COLUMNS
         rows = [inventory.row(disk) for disk in disks]

@@ -16,6 +16,7 @@ from powervm_fileio_connector import mappings
 from powervm_fileio_connector import mounts
 from powervm_fileio_connector import properties
 from powervm_fileio_connector import volume_file
+from powervm_fileio_connector.cli import holders
 from powervm_fileio_connector.cli import inventory
 from powervm_fileio_connector.cli import sights
 from powervm_fileio_connector.cli import volumes
@@ -24,6 +25,8 @@ from powervm_fileio_connector.cli.host import Host
 OK = 'ok'
 FAILED = 'FAILED'
 SKIPPED = 'not checked'
+
+_NO_SHARE = (exceptions.ShareNotMounted, exceptions.MountNotResponding, exceptions.StaleMount)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,17 +38,37 @@ class Row:
     detail: str
 
 
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    """What one look at a volume's file brought: the file, or why there is none to attach.
+
+    :ivar spec: None: the volume itself cannot be understood or served
+    """
+
+    spec: properties.VolumeSpec | None
+    found: volume_file.VolumeFile | None = None
+    error: exceptions.FileIOConnectorError | None = None
+    took_s: float = 0.0
+
+    def find(self) -> volume_file.VolumeFile:
+        """Return the file, or raise why there is none."""
+        if self.found is None:
+            assert self.error is not None
+            raise self.error
+        return self.found
+
+
 def rows(args: argparse.Namespace) -> list[Row]:
     """Check everything that can be checked, also past what fails."""
     host = Host(args)
     if not (args.volume or args.export or args.name):
         return [*_novalink(host), *_shares(host)]
+    volume = volumes.one(args)
+    lpar = args.lpar or volume.lpar
     novalink = list(_novalink(host))
-    # An LPAR is named by its name in a command line, so it takes a NovaLink that answers.
-    lpar, args.lpar = args.lpar, None
-    volume = volumes.one(args, host)
-    return [*novalink, *_file(host, volume), *_lpar(host, lpar or volume.lpar_uuid),
-            *_users(host, volume, lpar or volume.lpar_uuid, args.multiattach)]
+    look = _looked(host, volume)
+    return [*novalink, *_file(host, volume, look), *_lpar(host, lpar),
+            *_users(host, volume, look, lpar, args.multiattach)]
 
 
 def _novalink(host: Host) -> Iterator[Row]:
@@ -76,33 +99,43 @@ def _shares(host: Host) -> Iterator[Row]:
             host.settings.mount_point_base))
 
 
-def _file(host: Host, volume: volumes.Volume) -> Iterator[Row]:
-    if volume.is_id_only:
-        yield Row('file', SKIPPED, 'an id does not tell where the file is')
-        return
+def _looked(host: Host, volume: volumes.Volume) -> _Look:
+    """Look at a volume's file, once: both what it is and who has it are told by that."""
+    spec = None
+    start = time.monotonic()
     try:
         spec = properties.parse(volume.keys, default_backstore=host.settings.backstore,
                                 need_lpar=False)
+        return _Look(spec, volume_file.find(spec, host.settings, prober=host.prober))
     except exceptions.FileIOConnectorError as err:
-        yield Row('volume', FAILED, _why(err))
-        return
-    start = time.monotonic()
-    try:
-        found = volume_file.find(spec, host.settings, prober=host.prober)
-    except (exceptions.ShareNotMounted, exceptions.MountNotResponding,
-            exceptions.StaleMount) as err:
-        yield Row('share', FAILED, _why(err))
+        return _Look(spec, error=err, took_s=time.monotonic() - start)
+
+
+def _file(host: Host, volume: volumes.Volume, look: _Look) -> Iterator[Row]:
+    if volume.is_id_only:
+        yield Row('file', SKIPPED, 'an id does not tell where the file is')
+    elif look.spec is None or look.found is None:
+        yield from _why_no_file(look)
+    else:
+        health = mounts.state(host.prober, look.found.mount)
+        yield Row('share', OK, f'{health.mount} answered in {_ms(health.took_s)}')
+        yield Row('file', OK, f'{look.found.path} lies on it, '
+                  f'{inventory.size_shown(look.found.size / 2**30)}')
+        yield Row('format', OK, f'{look.found.format}, served through {look.spec.backstore}')
+
+
+def _why_no_file(look: _Look) -> Iterator[Row]:
+    assert look.error is not None
+    why = _why(look.error)
+    if look.spec is None:
+        yield Row('volume', FAILED, why)
+    elif isinstance(look.error, _NO_SHARE):
+        yield Row('share', FAILED, why)
         yield Row('file', SKIPPED, 'the share must be mounted and answer first')
-        return
-    except exceptions.FileIOConnectorError as err:
-        yield Row('share', OK, f'answered in {_ms(time.monotonic() - start)}')
-        is_format = isinstance(err, exceptions.UnsafeVolumeFormat)
-        yield Row('format' if is_format else 'file', FAILED, _why(err))
-        return
-    health = mounts.state(host.prober, found.mount)
-    yield Row('share', OK, f'{found.mount} answered in {_ms(health.took_s)}')
-    yield Row('file', OK, f'{found.path} lies on it, {inventory.size_shown(found.size / 2**30)}')
-    yield Row('format', OK, f'{found.format}, served through {spec.backstore}')
+    else:
+        is_format = isinstance(look.error, exceptions.UnsafeVolumeFormat)
+        yield Row('share', OK, f'answered in {_ms(look.took_s)}')
+        yield Row('format' if is_format else 'file', FAILED, why)
 
 
 def _lpar(host: Host, lpar: str | None) -> Iterator[Row]:
@@ -124,19 +157,19 @@ def _lpar(host: Host, lpar: str | None) -> Iterator[Row]:
     yield _needing_novalink(host, 'LPAR', check)
 
 
-def _users(host: Host, volume: volumes.Volume, lpar: str | None,
+def _users(host: Host, volume: volumes.Volume, look: _Look, lpar: str | None,
            is_multiattach: bool) -> Iterator[Row]:
     def check() -> str:
         wanted = None if lpar is None else host.lpar_uuid(lpar).upper()
         multiattach = is_multiattach or bool(volumes.get(volume.keys, 'multiattach'))
-        found = volumes.of(host, volume, host.records())
-        holders = [_holder(host, record) for record in found]
+        criteria = holders.criteria(host, volume, look.find)
+        found = holders.Holders(host).of(volume, criteria)
+        texts = [_holder(host, record) for record in found]
         others = [record for record in found if not record.is_orphan
-                  and not (wanted and inventory.is_of(host, record, wanted))]
+                  and host.lpar_of(record) != wanted]
         if others and wanted is not None and not multiattach:
-            raise exceptions.VolumeInUse(reason='it is attached to ' + ' and '.join(holders))
-        return ('it is attached to ' + ' and '.join(holders) if holders
-                else 'no LPAR has it')
+            raise exceptions.VolumeInUse(reason='it is attached to ' + ' and '.join(texts))
+        return 'it is attached to ' + ' and '.join(texts) if texts else 'no LPAR has it'
 
     yield _needing_novalink(host, 'attached', check)
 

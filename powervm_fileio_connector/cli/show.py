@@ -26,16 +26,18 @@ class Show(display.Table):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        from powervm_fileio_connector.cli import holders
         from powervm_fileio_connector.cli import inventory
         from powervm_fileio_connector.cli import volumes
         from powervm_fileio_connector.cli.errors import NotAttached
         from powervm_fileio_connector.cli.host import Host
 
         host = Host(parsed_args)
-        volume = volumes.one(parsed_args, host)
+        volume = volumes.one(parsed_args).resolved(host, parsed_args.lpar)
         wanted = volume.lpar_uuid
-        found = [record for record in volumes.of(host, volume, host.records())
-                 if wanted is None or inventory.is_of(host, record, wanted.upper())]
+        criteria = holders.criteria(host, volume)
+        found = [record for record in holders.Holders(host).of(volume, criteria)
+                 if wanted is None or host.lpar_of(record) == wanted]
         if not found:
             raise NotAttached(f'Volume {volume.label} is not attached to '
                               + (f'LPAR {wanted}.' if wanted else 'any LPAR.'))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -14,11 +13,8 @@ from typing import Any
 
 from oslo_utils import uuidutils
 
-from powervm_fileio_connector import mappings
 from powervm_fileio_connector import properties
-from powervm_fileio_connector import volume_file
 from powervm_fileio_connector.cli.errors import UsageError
-from powervm_fileio_connector.mappings.record import normalised
 
 if TYPE_CHECKING:
     from powervm_fileio_connector.cli.host import Host
@@ -32,55 +28,85 @@ class Volume:
 
     :ivar device_info: what attaching it once returned, if the user has it
     :ivar is_id_only: nothing but its id is known, so only NovaLink can tell its file
+    :ivar place: where the user gave it: ``entry 3 of many.json``
     """
 
     keys: dict[str, Any]
     device_info: dict[str, Any] | None = None
     is_id_only: bool = False
+    place: str = '(unknown)'
+
+    @property
+    def info(self) -> properties.DeviceInfo:
+        """What there is of its device_info."""
+        return properties.DeviceInfo.parse(self.device_info)
 
     @property
     def spec(self) -> properties.VolumeSpec:
-        """What can be made out of it, without complaint."""
-        return properties.parse_leniently(self.keys, lpar_uuid='(none)')
+        """What can be made out of it, without complaint; no LPAR is looked for."""
+        spec = properties.parse_leniently(self.keys, lpar_uuid='(none)')
+        return dataclasses.replace(spec, lpar_uuid='',
+                                   volume_id=self.info.volume_id or spec.volume_id)
 
     @property
     def label(self) -> str:
         """What the volume is called."""
-        info = properties.DeviceInfo.parse(self.device_info)
-        return info.volume_id or self.spec.label
+        spec = self.spec
+        return spec.volume_id or spec.name or spec.path or self.info.path or self.place
+
+    @property
+    def lpar(self) -> str | None:
+        """The LPAR that it names itself, by whatever name."""
+        return next(iter(self._lpars), None)
 
     @property
     def lpar_uuid(self) -> str | None:
-        """The LPAR that it names itself."""
-        found = get(self.keys, 'lpar_uuid') or (self.device_info or {}).get('lpar_uuid')
-        return found if isinstance(found, str) else None
+        """The UUID of its LPAR, once it is :meth:`resolved`."""
+        return get(self.keys, 'lpar_uuid') or self.info.lpar_uuid
+
+    def resolved(self, host: Host, lpar: str | None) -> Volume:
+        """The same with the UUID of its LPAR, if one is named, among its properties.
+
+        :param lpar: the LPAR for all volumes
+        :raises LPARNotFound: there is none of that name or id
+        :raises UsageError: it is given two LPARs
+        """
+        uuids = {host.lpar_uuid(name).upper(): name
+                 for name in (*self._lpars, *filter(None, (lpar,)))}
+        if len(uuids) > 1:
+            raise UsageError(f'Volume {self.label} is given two LPARs, '
+                             + ' and '.join(uuids.values()) + '. Leave one of them out.')
+        return self.with_keys(lpar_uuid=next(iter(uuids), None))
+
+    @property
+    def _lpars(self) -> list[str]:
+        named = get(self.keys, 'lpar'), get(self.keys, 'lpar_uuid'), self.info.lpar_uuid
+        return [str(name) for name in named if name]
 
     def with_keys(self, **keys: Any) -> Volume:
         """The same with more keys, in place of what it had; None leaves what it had."""
         return dataclasses.replace(self, keys=put(self.keys, **keys))
 
 
-def given(args: argparse.Namespace, host: Host) -> tuple[list[Volume], bool]:
+def given(args: argparse.Namespace) -> tuple[list[Volume], bool]:
     """Return the volumes that the user means, and whether they were given as a list.
-
-    The LPAR that was named, for each or with ``--lpar``, is among their properties.
 
     :raises UsageError: the volume is not given, or not in a way that can be understood
     """
     entries, is_list = _entries(args)
-    volumes = [_named(args, host, entry) for entry in entries]
+    volumes = [_with_options(args, entry) for entry in entries]
     if is_list and (getattr(args, 'slot', None) is not None or getattr(args, 'lua', None)):
         raise UsageError('--slot and --lua are for one volume; in a list, each entry may have a '
                          '"slot" and a "lua" of its own.')
     return volumes, is_list
 
 
-def one(args: argparse.Namespace, host: Host) -> Volume:
+def one(args: argparse.Namespace) -> Volume:
     """Return the one volume that the user means.
 
     :raises UsageError: as :func:`given`, and if there are several
     """
-    volumes, _ = given(args, host)
+    volumes, _ = given(args)
     if len(volumes) != 1:
         raise UsageError(f'{args.volume} has {len(volumes)} volumes; this command takes one.')
     return volumes[0]
@@ -101,27 +127,6 @@ def read_json(place: str) -> Any:
         raise UsageError(f'{name} cannot be read: {err.strerror}.') from err
     except ValueError as err:
         raise UsageError(f'{name} is not JSON: {err}.') from err
-
-
-def of(host: Host, volume: Volume,
-       records: list[mappings.MappingRecord]) -> list[mappings.MappingRecord]:
-    """Return the mappings of a volume among those of files, whoever they belong to.
-
-    By its file, as far as the mount table tells where that is; else by its id, which is the tag, or
-    part of the file's name. No share is touched.
-    """
-    spec = volume.spec
-    info = properties.DeviceInfo.parse(volume.device_info)
-    paths = {normalised(path) for path in (
-        *volume_file.candidate_paths(spec, host.settings), *filter(None, (info.path,)))}
-    files = [record for record in records if record.kind == 'file' and record.path]
-    found = [record for record in files if normalised(record.path or '') in paths]
-    volume_id = info.volume_id or spec.volume_id
-    if found or volume_id is None:
-        return found
-    return ([record for record in files if record.tag == volume_id]
-            or [record for record in files if volume.is_id_only
-                and volume_id.lower() in os.path.basename(record.path or '').lower()])
 
 
 def get(keys: Mapping[str, Any], name: str) -> Any:
@@ -150,11 +155,14 @@ def _entries(args: argparse.Namespace) -> tuple[list[Volume], bool]:
         if not isinstance(info, Mapping):
             raise UsageError(f'{device_info} does not hold a device_info, as attach prints it with '
                              '-f json.')
-        volume = _single(args) if ways else Volume({'path': info.get('path')})
+        volume = _single(args) if ways else Volume({'path': info.get('path')},
+                                                   place=device_info)
         return [dataclasses.replace(volume, device_info=dict(info), is_id_only=False)], False
+    if not ways and args.volume_id:
+        return [Volume({'volume_id': args.volume_id}, is_id_only=True)], False
     if not ways:
-        raise UsageError('Which volume? Give a .json file, a path or an id, or --export and '
-                         '--name.')
+        raise UsageError('Which volume? Give a .json file, a path or an id, --export and '
+                         '--name, or --volume-id.')
     if args.volume is not None and (args.volume == STDIN or args.volume.endswith('.json')):
         return _from_json(args.volume)
     return [_single(args)], False
@@ -166,17 +174,19 @@ def _from_json(place: str) -> tuple[list[Volume], bool]:
     entries = content if isinstance(content, list) else [content]
     if not entries:
         raise UsageError(f'{name} is an empty list; there is nothing to do.')
-    for number, entry in enumerate(entries, 1):
-        if not isinstance(entry, Mapping):
-            which = f'entry {number} of {name}' if isinstance(content, list) else name
-            raise UsageError(f'{which} is no connection_info but {json.dumps(entry)[:60]}.')
-    return [_from_entry(dict(entry)) for entry in entries], isinstance(content, list)
+    is_list = isinstance(content, list)
+    return [_from_entry(entry, f'entry {number} of {name}' if is_list else name)
+            for number, entry in enumerate(entries, 1)], is_list
 
 
-def _from_entry(entry: dict[str, Any]) -> Volume:
+def _from_entry(entry: Any, place: str) -> Volume:
+    if not isinstance(entry, Mapping):
+        raise UsageError(f'{place} is no connection_info but {json.dumps(entry)[:60]}.')
+    keys = dict(entry)
     # What attaching printed is as good as what it was given.
-    is_device_info = entry.get('type') == 'file' and 'udid' in entry
-    return Volume(entry, device_info=entry if is_device_info else entry.get('device_info'))
+    is_device_info = keys.get('type') == 'file' and 'udid' in keys
+    return Volume(keys, device_info=keys if is_device_info else keys.get('device_info'),
+                  place=place)
 
 
 def _single(args: argparse.Namespace) -> Volume:
@@ -188,24 +198,14 @@ def _single(args: argparse.Namespace) -> Volume:
         return Volume({'driver_volume_type': 'file', 'path': args.volume})
     if uuidutils.is_uuid_like(args.volume):
         return Volume({'volume_id': args.volume}, is_id_only=True)
-    raise UsageError(f'{args.volume} is neither a .json file, nor an absolute path, nor the id of '
-                     'a volume.')
+    raise UsageError(f'{args.volume} is neither a .json file, nor an absolute path, nor a UUID; '
+                     'for an id that is no UUID there is --volume-id.')
 
 
-def _named(args: argparse.Namespace, host: Host, volume: Volume) -> Volume:
+def _with_options(args: argparse.Namespace, volume: Volume) -> Volume:
     """Put what the command line says among the properties of a volume."""
-    keys = volume.keys
-    volume = volume.with_keys(
-        format=None if get(keys, 'format') else args.volume_format, volume_id=args.volume_id,
-        slot=getattr(args, 'slot', None), lua=getattr(args, 'lua', None),
+    return volume.with_keys(
+        format=None if get(volume.keys, 'format') else args.volume_format,
+        volume_id=args.volume_id, slot=getattr(args, 'slot', None), lua=getattr(args, 'lua', None),
         backstore=getattr(args, 'backstore', None),
         multiattach=getattr(args, 'multiattach', None) or None)
-    named = get(keys, 'lpar')
-    own = host.lpar_uuid(str(named)) if named is not None else volume.lpar_uuid
-    if args.lpar is None:
-        return volume.with_keys(lpar_uuid=own)
-    wanted = host.lpar_uuid(args.lpar)
-    if own is not None and own.upper() != wanted.upper():
-        raise UsageError(f'Volume {volume.label} names LPAR {own}, but --lpar says {args.lpar}. '
-                         'Leave one of them out.')
-    return volume.with_keys(lpar_uuid=wanted)

@@ -53,7 +53,55 @@ def test_a_list_that_was_attached_is_detached_and_extended(as_json, novalink, ma
     assert {row['Bytes'] for row in as_json('extend', volumes)} == {1 << 20}
     assert {row['Result'] for row in as_json('detach', volumes)} == {'detached'}
     assert novalink.mappings() == []
-    assert {row['Result'] for row in as_json('detach', volumes)} == {'detached'}
+    assert {row['Result'] for row in as_json('detach', volumes)} == {'was not attached'}
+
+
+def test_an_unknown_lpar_fails_its_own_entry_only(operate, novalink, many, write_json):
+    volumes = many(3)
+    volumes[1]['lpar'] = 'web01'
+    outcome = operate('attach', write_json(volumes))
+    assert outcome.code == 11
+    assert outcome.err.startswith('Volume id-001: Cannot find LPAR web01')
+    assert re.search(r'id-001 \| web01 \| failed: LPARNotFound', outcome.out)
+    assert len(novalink.mappings()) == 2
+
+
+def test_two_lpars_for_one_entry_fail_that_entry_only(operate, novalink, many, write_json):
+    volumes = many(2)
+    outcome = operate('attach', write_json(volumes), '--lpar', 'lpar1')
+    assert outcome.code == 11
+    assert 'id-001 is given two LPARs, lpar2 and lpar1' in outcome.err
+    assert len(novalink.mappings()) == 1
+
+
+@pytest.mark.parametrize('more', [[], ['--dry-run']], ids=['', 'dry run'])
+def test_an_unattached_volume_leaves_the_others_of_an_extend_alone(operate, many, write_json,
+                                                                   more):
+    volumes = many(3)
+    for volume in volumes:
+        del volume['lpar']
+    operate('attach', write_json(volumes[:2]), '--lpar', 'lpar1')
+    outcome = operate('extend', write_json(volumes), *more)
+    assert outcome.code == 11
+    assert outcome.err == 'Volume id-002 is not attached to any LPAR. Attach it first.\n'
+    assert 'id-000' in outcome.out
+    assert 'id-001' in outcome.out
+
+
+def test_detaching_a_list_takes_a_gone_lpar_for_what_it_is(as_json, novalink, many, write_json):
+    volumes = write_json(many(3))
+    as_json('attach', volumes)
+    novalink.remove_lpar(novalink.lpars[1].uuid, leave_orphans=False)
+    assert [row['Result'] for row in as_json('detach', volumes)] == [
+        'detached', 'was not attached', 'detached']
+
+
+def test_an_entry_that_names_nothing_is_called_by_its_place(operate, novalink, many, write_json):
+    volumes = [*many(1), {'lpar': 'lpar1'}]
+    outcome = operate('attach', write_json(volumes))
+    assert outcome.code == 11
+    assert re.search(r'Volume entry 2 of .*volumes\.json: Cannot attach', outcome.err)
+    assert len(novalink.mappings()) == 1
 
 
 def test_a_list_of_device_infos_is_detached(as_json, novalink, make_volume, write_json):
