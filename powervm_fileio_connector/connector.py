@@ -124,8 +124,8 @@ class FileIOConnector(base.BaseLinuxConnector):
 
         :param connection_properties: as for :meth:`connect_volume`; keys may be missing or changed
         :param device_info: what :meth:`connect_volume` returned, or None
-        :param force: lets ``ignore_errors`` count, as in os-brick; what can be passed (file, share or
-            LPAR gone or silent) is passed without it, too
+        :param force: lets ``ignore_errors`` count, as in os-brick; what can be passed (file, share
+            or LPAR gone or silent) is passed without it, too
         :param ignore_errors: with ``force``, log what remains instead of raising
         :raises NovaLinkUnavailable: the server cannot be reached, so nothing is known
         :raises MappingFailed: it cannot be told which mapping is the volume's, or NovaLink refused

@@ -189,14 +189,12 @@ class RemoveMapping:
     each of ``paths``, tag, file name. Mappings of other LPARs, wild cards and other kinds of
     storage are never touched. None found is no error: the volume is detached.
 
-    :ivar lpar_id: the LPAR's id where it is known, for mappings that do not link to their LPAR
     :ivar aliases: paths that are the same file as the one that is found first
     :ivar file_name: for the case that the file's place is not known for sure: a mapping of a file
         of that name counts if it lies in a directory called ``export_hash``
     """
 
     lpar_uuid: str
-    lpar_id: int | None = None
     paths: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     udid: str | None = None
@@ -215,8 +213,6 @@ class RemoveMapping:
         :raises MappingFailed: only the file name is known, and it fits mappings of other places
         :raises LPARIdNeeded: see there
         """
-        if self.lpar_id is not None:
-            document.lpar_ids.setdefault(self.lpar_uuid.upper(), self.lpar_id)
         found = self.matches(document)
         paths = {shown.record.path for shown in found if shown.record.path}
         if found:

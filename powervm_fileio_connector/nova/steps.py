@@ -110,7 +110,8 @@ class InstanceConnector(connector.FileIOConnector):
     def _defer(self, edit: Any, feed_task: Any,
                as_nova: Callable[[], AbstractContextManager[None]]) -> None:
         deferred: Any = slots.Deferred(edit, as_nova)
-        writer.add_to_feed_task(feed_task, deferred, self.partition.uuid)
+        writer.add_to_feed_task(feed_task, deferred, self.partition.uuid,
+                                timeout_s=self.settings.rest_timeout_s)
 
     def _addition(self, spec: properties.VolumeSpec,
                   found: volume_file.VolumeFile) -> mappings.AddMapping:

@@ -117,10 +117,6 @@ class Prober:
                     break
         return 0, answers[0]
 
-    def close(self) -> None:
-        """End the helpers that are idle. Those of other probers are started anew when needed."""
-        close_idle()
-
     def _as_root_if_denied(self, request: Request, answer: Answer, deadline: float) -> Answer:
         """Take a look that was denied to us once more, through the root helper."""
         if answer.errno not in NO_ACCESS or self._execute is None:

@@ -108,10 +108,12 @@ class Writer:
 
 
 def add_to_feed_task(feed_task: Any, edit: Edit, vios_uuid: str,
-                     on_result: Callable[[Any], None] | None = None) -> None:
+                     on_result: Callable[[Any], None] | None = None,
+                     timeout_s: float = conf.Settings.rest_timeout_s) -> None:
     """Add an edit to a pypowervm ``FeedTask``; whoever runs that sends it, with all else in it.
 
     :param on_result: called with what :meth:`Writer.submit` would return, once the task has run
+    :param timeout_s: for what the edit itself has to ask the server; the task has its own rules
     """
     def is_ours(vios_w: Any) -> bool:
         return vios_w.uuid.upper() == vios_uuid.upper()
@@ -122,7 +124,7 @@ def add_to_feed_task(feed_task: Any, edit: Edit, vios_uuid: str,
         if not is_ours(vios_w):
             return False
         document = Document(vios_w)
-        deadline = timeutils.StopWatch(conf.Settings.rest_timeout_s).start()
+        deadline = timeutils.StopWatch(timeout_s).start()
         change = applied(edit, document, vios_w.adapter, deadline, is_last_chance=True)
         changes[:] = [change]
         return change.outcome is Outcome.CHANGED

@@ -274,9 +274,10 @@ class TestMappingsWithoutLink:
         doc.lpar_ids[ONE] = 5
         assert RemoveMapping(ONE, paths=('/mnt/a',)).apply(doc).outcome is Outcome.CHANGED
 
-    def test_the_id_of_the_caller_is_believed(self, make):
+    def test_one_with_the_id_of_another_is_left_alone(self, make):
         doc = make(mapping('/mnt/a', lpar_id=5, has_link=False))
-        assert RemoveMapping(ONE, 6, ('/mnt/a',)).apply(doc).outcome is Outcome.UNCHANGED
+        doc.lpar_ids[ONE] = 6
+        assert RemoveMapping(ONE, paths=('/mnt/a',)).apply(doc).outcome is Outcome.UNCHANGED
 
     def test_no_id_is_asked_for_in_vain(self, make):
         doc = make(mapping('/mnt/a', lpar_id=5, has_link=False))

@@ -138,7 +138,7 @@ edits = st.one_of(
     st.builds(AddMapping, lpar_uuid=st.sampled_from([ONE, TWO]), path=paths,
               slot=st.sampled_from([None, 2, 5]), lua=st.sampled_from([None, 'lun1']),
               multiattach=st.booleans(), max_per_bus=st.integers(1, 3)),
-    st.builds(RemoveMapping, lpar_uuid=st.sampled_from([ONE, TWO]), lpar_id=st.sampled_from([5, 6]),
+    st.builds(RemoveMapping, lpar_uuid=st.sampled_from([ONE, TWO]),
               paths=st.lists(paths, max_size=2).map(tuple), tag=st.sampled_from([None, 't1']),
               udid=st.sampled_from([None, 'udid-of-/m/a'])))
 
