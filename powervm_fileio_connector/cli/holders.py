@@ -46,6 +46,15 @@ class Holders:
         return found + [shown.record for shown in self._document.of_paths(paths)
                         if shown.record not in found]
 
+    def of_unseen(self, volume: volumes.Volume) -> list[mappings.MappingRecord]:
+        """As :meth:`of`, but the share is looked at only where the spelling alone finds nothing.
+
+        For who looks at the share anyway: one that hangs then costs one deadline, not two.
+        """
+        unseen = criteria(self._host, volume, _not_looked_at)
+        return (self.of(volume, dataclasses.replace(unseen, file_name=None))
+                or self.of(volume, criteria(self._host, volume)))
+
     def _matching(self, criteria: mappings.RemoveMapping) -> list[mappings.MappingRecord]:
         return [shown.record for lpar_uuid in self._lpars for shown in dataclasses.replace(
             criteria, lpar_uuid=lpar_uuid).matches(self._document)]
@@ -74,3 +83,7 @@ def criteria(host: Host, volume: volumes.Volume,
     except exceptions.FileIOConnectorError as err:
         err.add_context(doing=f'find volume {volume.label}', volume=volume.label)
         raise
+
+
+def _not_looked_at() -> volume_file.VolumeFile:
+    raise exceptions.ShareNotMounted(reason='the share was not looked at')

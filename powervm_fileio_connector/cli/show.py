@@ -35,8 +35,7 @@ class Show(display.Table):
         host = Host(parsed_args)
         volume = volumes.one(parsed_args).resolved(host, parsed_args.lpar)
         wanted = volume.lpar_uuid
-        criteria = holders.criteria(host, volume)
-        found = [record for record in holders.Holders(host).of(volume, criteria)
+        found = [record for record in holders.Holders(host).of_unseen(volume)
                  if wanted is None or host.lpar_of(record) == wanted]
         if not found:
             raise NotAttached(f'Volume {volume.label} is not attached to '
