@@ -11,6 +11,8 @@ import contextlib
 import enum
 import random
 import re
+import socket
+import sys
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -83,9 +85,8 @@ def bounded(deadline: timeutils.StopWatch, call: Callable[[], Any]) -> Any:
     """Do something that waits for the server, and be back by the deadline whatever happens.
 
     The timeout of ``requests`` bounds one wait for bytes, so a server that trickles could hold its
-    caller for ever. So the call runs in a thread that is left behind when the deadline passes. It
-    ends with the answer, or at the latest when the server has been silent for as long as the rest
-    of the deadline was at the start; it holds no lock of ours and keeps no process from ending.
+    caller for ever. So the call runs in a thread, whose connection is shut down when the deadline
+    passes, which ends it. It holds no lock of ours and keeps no process from ending.
 
     :raises RequestFailed: the deadline has passed; other errors are those of ``call``
     """
@@ -104,12 +105,33 @@ def bounded(deadline: timeutils.StopWatch, call: Callable[[], Any]) -> Any:
         finally:
             done.set()
 
-    threading.Thread(target=run, name='powervm-fileio-request', daemon=True).start()
+    thread = threading.Thread(target=run, name='powervm-fileio-request', daemon=True)
+    thread.start()
     if not done.wait(left):
+        _hang_up(thread)
         raise RequestFailed(Trouble.LATE, f'no answer within {left:.1f} s')
     if errors:
         raise errors[0]
     return results[0]
+
+
+def _hang_up(thread: threading.Thread) -> None:
+    """Shut down the connection that a thread waits on.
+
+    pypowervm and requests hand it to nobody, so it is looked for where the thread is: in the frames
+    of ``socket`` and ``http.client``. Where it is not found, the wait for bytes still has a limit.
+    """
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None:
+        owner = frame.f_locals.get('self')
+        for name in ('_sock', 'sock'):
+            connection = getattr(owner, name, None)
+            if isinstance(connection, socket.socket):
+                with contextlib.suppress(OSError):      # it has just been closed
+                    # Of TLS only what is below: the thread itself may be in the middle of it.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+                return
+        frame = frame.f_back
 
 
 def expected(response: Any, what: str) -> Any:

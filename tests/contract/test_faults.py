@@ -197,6 +197,7 @@ def test_a_server_that_trickles_holds_nobody_past_the_deadline(novalink, lpar):
         with pytest.raises(exceptions.NovaLinkUnavailable):
             novalink_module.lpar(adapter, lpar, deadline(0.5))
         assert time.monotonic() - start < 3
+        assert_no_request_thread_remains()
     finally:
         server.is_over.set()
         server.shutdown()
@@ -416,10 +417,23 @@ def test_no_thread_outlives_its_call(novalink, vios, lpar, make_volume):
     with pytest.raises(exceptions.NovaLinkUnavailable):
         vios.submit(AddMapping(lpar, make_volume()), deadline(0.3))
     gc.collect()
+    assert_no_request_thread_remains()
+
+
+def assert_no_request_thread_remains():
     leftover = [t for t in threading.enumerate() if t.name == 'powervm-fileio-request']
     for thread in leftover:
         thread.join(1)
     assert not any(thread.is_alive() for thread in leftover)
+
+
+def test_a_given_session_that_hangs_while_it_is_renewed_is_let_go(novalink, lpar):
+    adapter = novalink.adapter()
+    novalink.faults.add(ExpiredSession(), Slow(path='/rest/api/web/Logon', seconds=30))
+    with pytest.raises(exceptions.NovaLinkUnavailable):
+        novalink_module.lpar(adapter, lpar, deadline(0.5))
+    assert_no_request_thread_remains()
+    assert novalink_module.lpar(adapter, lpar, deadline()).uuid == lpar
 
 
 def test_a_forked_child_is_led_by_nobody_of_its_parent(novalink, vios, lpar, make_volume):
