@@ -90,14 +90,16 @@ class Act(abc.ABC):
             return self._preview(given)
         results = many.each(given, self._each, self._command.app.stderr, self.title)
         self._command.exit_code = results.exit_code
+        self._command.was_done = self._counts(results)
         if results.is_interrupted:
             self._say_what_was_and_was_not(results)
-        elif not is_list and len(results.each) == 1:
+        if not is_list:
             [result] = results.each
-            if result.error is not None:
+            if result.state is many.State.DONE:
+                self._command.is_one = True
+                return self.one(result.value)
+            if result.error is not None and not results.is_interrupted:
                 raise result.error
-            self._command.is_one = True
-            return self.one(result.value)
         for result in results.each:
             if result.error is not None:
                 self._command.say(_naming(result.volume, result.error))
@@ -151,14 +153,18 @@ class Act(abc.ABC):
         lpar = volume.lpar_uuid or volume.lpar or self.args.lpar
         return (volume.label, self.host.lpar_shown(lpar), said, *more)
 
-    def _say_what_was_and_was_not(self, results: many.Results) -> None:
+    def _counts(self, results: many.Results) -> str:
+        """How many volumes came to what, in words."""
         counts = [(sum(result.state is state for result in results.each), said) for state, said in (
             (many.State.DONE, self.done), (many.State.FAILED, 'failed'),
             (many.State.NOT_TRIED, 'not tried'),
             (many.State.UNKNOWN, 'still under way, so nothing is known of them'))]
-        self._command.say('Interrupted: ' + ', '.join(
-            f'{count} {said}' for count, said in counts if count)
-            + '. Each volume is either attached or not; the same command goes on from here.')
+        return ', '.join(f'{count} {said}' for count, said in counts if count)
+
+    def _say_what_was_and_was_not(self, results: many.Results) -> None:
+        self._command.say(
+            f'Interrupted: {self._counts(results)}. Each volume is either attached or not; the '
+            'same command goes on from here.')
 
 
 class Attaching(Act):

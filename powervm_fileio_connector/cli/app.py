@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import sys
 import warnings
 
 from cliff import app
@@ -37,7 +36,11 @@ class FileIOApp(app.App):
 
         cliff would show warnings of every library. The log file, if any, gets everything.
         """
-        super().configure_logging()
+        try:
+            super().configure_logging()
+        except OSError as err:
+            self.parser.error(f'--log-file {self.options.log_file} cannot be written: '
+                              f'{err.strerror}.')
         console = logging.getLogger('').handlers[-1]
         level = {0: logging.CRITICAL, 1: logging.INFO}.get(
             logging.DEBUG if self.options.debug else self.options.verbose_level, logging.DEBUG)
@@ -61,16 +64,6 @@ class FileIOApp(app.App):
     def run(self, argv: list[str]) -> int:
         """Run one command; without any, show the help instead of an interactive shell."""
         result = super().run(argv or ['--help'])
-        return result if self._error is None else errors.exit_code(self._error)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Entry point of ``powervm-fileio``.
-
-    :returns: see :class:`powervm_fileio_connector.cli.errors.ExitCode`
-    """
-    return int(FileIOApp().run(sys.argv[1:] if argv is None else argv))
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+        if self._error is None or isinstance(self._error, BrokenPipeError):
+            return result       # cliff ends as a shell tells of a process that SIGPIPE has ended
+        return errors.exit_code(self._error)

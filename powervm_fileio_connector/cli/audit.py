@@ -26,6 +26,8 @@ class Audit(display.Table):
     you agreed. No file is ever deleted.
     """
 
+    nothing = 'Nothing was found.'
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument('--fix', action='store_true',
@@ -61,11 +63,13 @@ class Audit(display.Table):
                 self.say('Nothing was removed.')
                 return found
         try:
-            return findings.fixed(host, found)
+            found = findings.fixed(host, found)
         except KeyboardInterrupt:
             self.say('\nInterrupted while the orphans were being removed: all of them are gone, or '
                      'none is. "powervm-fileio audit" tells.')
             raise
+        self.was_done = f'{sum(finding.is_fixed for finding in found)} removed'
+        return found
 
     def _agrees(self, count: int) -> bool:
         self.app.stderr.write(f'Remove {count} orphan{"s" if count > 1 else ""}? [y/N] ')

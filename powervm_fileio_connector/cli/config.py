@@ -43,8 +43,6 @@ def _shown(option: Any, value: Any) -> Any:
 
 def _set_by(config: Any, name: str) -> str:
     """What set an option, in words."""
-    from oslo_config import cfg
-
     from powervm_fileio_connector import conf
 
     where = config.get_location(name, conf.GROUP)
@@ -53,10 +51,5 @@ def _set_by(config: Any, name: str) -> str:
     if where.location.name == 'set_override':
         return '--simulator'
     if where.location.name == 'user':
-        # oslo.config names the last file that it read, whichever set the option.
-        for path in reversed(config.config_file):
-            sections: dict[str, dict[str, Any]] = {}
-            cfg.ConfigParser(path, sections).parse()
-            if name in sections.get(conf.GROUP, {}):
-                return path
+        return options.file_that_sets(config, name) or str(where.detail)
     return where.detail

@@ -15,6 +15,7 @@ from cliff import lister
 from cliff.formatters import base
 
 from powervm_fileio_connector.cli.errors import ExitCode
+from powervm_fileio_connector.cli.errors import OutputLost
 from powervm_fileio_connector.cli.errors import UsageError
 
 
@@ -44,10 +45,14 @@ class Table(lister.Lister):
     """A command that ends with what it shows, and with an exit code that goes with it.
 
     :ivar is_one: the data is the values of one thing, shown as ``ShowOne`` would
+    :ivar was_done: what has been changed, in words, in case that the result cannot be written
+    :ivar nothing: what an empty table stands for
     """
 
     exit_code = ExitCode.OK
     is_one = False
+    was_done = ''
+    nothing = ''
 
     def _load_formatter_plugins(self) -> Any:
         return _Formatters(super()._load_formatter_plugins)
@@ -64,13 +69,30 @@ class Table(lister.Lister):
     def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str],
                        data: Iterable[Any]) -> int:
         try:
+            self._write(parsed_args, column_names, data)
+            self.app.stdout.flush()
+        except OSError as err:
+            if isinstance(err, BrokenPipeError) and not self.was_done:
+                raise       # whoever has read enough of it need not be told
+            raise OutputLost(f'The result cannot be written: {err.strerror}.' + (
+                f' But the command was carried out: {self.was_done}.' if self.was_done else ''),
+            ) from err
+        return 0
+
+    def _write(self, parsed_args: argparse.Namespace, column_names: Sequence[str],
+               data: Iterable[Any]) -> None:
+        try:
             columns, selector = self._generate_columns_and_selector(parsed_args, column_names)
         except ValueError as err:
             raise UsageError(str(err)) from err
         blank = '-' if parsed_args.formatter == 'table' else None
         if not self.is_one:
             rows = [tuple(blank if value is None else value for value in row) for row in data]
-            return super().produce_output(parsed_args, column_names, rows)
+            if self.nothing and not rows and parsed_args.formatter == 'table':
+                self.say(self.nothing)
+            else:
+                super().produce_output(parsed_args, column_names, rows)
+            return
         values = tuple(blank if value is None else value for value in data)
         if selector is not None:
             values = tuple(self._compress_iterable(values, selector))
@@ -78,4 +100,3 @@ class Table(lister.Lister):
             self.formatter.emit_one(columns, values, self.app.stdout, parsed_args)
         else:
             self.formatter.emit_list(columns, [values], self.app.stdout, parsed_args)
-        return 0

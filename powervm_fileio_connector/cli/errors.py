@@ -70,6 +70,10 @@ class NotAttached(Exception):
     """No LPAR has the volume that was asked for."""
 
 
+class OutputLost(Exception):
+    """The result could not be written; the text says what was done."""
+
+
 def exit_code(error: BaseException) -> ExitCode:
     """Return the exit code for an error; by name, so that os-brick need not be imported for it."""
     if isinstance(error, UsageError):

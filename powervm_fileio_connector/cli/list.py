@@ -18,6 +18,8 @@ class List(display.Table):
     Shares that do not answer are shown as hung; all of them together cost one probe_timeout_s.
     """
 
+    nothing = 'No LPAR has a disk that is a file.'
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         options.add_lpar(parser, 'only the disks of this one')
@@ -31,6 +33,8 @@ class List(display.Table):
         from powervm_fileio_connector.cli.host import Host
 
         host = Host(parsed_args)
+        if parsed_args.all_storage:
+            self.nothing = 'No LPAR has a disk.'
         wanted = None if parsed_args.lpar is None else host.lpar_uuid(parsed_args.lpar).upper()
         records = [record for record in host.records()
                    if (record.kind == 'file' or parsed_args.all_storage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
+from typing import Any
 
 from powervm_fileio_connector.cli.errors import UsageError
 
@@ -62,21 +63,54 @@ def config(args: argparse.Namespace) -> cfg.ConfigOpts:
     config = cfg.ConfigOpts()
     try:
         config([], project=PROJECT, prog=PROJECT, default_config_files=args.config_files or None)
-        conf.read(config)
+        config.register_opts(conf.OPTS, group=conf.GROUP)
+        for option in conf.OPTS:
+            _check(config, option)
         if args.simulator is not None:
             for name, value in _simulator(args.simulator).items():
                 config.set_override(name, value, group=conf.GROUP)
-    except (cfg.Error, ValueError) as err:
+    except cfg.Error as err:
         raise UsageError(f'The configuration cannot be used: {err}') from err
     return config
+
+
+def file_that_sets(config: cfg.ConfigOpts, name: str) -> str | None:
+    """The file that sets an option: oslo.config names the last that it read, whichever it was."""
+    from oslo_config import cfg
+
+    from powervm_fileio_connector import conf
+
+    for path in reversed(config.config_file or []):
+        sections: dict[str, dict[str, Any]] = {}
+        cfg.ConfigParser(path, sections).parse()
+        if name in sections.get(conf.GROUP, {}):
+            return path
+    return None
+
+
+def _check(config: cfg.ConfigOpts, option: Any) -> None:
+    """:raises UsageError: an option has a value that makes no sense"""
+    from powervm_fileio_connector import conf
+
+    try:
+        config[conf.GROUP][option.dest]
+    except ValueError as err:
+        # What oslo.config says shows Python; what it caught does not.
+        where = file_that_sets(config, option.dest) or 'the environment'
+        raise UsageError(f'The configuration cannot be used: option {option.dest} in {where}: '
+                         f'{err.__context__ or err}.') from err
 
 
 def _simulator(url: str) -> dict[str, object]:
     import urllib.parse
 
     parts = urllib.parse.urlsplit(url if '//' in url else f'//{url}')
-    if parts.scheme not in ('', 'http') or not parts.hostname or not parts.port:
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme not in ('', 'http') or not parts.hostname or not port:
         raise UsageError(f'--simulator {url} is not an address like http://localhost:8080, which '
                          '"powervm-fileio simulate" prints when it starts.')
-    return {'novalink_host': parts.hostname, 'novalink_port': parts.port,
+    return {'novalink_host': parts.hostname, 'novalink_port': port,
             'novalink_protocol': 'http', 'novalink_username': None, 'novalink_password': None}

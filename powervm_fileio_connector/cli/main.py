@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The entry point: what may go wrong before a command runs, and after it."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of ``powervm-fileio``.
+
+    :returns: see :class:`powervm_fileio_connector.cli.errors.ExitCode`
+    """
+    try:
+        _mend_streams()
+        # Imported here: Ctrl-C may come while it is.
+        from powervm_fileio_connector.cli import app
+
+        return int(app.FileIOApp().run(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        sys.stderr.write('Interrupted.\n')
+        return 130
+    finally:
+        _flush()
+
+
+def _mend_streams() -> None:
+    """Make sure that what is said can be said: no locale, and no closed stream, stands in its way.
+
+    Whoever closes a stream wants nothing of it.
+    """
+    for name in ('stdin', 'stdout', 'stderr'):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, 'r+', encoding='utf-8'))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+
+
+def _flush() -> None:
+    """Write what is left; where nobody takes it, the command has said so, or need not."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == '__main__':
+    sys.exit(main())
