@@ -31,14 +31,15 @@ class Check(display.Table):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        from powervm_fileio_connector.cli import checks
         from powervm_fileio_connector.cli import preflight
 
         rows = preflight.rows(parsed_args)
-        failed = [row for row in rows if row.verdict == preflight.FAILED]
+        failed = [row for row in rows if row.verdict == checks.FAILED]
         if failed:
             self.exit_code = ExitCode.FINDINGS
-            overall = ('overall', preflight.FAILED, f'{len(failed)} of {len(rows)} checks failed')
+            overall = ('overall', checks.FAILED, f'{len(failed)} of {len(rows)} checks failed')
         else:
-            overall = ('overall', preflight.OK, 'nothing stands in the way')
+            overall = ('overall', checks.OK, 'nothing stands in the way')
         return ('Check', 'Verdict', 'Detail'), [
             *((row.what, row.verdict, row.detail) for row in rows), overall]

@@ -10,6 +10,7 @@ from typing import Any
 
 from powervm_fileio_connector.cli import inventory
 from powervm_fileio_connector.cli import orphans
+from powervm_fileio_connector.cli import sights
 from powervm_fileio_connector.cli.host import Host
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
@@ -96,6 +97,10 @@ def of_file(disk: inventory.Disk) -> list[Finding]:
     sight = disk.sight
     if sight is None or sight.is_fine or disk.record.is_orphan:
         return []
+    if sight.mount_state == sights.ON_ROOT:
+        return [] if sights.is_novalinks_own(disk.record.path or '') else [Finding(
+            'on the root file system', disk, 'mount what should hold its file, or list its '
+            'directory in the option trusted_directories')]
     if sight.mount_state == 'absent':
         return [Finding('not mounted', disk, 'nothing is mounted where its file should be')]
     if sight.mount_state != 'healthy':

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -18,24 +17,16 @@ from powervm_fileio_connector import properties
 from powervm_fileio_connector import volume_file
 from powervm_fileio_connector.cli import holders
 from powervm_fileio_connector.cli import inventory
-from powervm_fileio_connector.cli import sights
+from powervm_fileio_connector.cli import shares
 from powervm_fileio_connector.cli import volumes
+from powervm_fileio_connector.cli.checks import FAILED
+from powervm_fileio_connector.cli.checks import OK
+from powervm_fileio_connector.cli.checks import SKIPPED
+from powervm_fileio_connector.cli.checks import Row
+from powervm_fileio_connector.cli.checks import ms
 from powervm_fileio_connector.cli.host import Host
 
-OK = 'ok'
-FAILED = 'FAILED'
-SKIPPED = 'not checked'
-
 _NO_SHARE = (exceptions.ShareNotMounted, exceptions.MountNotResponding, exceptions.StaleMount)
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One thing that was checked."""
-
-    what: str
-    verdict: str
-    detail: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +53,7 @@ def rows(args: argparse.Namespace) -> list[Row]:
     """Check everything that can be checked, also past what fails."""
     host = Host(args)
     if not (args.volume or args.export or args.name):
-        return [*_novalink(host), *_shares(host)]
+        return [*_novalink(host), *shares.rows(host)]
     volume = volumes.one(args)
     lpar = args.lpar or volume.lpar
     novalink = list(_novalink(host))
@@ -74,29 +65,9 @@ def rows(args: argparse.Namespace) -> list[Row]:
 def _novalink(host: Host) -> Iterator[Row]:
     start = time.monotonic()
     yield _row('NovaLink', lambda: host.adapter and (
-        f'{host.address} answers, logged on in {_ms(time.monotonic() - start)}'))
+        f'{host.address} answers, logged on in {ms(time.monotonic() - start)}'))
     yield _needing_novalink(host, 'management partition', lambda: (
         f'{host.partition.name} (id {host.partition.id}) is an I/O server'))
-
-
-def _shares(host: Host) -> Iterator[Row]:
-    """Every share that is mounted below the bases, or that a mapping needs."""
-    table = mounts.table()
-    bases = {os.path.normpath(base) for base in host.settings.mount_point_base}
-    wanted = [mount for mount in table if os.path.dirname(mount.mount_point) in bases
-              and mount.fstype != 'autofs']
-    if _has_novalink(host):
-        for record in host.records():
-            mount = mounts.covering(table, record.path) if record.path else None
-            if mount is not None and mount.mount_point != '/' and mount not in wanted:
-                wanted.append(mount)
-    for health in sights.health(wanted, host.prober):
-        fine = health.state in (mounts.MountState.HEALTHY, mounts.MountState.READ_ONLY)
-        yield Row('share', OK if fine else FAILED,
-                  f'{health.mount} is {health.state.value} ({_ms(health.took_s)})')
-    if not wanted:
-        yield Row('share', OK, 'none is mounted below ' + ' or '.join(
-            host.settings.mount_point_base))
 
 
 def _looked(host: Host, volume: volumes.Volume) -> _Look:
@@ -118,7 +89,7 @@ def _file(host: Host, volume: volumes.Volume, look: _Look) -> Iterator[Row]:
         yield from _why_no_file(look)
     else:
         health = mounts.state(host.prober, look.found.mount)
-        yield Row('share', OK, f'{health.mount} answered in {_ms(health.took_s)}')
+        yield Row('share', OK, f'{health.mount} answered in {ms(health.took_s)}')
         yield Row('file', OK, f'{look.found.path} lies on it, '
                   f'{inventory.size_shown(look.found.size / 2**30)}')
         yield Row('format', OK, f'{look.found.format}, served through {look.spec.backstore}')
@@ -134,7 +105,7 @@ def _why_no_file(look: _Look) -> Iterator[Row]:
         yield Row('file', SKIPPED, 'the share must be mounted and answer first')
     else:
         is_format = isinstance(look.error, exceptions.UnsafeVolumeFormat)
-        yield Row('share', OK, f'answered in {_ms(look.took_s)}')
+        yield Row('share', OK, f'answered in {ms(look.took_s)}')
         yield Row('format' if is_format else 'file', FAILED, why)
 
 
@@ -193,16 +164,5 @@ def _needing_novalink(host: Host, what: str, check: Callable[[], str]) -> Row:
     return _row(what, check)
 
 
-def _has_novalink(host: Host) -> bool:
-    try:
-        return 'adapter' in vars(host) and host.partition is not None
-    except exceptions.FileIOConnectorError:
-        return False
-
-
 def _why(err: exceptions.FileIOConnectorError) -> str:
     return '{reason}. {remedy}'.format(**err.kwargs)
-
-
-def _ms(seconds: float) -> str:
-    return f'{seconds * 1000:.3g} ms' if seconds < 1 else f'{seconds:.1f} s'

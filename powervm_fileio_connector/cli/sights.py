@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 from collections.abc import Collection
 from collections.abc import Iterator
 from concurrent import futures
@@ -20,6 +21,9 @@ from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.volume_file import verdicts
 
 _MOST_AT_ONCE = 64
+
+ON_ROOT = 'root'
+"""In the place of a mount's state: the file is there, but on the root file system."""
 
 # What a refusal says about the file, in a word.
 _WORDS = {
@@ -38,7 +42,7 @@ class Sight:
 
     :ivar file: ``present``, ``missing``, ``unsafe`` (none that could be attached), or ``unknown``
     :ivar mount_state: a value of ``mounts.MountState``; ``absent`` where the path leads to the root
-        file system, so that nothing is mounted for it
+        file system, so that nothing is mounted for it; :data:`ON_ROOT` if there is a file even so
     :ivar took_s: how long the mount took to answer
     :ivar note: what is wrong, in a sentence
     """
@@ -51,9 +55,19 @@ class Sight:
     note: str | None = None
 
     @property
+    def is_unmounted(self) -> bool:
+        """Whether the path leads to the root file system."""
+        return self.mount_state in (mounts.MountState.ABSENT.value, ON_ROOT)
+
+    @property
     def is_fine(self) -> bool:
         """Whether the file is there, and its mount as it should be."""
         return self.file == 'present' and self.mount_state == mounts.MountState.HEALTHY.value
+
+
+def is_novalinks_own(path: str) -> bool:
+    """Whether NovaLink itself puts files there, on whatever file system."""
+    return path.startswith('/var/lib/pvm/fileio/')
 
 
 def look(paths: Collection[str], settings: Settings, prober: probe.Prober) -> dict[str, Sight]:
@@ -139,6 +153,8 @@ def _judged(path: str, mount: mounts.Mount, answer: probe.Answer, table: tuple[m
         elif isinstance(err, exceptions.StaleMount):
             state = mounts.MountState.STALE
         note = err.kwargs['reason']
+        if is_unmounted and stat.S_ISREG(answer.facts.get('mode', 0)):
+            return Sight('present', ON_ROOT, mount, size, answer.took_s, note)
         if is_unmounted and isinstance(err, exceptions.VolumeFileNotFound):
             note = f'nothing is mounted for {path}, and it does not exist'
         return Sight(_WORDS.get(type(err), 'unsafe'), state.value, mount, size, answer.took_s, note)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real entry point, in a process of its own."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -12,6 +13,8 @@ import threading
 import pytest
 
 from powervm_fileio_connector.simulator import Fault
+from powervm_fileio_connector.simulator import NovaLinkSimulator
+from powervm_fileio_connector.simulator.state import State
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +80,21 @@ def connection_info(make_volume):
         return {'driver_volume_type': 'gpfs', **keys,
                 'data': {'name': name, 'device_path': make_volume(name)}}
     return make
+
+
+@pytest.fixture
+def changed_world(novalink, run):
+    """The host as it would be if its mappings were a bit different."""
+    @contextlib.contextmanager
+    def changed(**fields):
+        snapshot = novalink.state.snapshot()
+        for mapping in snapshot['mappings']:
+            mapping.update(fields, source=None)
+        other = NovaLinkSimulator()
+        other.state = State.from_snapshot(snapshot)
+        with other:
+            yield other, lambda *args: run(*args, '--simulator', other.url)
+    return changed
 
 
 class Held(Fault):

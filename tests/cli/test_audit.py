@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``powervm-fileio audit``: what it finds, and the little that --fix removes."""
 
-import contextlib
 import dataclasses
 import os
 
@@ -22,8 +21,6 @@ from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import InternalError500
-from powervm_fileio_connector.simulator import NovaLinkSimulator
-from powervm_fileio_connector.simulator.state import State
 from powervm_fileio_connector.writer import writer_for
 from tests.cli.conftest import posts
 
@@ -73,6 +70,25 @@ def test_a_file_that_is_gone_is_found(as_json, attached):
 def test_a_mount_that_is_gone_is_found(as_json):
     [finding] = as_json('audit', code=12)
     assert (finding['Finding'], finding['LPAR']) == ('not mounted', 'lpar1')
+
+
+def test_a_file_on_the_root_file_system_is_found_to_be_there(changed_world, attached):
+    attached('volume-1', 'lpar1')
+    with changed_world(path='/etc/passwd') as (_, operate):
+        [disk] = operate('list', '-f', 'json').json
+        outcome = operate('audit', '-f', 'json')
+    assert (disk['File'], disk['Mount']) == ('present', 'root')
+    [finding] = outcome.json
+    assert finding['Finding'] == 'on the root file system'
+    assert 'trusted_directories' in finding['Detail']
+
+
+def test_novalinks_own_files_are_no_finding():
+    own = MappingRecord(path='/var/lib/pvm/fileio/disk-1', kind='file')
+    other = MappingRecord(path='/var/lib/pvm/disk-1', kind='file')
+    assert findings.of_file(Disk(own, 'lpar1', Sight('present', 'root'))) == []
+    assert findings.of_file(Disk(other, 'lpar1', Sight('present', 'root')))
+    assert findings.of_file(Disk(own, 'lpar1', Sight('missing', 'absent')))
 
 
 def test_one_file_on_several_lpars_is_found(as_json, attached):
@@ -125,7 +141,8 @@ def test_fix_leaves_everything_else_that_was_found(operate, novalink, attached, 
 def test_fix_of_nothing_says_so(operate, attached):
     attached('volume-1', 'lpar1')
     outcome = operate('audit', '--fix')
-    assert (outcome.code, outcome.err) == (0, 'There are no orphans to remove.\n')
+    assert (outcome.code, outcome.err) == (
+        0, 'There are no orphans to remove.\nNothing was found.\n')
 
 
 class AttachedMeanwhile(Fault):
@@ -153,21 +170,6 @@ def test_fix_makes_sure_again_under_the_write(operate, novalink, orphan, number,
     assert outcome.code == 12
     assert 'not removed: it is no orphan any more' in outcome.out
     assert [mapping.lpar_uuid for mapping in novalink.mappings()] == [novalink.lpars[0].uuid]
-
-
-@pytest.fixture
-def changed_world(novalink, run):
-    """The host as it would be if its mappings were a bit different."""
-    @contextlib.contextmanager
-    def changed(**fields):
-        snapshot = novalink.state.snapshot()
-        for mapping in snapshot['mappings']:
-            mapping.update(fields, source=None)
-        other = NovaLinkSimulator()
-        other.state = State.from_snapshot(snapshot)
-        with other:
-            yield other, lambda *args: run(*args, '--simulator', other.url)
-    return changed
 
 
 def test_a_wild_card_is_no_orphan(changed_world, attached):

@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+from powervm_fileio_connector import mounts
+from powervm_fileio_connector.cli import shares
 from tests.cli.conftest import posts
 
 
@@ -108,3 +110,24 @@ def test_without_a_volume_novalink_and_all_shares_are_checked(check, operate, ma
     operate('attach', make_volume(), '--lpar', 'lpar1')
     novalink.requests.clear()
     assert ' on /dev/shm is healthy' in check()['share'][1]
+
+
+@pytest.mark.parametrize(('path', 'directory'), [
+    ('/no-such-share/volume-1', '/no-such-share'), ('/etc/passwd', '/etc')],
+    ids=['missing', 'present'])
+def test_a_share_of_a_disk_that_is_not_mounted_fails_the_check(changed_world, operate, make_volume,
+                                                               path, directory):
+    operate('attach', make_volume(), '--lpar', 'lpar1')
+    with changed_world(path=path) as (_, operate_there):
+        outcome = operate_there('check', '-f', 'json')
+    assert outcome.code == 12
+    assert {'Check': 'share', 'Verdict': 'FAILED', 'Detail': f'{directory} is on the root file '
+            'system: nothing is mounted for the disks there'} in outcome.json
+
+
+@pytest.mark.parametrize(('state', 'verdict'), [
+    ('healthy', 'ok'), ('read-only', 'FAILED'), ('hung', 'FAILED'), ('stale', 'FAILED')])
+def test_a_share_that_cannot_be_written_to_fails_the_check(state, verdict):
+    mount = mounts.Mount(1, 0, '0:1', '/', '/vols', 'nfs', 'nas1:/vols', frozenset())
+    row = shares.row(mount, state, 0.01)
+    assert (row.verdict, row.detail) == (verdict, f'nas1:/vols (nfs) on /vols is {state} (10 ms)')

@@ -113,7 +113,18 @@ def tell() -> dict[str, str]:
         story.tell('not_mounted', 'powervm-fileio attach --export nas2:/other --name volume-1 '
                                   '--lpar web01')
         story.tell('demo', 'powervm-fileio demo')
+        _lose_a_share(story)
     return {**story.outputs, **_tell_by_hand()}
+
+
+def _lose_a_share(story: Teller) -> None:
+    """A disk lies on a share that is not mounted any more."""
+    _mount('nas2:/archive', '/srv')
+    _grow('/srv/volume-1', GIB)
+    story.tell('attach_archive', 'powervm-fileio attach /srv/volume-1 --lpar web01')
+    subprocess.run(['umount', '/srv'], check=True)
+    story.tell('check_shares', 'powervm-fileio check')
+    del story.outputs['attach_archive']
 
 
 def _tell_by_hand() -> dict[str, str]:

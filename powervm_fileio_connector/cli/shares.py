@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All shares at once: those that are mounted, and those that a disk needs and that are not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent import futures
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import mounts
+from powervm_fileio_connector.cli import sights
+from powervm_fileio_connector.cli.checks import FAILED
+from powervm_fileio_connector.cli.checks import OK
+from powervm_fileio_connector.cli.checks import Row
+from powervm_fileio_connector.cli.checks import ms
+from powervm_fileio_connector.cli.host import Host
+from powervm_fileio_connector.volume_file import verdicts
+
+
+def rows(host: Host) -> Iterator[Row]:
+    """Look at every share that is mounted below the bases, or that a disk needs."""
+    table = mounts.table()
+    bases = {os.path.normpath(base) for base in host.settings.mount_point_base}
+    wanted = {mount for mount in table if os.path.dirname(mount.mount_point) in bases
+              and mount.fstype != 'autofs'}
+    unmounted = []
+    for path in _paths(host):
+        mount = mounts.covering(table, os.path.normpath(path))
+        if mount is None or verdicts.is_on_root(table, mount):
+            unmounted.append(path)
+        else:
+            wanted.add(mount)
+    # At the same time, so that all that hangs costs one deadline.
+    with futures.ThreadPoolExecutor(1) as pool:
+        health = pool.submit(sights.health, wanted, host.prober)
+        seen = sights.look(unmounted, host.settings, host.prober)
+    found = [row(one.mount, one.state.value, one.took_s) for one in health.result()]
+    found += [row(sight.mount, sight.mount_state, sight.took_s)
+              for sight in seen.values() if not sight.is_unmounted]
+    found += _unmounted(seen)
+    yield from sorted(set(found), key=lambda one: one.detail)
+    if not found:
+        yield Row('share', OK, 'none is mounted below ' + ' or '.join(
+            host.settings.mount_point_base))
+
+
+def _paths(host: Host) -> set[str]:
+    """The files of all disks, as far as NovaLink can be asked."""
+    try:
+        # What stands in the way has a row of its own.
+        records = host.records() if 'adapter' in vars(host) else []
+    except exceptions.FileIOConnectorError:
+        records = []
+    return {record.path for record in records if record.path}
+
+
+def row(mount: mounts.Mount | None, state: str, took_s: float) -> Row:
+    """What a look at a share says of it; a disk on one that is read-only cannot be written to."""
+    is_fine = state == mounts.MountState.HEALTHY.value
+    return Row('share', OK if is_fine else FAILED, f'{mount} is {state} ({ms(took_s)})')
+
+
+def _unmounted(seen: dict[str, sights.Sight]) -> Iterator[Row]:
+    """The directories of disks that lie on the root file system, where a share should be."""
+    for directory in {os.path.dirname(path) for path, sight in seen.items()
+                      if sight.is_unmounted and not (
+                          sight.file == 'present' and sights.is_novalinks_own(path))}:
+        yield Row('share', FAILED, f'{directory} is on the root file system: nothing is mounted '
+                  'for the disks there')
