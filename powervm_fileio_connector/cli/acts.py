@@ -64,7 +64,7 @@ class Act(abc.ABC):
         return volume.resolved(self.host, self.args.lpar)
 
     def _each(self, volume: volumes.Volume) -> Done:
-        with self.connector.company.member():
+        with self.connector.company.member(), self.host.naming_lpars():
             volume = self.completed(volume)
             return Done(volume, self.act(volume))
 
@@ -133,7 +133,8 @@ class Act(abc.ABC):
         rows: list[preview.Row] = []
         for volume in given:
             try:
-                rows += self.preview(self.completed(volume))
+                with self.host.naming_lpars():
+                    rows += self.preview(self.completed(volume))
             except (exceptions.FileIOConnectorError, NotAttached, UsageError) as err:
                 if len(given) == 1:
                     raise

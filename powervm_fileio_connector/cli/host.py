@@ -106,6 +106,19 @@ class Host:
         return next((lpar.name for lpar in known if lpar_uuid is not None
                      and lpar.uuid.upper() == lpar_uuid.upper()), lpar_uuid)
 
+    @contextlib.contextmanager
+    def naming_lpars(self) -> Iterator[None]:
+        """Have our errors call LPARs by their names too, where these are known anyway."""
+        try:
+            yield
+        except exceptions.FileIOConnectorError as err:
+            for lpar in vars(self).get('lpars', []):
+                for field in ('doing', 'reason', 'remedy'):
+                    err.kwargs[field] = err.kwargs[field].replace(
+                        lpar.uuid, f'{lpar.name} ({lpar.uuid})')
+            err.add_context()
+            raise
+
     def lpar_of(self, record: mappings.MappingRecord) -> str | None:
         """The UUID of a mapping's LPAR, in capitals; by its id where the mapping has no link."""
         if record.lpar_uuid is not None or record.is_orphan or record.is_wild_card:

@@ -86,7 +86,8 @@ def test_a_volume_of_another_lpar_is_refused_unless_multiattach(operate, novalin
     operate('attach', path, '--lpar', 'lpar1')
     outcome = operate('attach', path, '--lpar', 'lpar2')
     assert outcome.code == 8
-    assert novalink.lpars[0].uuid in outcome.err
+    first, second = (f'LPAR {lpar.name} ({lpar.uuid})' for lpar in novalink.lpars)
+    assert f'to {second}: {path} is mapped to {first}.' in outcome.err
     assert operate('attach', path, '--lpar', 'lpar2', '--multiattach').code == 0
     assert len(novalink.mappings()) == 2
 
