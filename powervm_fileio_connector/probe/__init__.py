@@ -157,7 +157,8 @@ class _Round:
 
     def start(self, index: int, request: Request) -> None:
         """Hand a look to an idle helper, or a new one."""
-        helper = helpers.take()
+        # Those that this very round has handed out come back only when it waits for them.
+        helper = helpers.take(may_wait=not self._running)
         self._running[helper] = index, request, time.monotonic()
         self._selector.register(helper.socket, selectors.EVENT_READ, helper)
         helper.send(request)

@@ -7,16 +7,16 @@ not answer, goes to init, which reaps it: it never becomes a zombie of ours.
 
 They belong to the process, not to whoever asks: an idle one serves the next look of any thread.
 They end when the process does, however it ends, since nobody then holds their input open. There is
-no lock: handing helpers out and taking them back are single operations on a deque.
+no lock of ours: handing helpers out and taking them back are single operations on a queue.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import errno
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -36,6 +36,7 @@ LOG = logging.getLogger(__name__)
 _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'worker.py')
 
 _MOST_IDLE = 8          # kept for the next look; each takes some 10 MB, mostly shared
+_SOON_S = 0.2           # within which a helper is back unless its share hangs
 _KILL_WAIT_S = 0.5      # for helpers to die; those that the kernel holds are left to init
 
 
@@ -45,6 +46,7 @@ class Helper:
     def __init__(self) -> None:
         self.namespace = _namespace()
         self.was_idle = False
+        self.hand_out()
         self.socket, theirs = socket.socketpair()
         with theirs:
             try:
@@ -54,10 +56,16 @@ class Helper:
                     stderr=subprocess.DEVNULL, cwd='/', start_new_session=True)
             except OSError as err:
                 self.socket.close()
+                _busy.discard(self)
                 raise exceptions.FileIOConnectorError(
                     reason=f'the process that looks at shares cannot be started: {err}') from err
         self._received = b''
         _all.add(self)
+
+    def hand_out(self) -> None:
+        """Count it as busy, from now on; also while it is still being started."""
+        self.taken_at = time.monotonic()
+        _busy.add(self)
 
     def send(self, request: Mapping[str, Any]) -> None:
         # One that is gone is noticed when its answer is read.
@@ -106,43 +114,64 @@ class Helper:
         self.process.returncode = 0
 
 
-_idle: collections.deque[Helper] = collections.deque()
+_idle: queue.SimpleQueue[Helper] = queue.SimpleQueue()
 _all: weakref.WeakSet[Helper] = weakref.WeakSet()
+_busy: set[Helper] = set()
 
 
-def take() -> Helper:
-    """Return an idle helper that sees the same mounts as we do, or a new one."""
+def take(may_wait: bool = True) -> Helper:
+    """Return an idle helper that sees the same mounts as we do, or a new one.
+
+    :param may_wait: where many have just been handed out, one of them is waited for
+    """
+    return _idle_one(_SOON_S if may_wait and _are_many_back_soon() else 0.0) or Helper()
+
+
+def _idle_one(wait_s: float) -> Helper | None:
     namespace = _namespace()
-    with contextlib.suppress(IndexError):
+    with contextlib.suppress(queue.Empty):
         while True:
-            helper = _idle.pop()
+            helper = _idle.get(timeout=wait_s)
             if helper.namespace == namespace:
                 helper.was_idle = True
+                helper.hand_out()
                 return helper
             end([helper])
-    return Helper()
+    return None
+
+
+def _are_many_back_soon() -> bool:
+    """Whether as many as are kept are at work, and not for so long that their share may hang.
+
+    To start one more takes twenty times as long as they take for a look, and it would be ended
+    right after it.
+    """
+    since = time.monotonic() - _SOON_S
+    return sum(helper.taken_at > since for helper in list(_busy)) >= _MOST_IDLE
 
 
 def give_back(helper: Helper) -> None:
     """Keep a helper that answered for the next look, or end it where enough are kept."""
-    _idle.append(helper)
-    while len(_idle) > _MOST_IDLE:
-        with contextlib.suppress(IndexError):
-            end([_idle.popleft()])
+    _busy.discard(helper)
+    _idle.put(helper)
+    while _idle.qsize() > _MOST_IDLE:
+        with contextlib.suppress(queue.Empty):
+            end([_idle.get_nowait()])
 
 
 def close_idle() -> None:
     """End all idle helpers. Safe at any time, from any thread."""
     ending = []
-    with contextlib.suppress(IndexError):
+    with contextlib.suppress(queue.Empty):
         while True:
-            ending.append(_idle.pop())
+            ending.append(_idle.get_nowait())
     end(ending)
 
 
 def end(helpers: Sequence[Helper]) -> None:
     """Kill helpers, and report those that the kernel does not let die within a moment."""
     for helper in helpers:
+        _busy.discard(helper)
         helper.kill()
     until = time.monotonic() + _KILL_WAIT_S
     for helper in helpers:
@@ -154,9 +183,11 @@ def end(helpers: Sequence[Helper]) -> None:
 
 
 def _forget_all() -> None:
+    global _idle
     for helper in list(_all):
         helper.forget()
-    _idle.clear()
+    _busy.clear()
+    _idle = queue.SimpleQueue()
 
 
 def _namespace() -> int:

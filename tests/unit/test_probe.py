@@ -16,6 +16,7 @@ import pytest
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import probe
+from powervm_fileio_connector.probe import helpers as probe_helpers
 
 
 def guards():
@@ -126,6 +127,37 @@ def test_looks_of_many_threads_share_the_helpers_and_few_are_kept(look):
         for names in pool.map(lambda _: look(), range(300)):
             assert names == ['volume-1']
     assert 1 <= len(helpers()) <= 8
+
+
+@pytest.fixture
+def busy(prober, monkeypatch):
+    """As many helpers at work as are kept, and long patience with them."""
+    monkeypatch.setattr(probe_helpers, '_SOON_S', 30)
+    taken = [probe_helpers.take(may_wait=False) for _ in range(8)]
+    yield taken
+    probe_helpers.end(taken)
+
+
+def test_where_many_are_at_work_one_of_them_is_waited_for(busy):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(probe_helpers.take)
+        assert not concurrent.futures.wait([waiting], 0.3).done
+        probe_helpers.give_back(busy[3])
+        assert waiting.result(10) is busy[3]
+    assert len(guards()) == 8
+
+
+def test_those_that_have_been_at_work_for_long_are_not_waited_for(busy):
+    busy[0].taken_at -= 60
+    busy.append(probe_helpers.take())
+    assert len(guards()) == 9
+
+
+def test_no_call_waits_for_its_own_helpers(busy, prober, share):
+    for helper in busy:
+        helper.taken_at -= 60
+    answers = prober.look_each([{'op': 'files', 'path': str(share)}] * 16)
+    assert [answer.facts['names'] for answer in answers] == [[]] * 16
 
 
 def test_more_looks_than_run_at_once_are_all_answered(prober, share):
