@@ -14,22 +14,27 @@ from typing import Any
 
 
 def cpu_s() -> float:
-    """Processor time of this process and of its children, those that still run included."""
+    """Processor time of this process and of its descendants, those that still run included.
+
+    What is missing is the last of workers that were killed: their looks, not their start.
+    """
     reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
     running = 0.0
-    for pid in children():
+    for pid in descendants():
         # The clock that clock_getcpuclockid(3) names for another process.
         with contextlib.suppress(OSError):
             running += time.clock_gettime((~pid << 3) | 2)
     return time.process_time() + reaped.ru_utime + reaped.ru_stime + running
 
 
-def children() -> list[int]:
-    """The processes whose parent we are."""
+def descendants(pid: int | str = 'self') -> list[int]:
+    """The processes below a process: children, and theirs."""
     found: list[int] = []
-    for task in pathlib.Path('/proc/self/task').iterdir():
-        with contextlib.suppress(FileNotFoundError):    # a thread that has just ended
-            found += map(int, (task / 'children').read_text().split())
+    with contextlib.suppress(FileNotFoundError):            # it has just ended
+        for task in pathlib.Path(f'/proc/{pid}/task').iterdir():
+            with contextlib.suppress(FileNotFoundError):    # or only this thread of it
+                for child in map(int, (task / 'children').read_text().split()):
+                    found += [child, *descendants(child)]
     return found
 
 

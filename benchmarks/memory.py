@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import contenders
-from benchmarks.measure import children
+from benchmarks.measure import descendants
 from benchmarks.measure import peak_mib
 from benchmarks.report import Row
 from benchmarks.report import Table
@@ -51,7 +51,7 @@ def peaks(contender: Any, volumes: Sequence[contenders.Volume]) -> dict[str, flo
     for volume in volumes:
         contender.attach(volume)
         contender.detach(volume)
-    after, helpers = peak_mib(), sum(map(peak_mib, children()))
+    after, helpers = peak_mib(), sum(map(peak_mib, descendants()))
     return {'imports': before, 'work above that': after - before, 'process': after,
             'helpers': helpers}
 
