@@ -10,7 +10,6 @@ It listens on loopback only. Real, unmodified pypowervm talks to it over HTTP.
 from powervm_fileio_connector.simulator.faults import Busy500
 from powervm_fileio_connector.simulator.faults import Busy503
 from powervm_fileio_connector.simulator.faults import DropAfterApply
-from powervm_fileio_connector.simulator.faults import DropBefore
 from powervm_fileio_connector.simulator.faults import DropBeforeApply
 from powervm_fileio_connector.simulator.faults import ExpiredSession
 from powervm_fileio_connector.simulator.faults import Fault
@@ -27,8 +26,7 @@ from powervm_fileio_connector.simulator.novalink import NovaLinkSimulator
 from powervm_fileio_connector.simulator.process import NovaLinkProcess
 
 __all__ = [
-    'Busy500', 'Busy503', 'DropAfterApply', 'DropBefore', 'DropBeforeApply', 'ExpiredSession',
-    'Fault', 'InternalError500', 'Latency', 'LogonRefused', 'NovaLinkProcess',
-    'NovaLinkSimulator', 'OmitLUA', 'RefuseConnection', 'Restart', 'Slow', 'StaleEtag412',
-    'TruncatedAnswer',
+    'Busy500', 'Busy503', 'DropAfterApply', 'DropBeforeApply', 'ExpiredSession', 'Fault',
+    'InternalError500', 'Latency', 'LogonRefused', 'NovaLinkProcess', 'NovaLinkSimulator',
+    'OmitLUA', 'RefuseConnection', 'Restart', 'Slow', 'StaleEtag412', 'TruncatedAnswer',
 ]

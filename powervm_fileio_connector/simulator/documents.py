@@ -125,8 +125,8 @@ def host_xml(host: Host) -> str:
 def volume_group_xml(uuid: str) -> str:
     """The one volume group of a VIOS.
 
-    ASSUMED: rootvg, with an empty media library and no virtual disks; pypowervm's scrubber
-    fails where there is none.
+    ASSUMED: A VIOS has one volume group, rootvg, with an empty media library and no virtual
+    disks; pypowervm's scrubber fails where there is none.
     """
     return document('VolumeGroup', uuid, ''.join((
         element('AvailableSize', 100, 'kb="ROR" kxe="false"'),

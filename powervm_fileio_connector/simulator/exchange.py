@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from powervm_fileio_connector.simulator.server import Server
 
 _XML = 'application/atom+xml'
-# ASSUMED: what NovaLink would not do is 400; 412, 404 and 401 are known from pypowervm.
+# ASSUMED: NovaLink answers 400 to what it would not do; 412, 404 and 401 are known from
+# pypowervm.
 _STATUS = {'invalid': 400, 'stale': 412, 'unknown': 404, 'unauthorized': 401}
 _REASON = {400: 'Bad Request', 401: 'Unauthorized', 404: 'Not Found', 405: 'Method Not Allowed',
            412: 'Precondition Failed', 500: 'Unknown internal error.'}

@@ -219,7 +219,6 @@ KNOWN: dict[str, type[Fault]] = {cls.__name__: cls for cls in (
     Busy503, Busy500, InternalError500, StaleEtag412, RefuseConnection, DropBeforeApply,
     DropAfterApply, TruncatedAnswer, ExpiredSession, LogonRefused, Slow, Restart, OmitLUA,
     Latency)}
-DropBefore = RefuseConnection
 
 
 def to_json(fault: Fault) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RESCAN = 'RescanVirtualDisk'
 # pypowervm takes this return code for "there is no such volume".
 _NOT_FOUND = '-1'
-# ASSUMED: any other failure of a rescan has another return code.
+# ASSUMED: A rescan that fails for another reason has another return code.
 _FAILED = '-2'
 _W = f'{{{WEB}}}'
 _META = '<Metadata><Atom/></Metadata>'
@@ -51,8 +51,8 @@ class Job:
 class Jobs:
     """The jobs of the server.
 
-    ASSUMED: a job that takes no time is answered as completed at once; with ``polls`` it is
-    NOT_STARTED, then RUNNING, and completed after that many reads.
+    ASSUMED: A job that takes no time is answered as completed at once; one that takes longer is
+    first NOT_STARTED, then RUNNING, and completed after so many reads.
     """
 
     def __init__(self, polls: int = 0) -> None:

@@ -79,8 +79,8 @@ def storage_xml(mapping: Mapping) -> str:
     kind = 'File' if mapping.kind == 'file' else 'LogicalVolume'
     return ''.join((
         f'<VirtualDisk {VERSION}>{META}',
-        # ASSUMED: tag, model alias and backstore come back where the schema has them; no
-        # recording shows a disk that has them.
+        # ASSUMED: The tag, model alias and backstore of a disk come back where the schema has
+        # them; no recording shows a disk that has them.
         optional('Tag', mapping.tag, 'ksv="V1_9_0" kb="CUR" kxe="false"'),
         optional('EmulateModel', mapping.emulate_model, 'ksv="V1_9_0" kb="CUR" kxe="false"'),
         optional('DiskCapacity', mapping.capacity_gb, 'kb="CUR" kxe="false"'),

@@ -21,10 +21,11 @@ from powervm_fileio_connector.simulator.model import Partition
 from powervm_fileio_connector.simulator.rules import Refused
 from powervm_fileio_connector.simulator.rules import Rules
 
-# ASSUMED: both the recorded form of files and that of other kinds are taken for any kind.
+# ASSUMED: NovaLink takes a LUA in either recorded form, that of files and that of other kinds,
+# for a disk of any kind.
 _LUA = re.compile(r'lun[1-9][0-9]*|0x[0-9a-fA-F]{16}')
 _BACKSTORES = (None, 'loop', 'fileio', 'user:qcow')
-# ASSUMED: slots 0 and 1 are the serial consoles', as on every PowerVM partition.
+# ASSUMED: Slots 0 and 1 are the serial consoles', as on every PowerVM partition.
 FIRST_SLOT = 2
 
 
@@ -94,8 +95,8 @@ class Plan:
     def remove(self, mapping: Mapping) -> None:
         """Take a mapping away.
 
-        ASSUMED: a mapping can be removed whatever state its LPAR is in; the optional rule
-        ``removal_needs_lpar_io`` refuses it.
+        ASSUMED: A mapping can be removed whatever state its LPAR is in; an optional rule of the
+        simulator, removal_needs_lpar_io, refuses it.
         """
         lpar = self.partitions.get(mapping.lpar_uuid or '')
         if lpar is not None and not lpar.can_change_io:
@@ -125,8 +126,8 @@ class Plan:
                 mapping, lua=lua, target_name=wish.target_name or target_name(wish),
                 # As recorded: 30000010-lun1 for server slot 16 (0x10).
                 target_udid=f'3{bus.server_slot:07x}-{lua}')
-        # ASSUMED: a path is taken as it is given (two spellings of a file are two disks), and a
-        # file may be mapped any number of times (recorded: one file for three clients).
+        # ASSUMED: NovaLink takes a path as it is given (two spellings of a file are two disks),
+        # and a file may be mapped any number of times (recorded: one file for three clients).
         if wish.kind == 'file' and wish.path:
             fact = self.facts.get(wish.path, FileFact(False))
             mapping = replace(mapping, udid=file_udid(wish.path),
@@ -155,7 +156,7 @@ class Plan:
                          f'{self.vios.name}.')
         lpar = self._client(wish)
         if wish.slot is not None and (lpar.id, wish.slot) in self._asked:
-            # ASSUMED: two new mappings that ask for one slot in one request share the adapters;
+            # ASSUMED: Two new mappings that ask for one slot in one request share the adapters;
             # pypowervm builds them like that when it rebuilds an LPAR.
             return self.buses[self._asked[lpar.id, wish.slot]]
         slot = self._client_slot(wish, lpar)
@@ -209,7 +210,8 @@ class Plan:
     def _lua_for(self, wish: NewMapping, bus: Bus) -> str:
         taken = self.buses[bus.server_slot].luas
         if wish.lua is None:
-            # ASSUMED: the lowest free number, from 1; so are slots, from 2.
+            # ASSUMED: A new disk gets the lowest free LUA, from lun1, and a new adapter the lowest
+            # free slot, from 2.
             number = 1
             while f'lun{number}' in taken:
                 number += 1
@@ -236,12 +238,12 @@ def first_free(used: set[int], end: int, whose: str) -> int:
 def target_name(wish: NewMapping) -> str:
     """The name of a target device: FILEIO-<file name> as recorded.
 
-    ASSUMED: it needs not be unique (recorded: one name three times).
+    ASSUMED: A target name need not be unique (recorded: one name three times).
     """
     base = (wish.path or '').rsplit('/', 1)[-1]
     if wish.kind == 'file':
         return f'FILEIO-{base}'
-    # ASSUMED: other kinds are named in the same way.
+    # ASSUMED: Targets of other kinds of storage are named in the same way as those of files.
     return f'{wish.kind.upper()}-{base}'
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pytest fixture: ``pytest_plugins = ['powervm_fileio_connector.simulator.pytest_plugin']``."""
+"""A pytest fixture, registered with the package: a test that names ``novalink`` has it."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ _SEARCH = re.compile(r"\((\w+)(==|!=)'?(.*?)'?\)")
 def properties(of: Partition | Host) -> dict[str, Any]:
     """The quick properties.
 
-    ASSUMED: the names and the JSON types are those that pypowervm and nova-powervm read
-    (PartitionID a number, states strings); the real set is larger.
+    ASSUMED: The quick properties have the names and JSON types with which pypowervm and
+    nova-powervm read them (PartitionID a number, states strings); the real set is larger.
     """
     if isinstance(of, Host):
         return {'UUID': of.uuid, 'SystemName': of.name, 'State': 'operating',

@@ -80,19 +80,6 @@ def read(recording: str | Path) -> list[Recorded]:
     return usable
 
 
-def catalogue() -> dict[str, str]:
-    """Every recording by name: what it has, or why it can't be a starting state."""
-    found = {}
-    for path in sorted(directory().iterdir()):
-        try:
-            types = [one.type for one in read(path)]
-        except (ValueError, UnicodeDecodeError) as err:
-            found[path.name] = f'cannot be loaded: {err}'
-        else:
-            found[path.name] = ', '.join(f'{types.count(t)} {t}' for t in TYPES if t in types)
-    return found
-
-
 def _documents(body: str) -> Iterator[Recorded]:
     for entry in _ENTRY.findall(body):
         content, name = _OBJECT.search(entry), _ID.search(entry)

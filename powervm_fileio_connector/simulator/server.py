@@ -207,10 +207,10 @@ class Server:
     def _post(self, exchange: Exchange, vios: Partition) -> Answer:
         """Replace the mappings of a VIOS by those of the posted document.
 
-        ASSUMED: a VIOS makes one change at a time and looks at the etag when its turn comes, so
+        ASSUMED: A VIOS makes one change at a time and looks at the etag when its turn comes, so
         that a stale one costs no time.
 
-        ASSUMED: the server changes nothing of a VIOS but its mappings; other differences of
+        ASSUMED: The server changes nothing of a VIOS but its mappings; other differences of
         the posted document are ignored.
         """
         request = exchange.request

@@ -41,8 +41,8 @@ ALL_GROUPS = ('Advanced', 'EnergyManagement', 'Hypervisor', 'NVRAM', 'SystemNetw
 def groups_in(group: str | None) -> frozenset[str]:
     """The attribute groups that a ``?group=`` names.
 
-    ASSUMED: no group at all means all groups; pypowervm sends ``None`` wherever it wants
-    little, which makes sense only if nothing would mean more.
+    ASSUMED: A request without a group means all groups; pypowervm sends the group None wherever
+    it wants little, which makes sense only if nothing would mean more.
     """
     if group is None or group == '' or group == 'All':
         return frozenset(ALL_GROUPS)
@@ -115,7 +115,7 @@ class State:
     def etag(self, uuid: str, group: str | None) -> str:
         """The etag of a document as read with a group: one per group, as pypowervm expects.
 
-        ASSUMED: a change of the mappings leaves the etags of groups without them as they are.
+        ASSUMED: A change of the mappings leaves the etags of groups without them as they are.
         """
         with self._lock:
             normal = ','.join(sorted(groups_in(group))) if group != 'None' else 'None'

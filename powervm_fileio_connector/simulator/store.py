@@ -28,10 +28,13 @@ class Store:
         """
         if not self._path.exists():
             return None
-        data = json.loads(self._path.read_text())
-        if data.get('format') != _FORMAT:
-            raise ValueError(f'{self._path} is no state of this simulator')
-        return State.from_snapshot(data['state'])
+        try:
+            data = json.loads(self._path.read_text())
+            if data['format'] != _FORMAT:
+                raise ValueError(f'its format is {data["format"]}, not {_FORMAT}')
+            return State.from_snapshot(data['state'])
+        except (ValueError, TypeError, LookupError) as err:
+            raise ValueError(f'{self._path} is no state of this simulator') from err
 
     def save(self, state: State) -> None:
         """Write the state, unless it has not changed since the last time."""

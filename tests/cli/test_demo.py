@@ -3,11 +3,14 @@
 
 import glob
 import json
+import os
 import re
 import signal
 import subprocess
 
 import pytest
+
+from powervm_fileio_connector.simulator import NovaLinkSimulator
 
 
 def test_demo_shows_each_step_and_leaves_nothing_behind(run):
@@ -50,18 +53,75 @@ def test_an_unknown_command_is_a_usage_error(run):
     assert 'Traceback' not in outcome.err
 
 
-@pytest.mark.parametrize('signal_number', [signal.SIGINT])
-def test_simulate_serves_until_it_is_interrupted(command, signal_number):
+@pytest.mark.parametrize('signal_number', [signal.SIGINT, signal.SIGTERM])
+def test_simulate_serves_until_it_is_ended(command, tmp_path, signal_number):
     with subprocess.Popen([command, 'simulate', '--lpars', '3'], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True) as process:
+                          stderr=subprocess.PIPE, text=True,
+                          env={**os.environ, 'TMPDIR': str(tmp_path)}) as process:
         first = process.stdout.readline()
         url = re.fullmatch(r'NovaLink simulator at (http://localhost:\d+)\n', first)[1]
         assert sum('LPAR' in process.stdout.readline() for _ in range(3)) == 3
         assert _lpar_names(url) == ['lpar1', 'lpar2', 'lpar3']
+        assert list(tmp_path.iterdir())
         process.send_signal(signal_number)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 0
     assert err == ''
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(('option', 'words'), [
+    (['--port', '80000'], '80000 is no port'), (['--lpars', '-1'], 'not a number from 0 on'),
+    (['--mappings', '-1'], 'not a number from 0 on'),
+    (['--latency-ms', '-1'], 'not a number from 0 on'), (['--lpars', '0', '--mappings', '1'],
+                                                         'need at least one LPAR'),
+    (['--recording', 'no-such'], 'no-such: No such file'),
+    (['--state', '/no/such/state'], '/no/such/state'),
+])
+def test_simulate_says_what_makes_no_sense(run, option, words):
+    outcome = run('simulate', *option)
+    assert outcome.code == 2
+    assert words in outcome.err
+
+
+def test_simulate_names_a_port_that_is_taken(run, novalink):
+    outcome = run('simulate', '--port', novalink.port)
+    assert outcome.code == 2
+    assert f'port {novalink.port}: Address already in use.' in outcome.err
+
+
+@pytest.mark.parametrize('content', ['', '{}', '[]', '{"format": 1, "state": {}}'])
+def test_simulate_names_a_state_that_is_spoilt(run, tmp_path, content):
+    (tmp_path / 'state').write_text(content)
+    outcome = run('simulate', '--state', tmp_path / 'state')
+    assert outcome.code == 2
+    assert f'{tmp_path}/state is no state of this simulator.' in outcome.err
+
+
+def test_simulate_says_what_is_ignored(command, tmp_path):
+    state = ['--state', tmp_path / 'state']
+    recording = ['--recording', 'fake_vios_feed.txt']
+    assert _said_on_start(command, *state, *recording) == ''
+    assert _said_on_start(command, *recording, '--lpars', '3') == (
+        '--lpars ignored: the simulator starts from --recording.\n')
+    assert _said_on_start(command, *state, *recording, '--lpars', '3') == (
+        f'--recording and --lpars ignored: the simulator starts from --state {state[1]}.\n')
+
+
+@pytest.mark.parametrize('name', ['fake_vios_feed.txt', 'fake_vios_hosting_vios_feed.txt'])
+def test_recordings_that_the_documentation_names_serve_our_commands(run, name):
+    with NovaLinkSimulator(recording=name) as novalink:
+        assert run('list', '--all-storage', '--simulator', novalink.url).code == 0
+
+
+def _said_on_start(command, *arguments):
+    with subprocess.Popen([command, 'simulate', *arguments], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith('Ctrl-C'):
+                break
+        process.send_signal(signal.SIGINT)
+        return process.communicate(timeout=20)[1]
 
 
 def _lpar_names(url):

@@ -21,7 +21,23 @@ from powervm_fileio_connector.simulator.changes import canonical
 
 WRAPPERS = {'VirtualIOServer': vios.VIOS, 'LogicalPartition': logical_partition.LPAR,
             'ManagedSystem': managed_system.System}
-CATALOGUE = recordings.catalogue()
+
+
+def catalogue():
+    """Every recording by name: what it has, or why it can't be a starting state."""
+    found = {}
+    for path in sorted(recordings.directory().iterdir()):
+        try:
+            types = [one.type for one in recordings.read(path)]
+        except (ValueError, UnicodeDecodeError) as err:
+            found[path.name] = f'cannot be loaded: {err}'
+        else:
+            found[path.name] = ', '.join(
+                f'{types.count(one)} {one}' for one in recordings.TYPES if one in types)
+    return found
+
+
+CATALOGUE = catalogue()
 LOADABLE = [name for name, what in CATALOGUE.items() if not what.startswith('cannot')]
 
 # Properties that must differ, and why.

@@ -3,6 +3,7 @@
 
 import http.client
 import json
+import re
 
 import pytest
 from lxml import etree
@@ -235,3 +236,9 @@ def test_assumptions_are_listed_with_their_module():
     assert len(found) > 10
     assert {'placement', 'state', 'server'} <= {one.module for one in found}
     assert all(one.text and 'ASSUMED' not in one.text for one in found)
+
+
+@pytest.mark.parametrize('assumption', assumptions(), ids=lambda one: one.text[:30])
+def test_an_assumption_reads_as_a_sentence(assumption):
+    assert re.fullmatch('[A-Z].*[.]', assumption.text)
+    assert '``' not in assumption.text
