@@ -3,9 +3,15 @@
 
 import pytest
 from oslo_config import cfg
+from oslo_utils import timeutils
 
 import powervm_fileio_connector as pfc
 from powervm_fileio_connector import conf
+from powervm_fileio_connector import writer
+
+
+def deadline(seconds=20):
+    return timeutils.StopWatch(seconds).start()
 
 
 @pytest.fixture
@@ -22,3 +28,14 @@ def config():
 def connector(novalink, config):
     return pfc.FileIOConnector('sudo', adapter=novalink.adapter(), conf=config,
                                lpar_uuid=novalink.lpars[0].uuid)
+
+
+@pytest.fixture
+def vios(novalink):
+    """A writer over a session of its own."""
+    return writer.writer_for(novalink.adapter(), novalink.vios_uuid)
+
+
+@pytest.fixture
+def lpar(novalink):
+    return novalink.lpars[0].uuid

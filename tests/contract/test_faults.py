@@ -13,7 +13,6 @@ import time
 
 import pytest
 from oslo_config import cfg
-from oslo_utils import timeutils
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
@@ -38,6 +37,7 @@ from powervm_fileio_connector.simulator import Slow
 from powervm_fileio_connector.simulator import StaleEtag412
 from powervm_fileio_connector.simulator import TruncatedAnswer
 from powervm_fileio_connector.writer import locks
+from tests.contract.conftest import deadline
 
 PASSING = [
     [Busy503(times=2)], [Busy503(times=2, body='html')], [Busy503(times=2, body='empty')],
@@ -54,20 +54,6 @@ PASSING = [
 
 def name(faults):
     return '+'.join(f'{type(f).__name__}{f.method or ""}' for f in faults)
-
-
-def deadline(seconds=20):
-    return timeutils.StopWatch(seconds).start()
-
-
-@pytest.fixture
-def vios(novalink):
-    return writer.writer_for(novalink.adapter(), novalink.vios_uuid)
-
-
-@pytest.fixture
-def lpar(novalink):
-    return novalink.lpars[0].uuid
 
 
 @pytest.mark.parametrize('faults', PASSING, ids=name)

@@ -5,13 +5,13 @@ import dataclasses
 import re
 
 import pytest
-from oslo_utils import timeutils
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import writer
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.simulator import Fault
+from tests.contract.conftest import deadline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,20 +27,6 @@ class Without(Fault):
 MAPPINGS = rb'<VirtualSCSIMapping .*</VirtualSCSIMapping>'
 SECTION = rb'<VirtualSCSIMappings.*</VirtualSCSIMappings>'
 LINKS = rb'<AssociatedLogicalPartition [^>]*>'
-
-
-def deadline():
-    return timeutils.StopWatch(20).start()
-
-
-@pytest.fixture
-def vios(novalink):
-    return writer.writer_for(novalink.adapter(), novalink.vios_uuid)
-
-
-@pytest.fixture
-def lpar(novalink):
-    return novalink.lpars[0].uuid
 
 
 @pytest.mark.parametrize('pattern', [MAPPINGS, SECTION])

@@ -4,7 +4,6 @@
 import threading
 
 import pytest
-from oslo_utils import timeutils
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import novalink as novalink_module
@@ -12,10 +11,7 @@ from powervm_fileio_connector import writer
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.simulator import Latency
-
-
-def deadline(seconds=20):
-    return timeutils.StopWatch(seconds).start()
+from tests.contract.conftest import deadline
 
 
 def together(*calls):
@@ -36,16 +32,6 @@ def together(*calls):
     for thread in threads:
         thread.join()
     return outcomes
-
-
-@pytest.fixture
-def vios(novalink):
-    return writer.writer_for(novalink.adapter(), novalink.vios_uuid)
-
-
-@pytest.fixture
-def lpar(novalink):
-    return novalink.lpars[0].uuid
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ def feed_task(novalink):
         novalink.adapter(), xag=[const.XAG.VIO_SMAP]))
 
 
-@pytest.fixture
-def lpar(novalink):
-    return novalink.lpars[0].uuid
-
-
 def test_adding_edits_sends_nothing(novalink, feed_task, lpar, make_volume):
     before = novalink.requests.count()
     writer.add_to_feed_task(feed_task, AddMapping(lpar, make_volume()), novalink.vios_uuid)

@@ -4,7 +4,6 @@
 import os
 
 import pytest
-from oslo_utils import timeutils
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import novalink as novalink_module
@@ -13,10 +12,7 @@ from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.simulator import Busy503
 from powervm_fileio_connector.simulator import NovaLinkSimulator
 from powervm_fileio_connector.simulator import Slow
-
-
-def deadline(seconds=20):
-    return timeutils.StopWatch(seconds).start()
+from tests.contract.conftest import deadline
 
 
 def test_the_management_partition_is_asked_for_once_a_session(novalink):
