@@ -29,6 +29,6 @@ class Extend(display.Table):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        from powervm_fileio_connector.cli import acts
+        from powervm_fileio_connector.cli import acts_on_attached
 
-        return acts.Extending(self, parsed_args).carry_out()
+        return acts_on_attached.Extending(self, parsed_args).carry_out()

@@ -39,7 +39,7 @@ class Show(display.Table):
                  if wanted is None or host.lpar_of(record) == wanted]
         if not found:
             raise NotAttached(f'Volume {volume.label} is not attached to '
-                              + (f'LPAR {wanted}.' if wanted else 'any LPAR.'))
+                              + (f'LPAR {host.lpar_shown(wanted)}.' if wanted else 'any LPAR.'))
         disks = inventory.disks(host, found)
         self.is_one = len(disks) == 1
         rows = [inventory.details(disk) for disk in disks]
