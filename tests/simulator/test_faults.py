@@ -2,7 +2,8 @@
 """Faults happen when, as often and to what they are told to."""
 
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait
 
 import pytest
 from pypowervm import const
@@ -151,34 +152,36 @@ def test_probability_is_repeatable_by_its_seed(novalink):
     assert pattern() == first
 
 
-class Seen(s.Fault):
-    """Tells when a change is about to be made, and how often that was."""
+class Held(s.Fault):
+    """Holds changes just before they are made, and counts them."""
 
-    happened = threading.Event()
+    reached = threading.Event()
+    released = threading.Event()
     count = 0
 
     def on_apply(self, exchange):
-        Seen.count += 1
-        self.happened.set()
+        Held.count += 1
+        self.reached.set()
+        assert self.released.wait(30)
 
 
 def test_changes_wait_for_each_other_and_reads_do_not(novalink, make_file):
     adapter, path = novalink.adapter(), make_file()
     first, second = read(novalink, adapter), read(novalink, adapter)
-    novalink.faults.add(Seen(times=None), s.Latency(post_s=0.5))
-    thread = threading.Thread(target=post, args=(novalink, adapter, path, first))
-    thread.start()
-    assert Seen.happened.wait(5)
-    start = time.monotonic()
-    read(novalink, adapter)
-    assert time.monotonic() - start < 0.3
-    assert novalink.mappings() == []
-    assert status_of(post, novalink, adapter, path, second) == 412
-    assert time.monotonic() - start > 0.3
-    thread.join()
+    novalink.faults.add(Held(times=None))
+    with ThreadPoolExecutor(2) as pool:
+        made = pool.submit(post, novalink, adapter, path, first)
+        assert Held.reached.wait(30)
+        refused = pool.submit(status_of, post, novalink, adapter, path, second)
+        read(novalink, adapter)
+        assert novalink.mappings() == []
+        assert not wait([made, refused], 0.3).done
+        Held.released.set()
+        made.result(30)
+        assert refused.result(30) == 412
     assert len(novalink.mappings()) == 1
     # The second was refused as soon as its turn came.
-    assert Seen.count == 1
+    assert Held.count == 1
 
 
 @pytest.mark.parametrize('name', KNOWN)
