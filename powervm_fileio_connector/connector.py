@@ -209,7 +209,9 @@ class FileIOConnector(base.BaseLinuxConnector):
     def _partition(self, deadline: timeutils.StopWatch) -> novalink.ManagementPartition:
         return novalink.management_partition(self._session.get(deadline), deadline)
 
-    def _disconnect(self, connection_properties: Any, info: properties.DeviceInfo) -> None:
+    def _disconnect(self, connection_properties: Any,
+                    info: properties.DeviceInfo) -> tuple[mappings.MappingRecord, ...]:
+        """Remove the mapping, and return what was removed; empty: it was gone."""
         with self._about('detach volume {0.label} from LPAR {0.lpar_uuid}', connection_properties,
                          info):
             spec = properties.parse_leniently(connection_properties,
@@ -221,10 +223,12 @@ class FileIOConnector(base.BaseLinuxConnector):
             partition = self._partition(deadline)
             with _not_counted(deadline):
                 removal = self._removal(spec, info)
-            removed = self._writer(partition).submit(removal, deadline)
+            removed: tuple[mappings.MappingRecord, ...] = self._writer(partition).submit(
+                removal, deadline)
         LOG.info('Volume %(volume)s is detached from LPAR %(lpar)s (%(what)s).',
                  {'volume': spec.label, 'lpar': spec.lpar_uuid,
                   'what': ', '.join(record.path or '' for record in removed) or 'it was gone'})
+        return removed
 
     def _add(self, vios: writer.Writer, addition: mappings.AddMapping,
              found: volume_file.VolumeFile,

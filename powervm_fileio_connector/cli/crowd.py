@@ -81,7 +81,6 @@ class CrowdConnector(connector.FileIOConnector):
         self.company = Company()
         self._looks = threading.BoundedSemaphore(_MOST_LOOKS)
         self._criteria: dict[Any, mappings.RemoveMapping] = {}
-        self._outcome = threading.local()
 
     def criteria(self, volume: Volume) -> mappings.RemoveMapping:
         """Return what tells the mappings of a volume, of whichever LPAR.
@@ -94,8 +93,7 @@ class CrowdConnector(connector.FileIOConnector):
 
     def detach(self, volume: Volume) -> tuple[mappings.MappingRecord, ...]:
         """Disconnect a volume, and return the mappings that were removed; none: it was gone."""
-        self.disconnect_volume(volume.keys, volume.device_info)
-        return self._outcome.value
+        return self._disconnect(volume.keys, volume.info)
 
     def _removal(self, spec: properties.VolumeSpec,
                  info: properties.DeviceInfo) -> mappings.RemoveMapping:
@@ -109,24 +107,19 @@ class CrowdConnector(connector.FileIOConnector):
             return super()._find(*args, **kwargs)
 
     def _writer(self, partition: novalink.ManagementPartition) -> Any:
-        return _WithCompany(super()._writer(partition), self.company, self._outcome)
+        return _WithCompany(super()._writer(partition), self.company)
 
 
 class _WithCompany:
-    """A writer that waits for company before it sends an edit.
+    """A writer that waits for company before it sends an edit."""
 
-    :param outcome: gets as ``value``, for each thread, what came of its last edit
-    """
-
-    def __init__(self, real: Any, company: Company, outcome: threading.local) -> None:
+    def __init__(self, real: Any, company: Company) -> None:
         self._real = real
         self._company = company
-        self._outcome = outcome
 
     def submit(self, edit: Any, deadline: timeutils.StopWatch) -> Any:
         self._company.wait(deadline.leftover() / 4)
-        self._outcome.value = self._real.submit(edit, deadline)
-        return self._outcome.value
+        return self._real.submit(edit, deadline)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
