@@ -26,7 +26,7 @@ def shell(command, novalink):
 def test_a_name_that_the_locale_cannot_show_stops_nothing(shell, as_json, novalink, make_volume,
                                                           write_json):
     info = write_json(as_json('attach', make_volume('w\u00f6lume'), '--lpar', 'lpar1'))
-    plain = {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
+    plain = {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0', 'PYTHONIOENCODING': ''}
     listed = shell('$RUN list $SIM', **plain)
     assert (listed.returncode, listed.stderr) == (0, '')
     assert 'w\\xf6lume' in listed.stdout
@@ -85,7 +85,10 @@ def test_an_empty_table_is_said_to_be_empty(operate, as_json, name, words):
 def test_an_interrupt_while_the_command_is_imported_leaves_no_traceback():
     code = ('import builtins, sys\n'
             'from powervm_fileio_connector.cli import main\n'
-            'def interrupted(*args, **kwargs): raise KeyboardInterrupt\n'
+            'real = builtins.__import__\n'
+            'def interrupted(*args, **kwargs):\n'
+            '    builtins.__import__ = real\n'
+            '    raise KeyboardInterrupt\n'
             'builtins.__import__ = interrupted\n'
             'sys.exit(main.main(["list"]))')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60,
