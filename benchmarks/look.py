@@ -18,6 +18,7 @@ from benchmarks.stage import Case
 from benchmarks.stage import Size
 from benchmarks.stage import median
 from benchmarks.stage import stage
+from powervm_fileio_connector.host import probe
 
 TITLE = 'One look at a healthy share'
 TABLES = [Table('Median in ms, helpers included', {'what': 'what'}, 'ms', '{:.2f}',
@@ -48,7 +49,6 @@ def measure(size: Size) -> list[dict[str, Any]]:
 
 
 def looks(contender: Any, path: str, count: int) -> dict[str, dict[str, float]]:
-    from powervm_fileio_connector import probe
     prober = probe.Prober(10.0)
     request = {'op': 'look', 'mount_point': '/dev/shm', 'mount_id': None,
                'path': os.path.relpath(path, '/dev/shm')}

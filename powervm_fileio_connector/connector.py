@@ -20,24 +20,29 @@ from os_brick import initiator
 from os_brick.initiator.connectors import base
 from oslo_config import cfg
 from oslo_log import log as logging
-from oslo_utils import timeutils
 
+from powervm_fileio_connector import attachments
 from powervm_fileio_connector import conf as conf_module
-from powervm_fileio_connector import edits
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
-from powervm_fileio_connector import novalink
-from powervm_fileio_connector import probe
-from powervm_fileio_connector import properties
-from powervm_fileio_connector import volume_file
-from powervm_fileio_connector import writer
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.novalink import partitions
+from powervm_fileio_connector.novalink import session
+from powervm_fileio_connector.novalink import writer
+from powervm_fileio_connector.volume import QCOW
+from powervm_fileio_connector.volume import DeviceInfo
+from powervm_fileio_connector.volume import VolumeSpec
+from powervm_fileio_connector.volume import parse
+from powervm_fileio_connector.volume import parse_leniently
 
 if TYPE_CHECKING:
     from pypowervm import adapter as pvm_adapter
 
 LOG = logging.getLogger(__name__)
 
-_NOTHING_KNOWN = properties.DeviceInfo()
+_NOTHING_KNOWN = DeviceInfo()
 
 
 class FileIOConnector(base.BaseLinuxConnector):
@@ -69,7 +74,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         self.settings = conf_module.read(conf)
         self._prober = probe.Prober(self.settings.probe_timeout_s, execute=self._execute,
                                     root_helper=root_helper)
-        self._session = novalink.AdapterAtFirstUse(self.settings, adapter)
+        self._session = session.AdapterAtFirstUse(self.settings, adapter)
 
     @staticmethod
     def get_connector_properties(root_helper: str, *args: Any, **kwargs: Any) -> dict:
@@ -102,12 +107,12 @@ class FileIOConnector(base.BaseLinuxConnector):
             spec = self._parse(connection_properties)
             deadline = self._deadline()
             partition = self._partition(deadline)
-            with _not_counted(deadline):
+            with deadline.paused():
                 found = self._find(spec)
-                volume_file.check_unchanged(found, self.settings, prober=self._prober)
+                finder.check_unchanged(found, self.settings, prober=self._prober)
             record = self._add(self._writer(partition), self._addition(spec, found), found,
                                deadline)
-            info = edits.device_info(spec, partition.uuid, record)
+            info = attachments.device_info(spec, partition.uuid, record)
         LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
                  '%(lua)s.', {'volume': spec.label, 'path': info.path, 'lpar': info.lpar_uuid,
                               'slot': info.slot, 'lua': info.lua})
@@ -131,7 +136,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         :raises MappingFailed: it cannot be told which mapping is the volume's, or NovaLink refused
         """
         try:
-            self._disconnect(connection_properties, properties.DeviceInfo.parse(device_info))
+            self._disconnect(connection_properties, DeviceInfo.parse(device_info))
         except exceptions.FileIOConnectorError as err:
             if not (force and ignore_errors):
                 raise
@@ -150,13 +155,13 @@ class FileIOConnector(base.BaseLinuxConnector):
             spec = self._parse(connection_properties)
             deadline = self._deadline()
             partition = self._partition(deadline)
-            with _not_counted(deadline):
+            with deadline.paused():
                 found = self._find(spec)
             vios = self._writer(partition)
             record = vios.find(spec.lpar_uuid, (found.path, *found.aliases), spec.volume_id,
                                deadline)
             udid = _extensible(spec, found, record)
-            novalink.rescan(self._adapter, partition.uuid, udid, deadline)
+            partitions.rescan(self._adapter, partition.uuid, udid, deadline)
             # The rescan has changed the document.
             vios.forget()
         LOG.info('Volume %(volume)s of LPAR %(lpar)s now has %(size)d bytes.',
@@ -200,28 +205,28 @@ class FileIOConnector(base.BaseLinuxConnector):
         spec = None
         if connection_properties is not None:
             spec = self._parse(connection_properties, need_lpar=False)
-        return volume_file.list_files(spec, self.settings, prober=self._prober)
+        return finder.list_files(spec, self.settings, prober=self._prober)
 
     @property
     def _adapter(self) -> pvm_adapter.Adapter:
         return self._session.get(self._deadline())
 
-    def _partition(self, deadline: timeutils.StopWatch) -> novalink.ManagementPartition:
-        return novalink.management_partition(self._session.get(deadline), deadline)
+    def _partition(self, deadline: Deadline) -> partitions.ManagementPartition:
+        return partitions.management_partition(self._session.get(deadline), deadline)
 
     def _disconnect(self, connection_properties: Any,
-                    info: properties.DeviceInfo) -> tuple[mappings.MappingRecord, ...]:
+                    info: DeviceInfo) -> tuple[mappings.MappingRecord, ...]:
         """Remove the mapping, and return what was removed; empty: it was gone."""
         with self._about('detach volume {0.label} from LPAR {0.lpar_uuid}', connection_properties,
                          info):
-            spec = properties.parse_leniently(connection_properties,
+            spec = parse_leniently(connection_properties,
                                               lpar_uuid=info.lpar_uuid or self.lpar_uuid)
             # What was observed when the volume was attached beats what is said of it now.
             spec = dataclasses.replace(spec, lpar_uuid=info.lpar_uuid or spec.lpar_uuid,
                                        volume_id=info.volume_id or spec.volume_id)
             deadline = self._deadline()
             partition = self._partition(deadline)
-            with _not_counted(deadline):
+            with deadline.paused():
                 removal = self._removal(spec, info)
             removed: tuple[mappings.MappingRecord, ...] = self._writer(partition).submit(
                 removal, deadline)
@@ -231,8 +236,8 @@ class FileIOConnector(base.BaseLinuxConnector):
         return removed
 
     def _add(self, vios: writer.Writer, addition: mappings.AddMapping,
-             found: volume_file.VolumeFile,
-             deadline: timeutils.StopWatch) -> mappings.MappingRecord:
+             found: finder.VolumeFile,
+             deadline: Deadline) -> mappings.MappingRecord:
         """Add a mapping; one made otherwise than asked, or of a swapped file, is taken back."""
         try:
             record = vios.submit(addition, deadline)
@@ -241,7 +246,7 @@ class FileIOConnector(base.BaseLinuxConnector):
                 self._take_back(vios, addition, deadline)
             raise
         if record.is_new:
-            with _not_counted(deadline):
+            with deadline.paused():
                 changed = self._change_since(found)
             if changed is not None:
                 self._take_back(vios, addition, deadline)
@@ -249,13 +254,13 @@ class FileIOConnector(base.BaseLinuxConnector):
         return record
 
     def _take_back(self, vios: writer.Writer, addition: mappings.AddMapping,
-                   deadline: timeutils.StopWatch) -> None:
+                   deadline: Deadline) -> None:
         try:
             vios.submit(mappings.RemoveMapping(addition.lpar_uuid, paths=addition.paths), deadline)
         except exceptions.FileIOConnectorError as err:
             LOG.warning('The mapping of %s remains: %s', addition.path, err)
 
-    def _change_since(self, found: volume_file.VolumeFile,
+    def _change_since(self, found: finder.VolumeFile,
                       ) -> exceptions.FileIOConnectorError | None:
         """Say what became of the file while NovaLink was mapping its path.
 
@@ -263,7 +268,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         just now says nothing.
         """
         try:
-            volume_file.check_unchanged(found, self.settings, prober=self._prober)
+            finder.check_unchanged(found, self.settings, prober=self._prober)
         except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound) as err:
             return err
         except exceptions.FileIOConnectorError as err:
@@ -272,59 +277,49 @@ class FileIOConnector(base.BaseLinuxConnector):
 
     # -- what a subclass may do otherwise --------------------------------------------------
 
-    def _addition(self, spec: properties.VolumeSpec,
-                  found: volume_file.VolumeFile) -> mappings.AddMapping:
-        return edits.addition(spec, found, self.settings)
+    def _addition(self, spec: VolumeSpec,
+                  found: finder.VolumeFile) -> mappings.AddMapping:
+        return attachments.addition(spec, found, self.settings)
 
-    def _removal(self, spec: properties.VolumeSpec,
-                 info: properties.DeviceInfo) -> mappings.RemoveMapping:
-        return edits.removal(spec, info, self.settings, prober=self._prober,
+    def _removal(self, spec: VolumeSpec,
+                 info: DeviceInfo) -> mappings.RemoveMapping:
+        return attachments.removal(spec, info, self.settings, prober=self._prober,
                              find=lambda: self._find(spec, attempts=1))
 
-    def _writer(self, partition: novalink.ManagementPartition) -> writer.Writer:
+    def _writer(self, partition: partitions.ManagementPartition) -> writer.Writer:
         return writer.writer_for(self._adapter, partition.uuid)
 
-    def _find(self, spec: properties.VolumeSpec,
-              attempts: int | None = None) -> volume_file.VolumeFile:
-        return volume_file.find(spec, self.settings, prober=self._prober,
+    def _find(self, spec: VolumeSpec,
+              attempts: int | None = None) -> finder.VolumeFile:
+        return finder.find(spec, self.settings, prober=self._prober,
                                 attempts=attempts or self.device_scan_attempts)
 
     # --------------------------------------------------------------------------------------
 
-    def _parse(self, connection_properties: Any, need_lpar: bool = True) -> properties.VolumeSpec:
-        return properties.parse(connection_properties, lpar_uuid=self.lpar_uuid,
+    def _parse(self, connection_properties: Any, need_lpar: bool = True) -> VolumeSpec:
+        return parse(connection_properties, lpar_uuid=self.lpar_uuid,
                                 default_backstore=self.settings.backstore, need_lpar=need_lpar)
 
     @contextlib.contextmanager
     def _about(self, doing: str, connection_properties: Any,
-               info: properties.DeviceInfo = _NOTHING_KNOWN) -> Iterator[None]:
+               info: DeviceInfo = _NOTHING_KNOWN) -> Iterator[None]:
         """Tell our errors what was being done, to which volume of which LPAR."""
         try:
             yield
         except exceptions.FileIOConnectorError as err:
             lpar_uuid = info.lpar_uuid or self.lpar_uuid
-            spec = properties.parse_leniently(connection_properties,
+            spec = parse_leniently(connection_properties,
                                               lpar_uuid=lpar_uuid or '(unknown)')
             if spec.volume_id is None:
                 spec = dataclasses.replace(spec, volume_id=info.volume_id)
             err.add_context(doing=doing.format(spec), volume=spec.label, lpar=spec.lpar_uuid)
             raise
 
-    def _deadline(self) -> timeutils.StopWatch:
-        return timeutils.StopWatch(self.settings.rest_timeout_s).start()
+    def _deadline(self) -> Deadline:
+        return Deadline(self.settings.rest_timeout_s)
 
 
-@contextlib.contextmanager
-def _not_counted(deadline: timeutils.StopWatch) -> Iterator[None]:
-    """Stop the clock of ``rest_timeout_s`` for what has a deadline of its own: looks at a share."""
-    deadline.stop()
-    try:
-        yield
-    finally:
-        deadline.resume()
-
-
-def _extensible(spec: properties.VolumeSpec, found: volume_file.VolumeFile,
+def _extensible(spec: VolumeSpec, found: finder.VolumeFile,
                 record: mappings.MappingRecord | None) -> str:
     """Return the UDID of a disk whose new size a rescan can show.
 
@@ -334,7 +329,7 @@ def _extensible(spec: properties.VolumeSpec, found: volume_file.VolumeFile,
         raise exceptions.ExtendFailed(
             path=found.path, reason=f'{found.path} is not mapped to the LPAR',
             remedy='Attach it first.')
-    if properties.QCOW in (record.backstore, spec.backstore):
+    if QCOW in (record.backstore, spec.backstore):
         raise exceptions.ExtendFailed(
             path=found.path, reason=f'{found.path} is served through user:qcow, which NovaLink '
             'cannot rescan', remedy='Detach and attach the volume to see its new size.')

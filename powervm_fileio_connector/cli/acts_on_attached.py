@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import properties
-from powervm_fileio_connector import volume_file
 from powervm_fileio_connector.cli import acts
 from powervm_fileio_connector.cli import holders
 from powervm_fileio_connector.cli import inventory
@@ -17,7 +15,9 @@ from powervm_fileio_connector.cli import preview
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.errors import NotAttached
 from powervm_fileio_connector.cli.errors import UsageError
+from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.volume import parse
 
 
 class _OfWhoHasIt(acts.Act):
@@ -124,8 +124,8 @@ class Extending(_OfWhoHasIt):
 
     def preview(self, volume: volumes.Volume) -> list[preview.Row]:
         """Return the sizes that the file has and that NovaLink knows of."""
-        spec = properties.parse(volume.keys)
-        file = volume_file.find(spec, self.host.settings, prober=self.host.prober)
+        spec = parse(volume.keys)
+        file = finder.find(spec, self.host.settings, prober=self.host.prober)
         return [(volume.label, self.host.lpar_shown(volume.lpar_uuid),
                  inventory.size_shown(record.capacity_gb), inventory.size_shown(file.size / 2**30))
                 for record in self._holders.of(volume, self.connector.criteria(volume))

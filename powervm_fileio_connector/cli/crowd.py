@@ -15,14 +15,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from oslo_utils import timeutils
-
 from powervm_fileio_connector import connector
 from powervm_fileio_connector import mappings
-from powervm_fileio_connector import novalink
-from powervm_fileio_connector import properties
-from powervm_fileio_connector import volume_file
 from powervm_fileio_connector.cli.volumes import Volume
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.novalink import partitions
+from powervm_fileio_connector.volume import DeviceInfo
+from powervm_fileio_connector.volume import VolumeSpec
 
 # A look at a share has a helper process of its own.
 _MOST_LOOKS = 64
@@ -95,18 +95,18 @@ class CrowdConnector(connector.FileIOConnector):
         """Disconnect a volume, and return the mappings that were removed; none: it was gone."""
         return self._disconnect(volume.keys, volume.info)
 
-    def _removal(self, spec: properties.VolumeSpec,
-                 info: properties.DeviceInfo) -> mappings.RemoveMapping:
+    def _removal(self, spec: VolumeSpec,
+                 info: DeviceInfo) -> mappings.RemoveMapping:
         key = dataclasses.replace(spec, lpar_uuid=''), info
         if key not in self._criteria:
             self._criteria[key] = super()._removal(spec, info)
         return dataclasses.replace(self._criteria[key], lpar_uuid=spec.lpar_uuid)
 
-    def _find(self, *args: Any, **kwargs: Any) -> volume_file.VolumeFile:
+    def _find(self, *args: Any, **kwargs: Any) -> finder.VolumeFile:
         with self._looks:
             return super()._find(*args, **kwargs)
 
-    def _writer(self, partition: novalink.ManagementPartition) -> Any:
+    def _writer(self, partition: partitions.ManagementPartition) -> Any:
         return _WithCompany(super()._writer(partition), self.company)
 
 
@@ -117,8 +117,8 @@ class _WithCompany:
         self._real = real
         self._company = company
 
-    def submit(self, edit: Any, deadline: timeutils.StopWatch) -> Any:
-        self._company.wait(deadline.leftover() / 4)
+    def submit(self, edit: Any, deadline: Deadline) -> Any:
+        self._company.wait(deadline.left() / 4)
         return self._real.submit(edit, deadline)
 
     def __getattr__(self, name: str) -> Any:

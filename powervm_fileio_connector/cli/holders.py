@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 from oslo_utils import uuidutils
 
-from powervm_fileio_connector import edits
+from powervm_fileio_connector import attachments
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
-from powervm_fileio_connector import volume_file
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.host import Host
+from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.mappings.document import Document
 
 
@@ -69,7 +69,7 @@ class Holders:
 
 
 def criteria(host: Host, volume: volumes.Volume,
-             find: Callable[[], volume_file.VolumeFile] | None = None) -> mappings.RemoveMapping:
+             find: Callable[[], finder.VolumeFile] | None = None) -> mappings.RemoveMapping:
     """Return what tells the mappings of a volume, of whichever LPAR.
 
     :param find: looks for the volume's file, where that has been done already
@@ -77,13 +77,13 @@ def criteria(host: Host, volume: volumes.Volume,
     """
     spec = volume.spec
     try:
-        return edits.removal(
+        return attachments.removal(
             spec, volume.info, host.settings, prober=host.prober, find=find or (
-                lambda: volume_file.find(spec, host.settings, prober=host.prober)))
+                lambda: finder.find(spec, host.settings, prober=host.prober)))
     except exceptions.FileIOConnectorError as err:
         err.add_context(doing=f'find volume {volume.label}', volume=volume.label)
         raise
 
 
-def _not_looked_at() -> volume_file.VolumeFile:
+def _not_looked_at() -> finder.VolumeFile:
     raise exceptions.ShareNotMounted(reason='the share was not looked at')

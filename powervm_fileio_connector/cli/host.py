@@ -9,18 +9,19 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import connector
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
-from powervm_fileio_connector import novalink
-from powervm_fileio_connector import probe
-from powervm_fileio_connector import writer
 from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli.errors import UsageError
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.novalink import partitions
+from powervm_fileio_connector.novalink import session
+from powervm_fileio_connector.novalink import writer
 
 # What os-brick's consumers use; needed only where the operator is not root.
 ROOT_HELPER = 'sudo'
@@ -47,19 +48,19 @@ class Host:
     def adapter(self) -> Any:
         """The session with NovaLink."""
         with _doing(f'reach NovaLink at {self.address}'):
-            return novalink.open_adapter(self.settings)
+            return session.open_adapter(self.settings)
 
     @functools.cached_property
-    def partition(self) -> novalink.ManagementPartition:
+    def partition(self) -> partitions.ManagementPartition:
         """The management partition, which must be an I/O server and this very host."""
         with _doing('ask NovaLink for its management partition'):
-            return novalink.management_partition(self.adapter, self.deadline())
+            return partitions.management_partition(self.adapter, self.deadline())
 
     @functools.cached_property
-    def lpars(self) -> list[novalink.LparInfo]:
+    def lpars(self) -> list[partitions.LparInfo]:
         """All client LPARs."""
         with _doing('ask NovaLink for its LPARs'):
-            return novalink.lpars(self.adapter, self.deadline())
+            return partitions.lpars(self.adapter, self.deadline())
 
     @functools.cached_property
     def writer(self) -> writer.Writer:
@@ -76,9 +77,9 @@ class Host:
         """A connector over the same session."""
         return kind(ROOT_HELPER, adapter=self.adapter, conf=self.config)
 
-    def deadline(self) -> timeutils.StopWatch:
+    def deadline(self) -> Deadline:
         """The time that one act at NovaLink may take, counted from now."""
-        return timeutils.StopWatch(self.settings.rest_timeout_s).start()
+        return Deadline(self.settings.rest_timeout_s)
 
     def lpar_uuid(self, text: str) -> str:
         """Return the UUID of an LPAR that the user named; a UUID is believed without asking.

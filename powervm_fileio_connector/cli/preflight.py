@@ -12,9 +12,6 @@ from typing import Any
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
-from powervm_fileio_connector import mounts
-from powervm_fileio_connector import properties
-from powervm_fileio_connector import volume_file
 from powervm_fileio_connector.cli import holders
 from powervm_fileio_connector.cli import inventory
 from powervm_fileio_connector.cli import shares
@@ -25,6 +22,10 @@ from powervm_fileio_connector.cli.checks import SKIPPED
 from powervm_fileio_connector.cli.checks import Row
 from powervm_fileio_connector.cli.checks import ms
 from powervm_fileio_connector.cli.host import Host
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector.volume import VolumeSpec
+from powervm_fileio_connector.volume import parse
 
 _NO_SHARE = (exceptions.ShareNotMounted, exceptions.MountNotResponding, exceptions.StaleMount)
 
@@ -36,12 +37,12 @@ class _Look:
     :ivar spec: None: the volume itself cannot be understood or served
     """
 
-    spec: properties.VolumeSpec | None
-    found: volume_file.VolumeFile | None = None
+    spec: VolumeSpec | None
+    found: finder.VolumeFile | None = None
     error: exceptions.FileIOConnectorError | None = None
     took_s: float = 0.0
 
-    def find(self) -> volume_file.VolumeFile:
+    def find(self) -> finder.VolumeFile:
         """Return the file, or raise why there is none."""
         if self.found is None:
             assert self.error is not None
@@ -75,9 +76,9 @@ def _looked(host: Host, volume: volumes.Volume) -> _Look:
     spec = None
     start = time.monotonic()
     try:
-        spec = properties.parse(volume.keys, default_backstore=host.settings.backstore,
+        spec = parse(volume.keys, default_backstore=host.settings.backstore,
                                 need_lpar=False)
-        return _Look(spec, volume_file.find(spec, host.settings, prober=host.prober))
+        return _Look(spec, finder.find(spec, host.settings, prober=host.prober))
     except exceptions.FileIOConnectorError as err:
         return _Look(spec, error=err, took_s=time.monotonic() - start)
 
@@ -88,7 +89,7 @@ def _file(host: Host, volume: volumes.Volume, look: _Look) -> Iterator[Row]:
     elif look.spec is None or look.found is None:
         yield from _why_no_file(look)
     else:
-        health = mounts.state(host.prober, look.found.mount)
+        health = mount_table.state(host.prober, look.found.mount)
         yield Row('share', OK, f'{health.mount} answered in {ms(health.took_s)}')
         yield Row('file', OK, f'{look.found.path} lies on it, '
                   f'{inventory.size_shown(look.found.size / 2**30)}')

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from oslo_utils import timeutils
-
 from powervm_fileio_connector import connector
 from powervm_fileio_connector import mappings
-from powervm_fileio_connector import novalink
-from powervm_fileio_connector import writer
+from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.edit import Edit
 from powervm_fileio_connector.mappings.edit import Outcome
-from powervm_fileio_connector.writer import lane
+from powervm_fileio_connector.novalink import committer
+from powervm_fileio_connector.novalink import partitions
+from powervm_fileio_connector.novalink import writer
 
 COLUMNS = ('Edit', 'LPAR', 'Slot', 'LUA', 'Path', 'Backstore', 'Tag')
 
@@ -32,7 +31,7 @@ class NotSent(Exception):
 class PreviewConnector(connector.FileIOConnector):
     """Takes every step of a connector but for the last: edits are shown instead of sent."""
 
-    def _writer(self, partition: novalink.ManagementPartition) -> Any:
+    def _writer(self, partition: partitions.ManagementPartition) -> Any:
         return _Preview(super()._writer(partition), self._adapter)
 
 
@@ -43,10 +42,11 @@ class _Preview:
         self._real = real
         self._adapter = adapter
 
-    def submit(self, edit: Edit, deadline: timeutils.StopWatch) -> Any:
+    def submit(self, edit: Edit, deadline: Deadline) -> Any:
         vios_w = self._real.read(deadline)
         before = mappings.records(vios_w)
-        change = lane.applied(edit, Document(vios_w), self._adapter, deadline, is_last_chance=True)
+        change = committer.applied(edit, Document(vios_w), self._adapter, deadline,
+                                   is_last_chance=True)
         after = mappings.records(vios_w)
         if change.outcome is Outcome.UNCHANGED:
             raise NotSent([_row('none', edit.lpar_uuid, record) for record in change.records]

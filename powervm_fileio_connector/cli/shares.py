@@ -8,26 +8,26 @@ from collections.abc import Iterator
 from concurrent import futures
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import mounts
 from powervm_fileio_connector.cli import sights
 from powervm_fileio_connector.cli.checks import FAILED
 from powervm_fileio_connector.cli.checks import OK
 from powervm_fileio_connector.cli.checks import Row
 from powervm_fileio_connector.cli.checks import ms
 from powervm_fileio_connector.cli.host import Host
-from powervm_fileio_connector.volume_file import verdicts
+from powervm_fileio_connector.host import checks
+from powervm_fileio_connector.host import mount_table
 
 
 def rows(host: Host) -> Iterator[Row]:
     """Look at every share that is mounted below the bases, or that a disk needs."""
-    table = mounts.table()
+    table = mount_table.table()
     bases = {os.path.normpath(base) for base in host.settings.mount_point_base}
     wanted = {mount for mount in table if os.path.dirname(mount.mount_point) in bases
               and mount.fstype != 'autofs'}
     unmounted = []
     for path in _paths(host):
-        mount = mounts.covering(table, os.path.normpath(path))
-        if mount is None or verdicts.is_on_root(table, mount):
+        mount = mount_table.covering(table, os.path.normpath(path))
+        if mount is None or checks.is_on_root(table, mount):
             unmounted.append(path)
         else:
             wanted.add(mount)
@@ -55,9 +55,9 @@ def _paths(host: Host) -> set[str]:
     return {record.path for record in records if record.path}
 
 
-def row(mount: mounts.Mount | None, state: str, took_s: float) -> Row:
+def row(mount: mount_table.Mount | None, state: str, took_s: float) -> Row:
     """What a look at a share says of it; a disk on one that is read-only cannot be written to."""
-    is_fine = state == mounts.MountState.HEALTHY.value
+    is_fine = state == mount_table.MountState.HEALTHY.value
     return Row('share', OK if is_fine else FAILED, f'{mount} is {state} ({ms(took_s)})')
 
 

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from concurrent import futures
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import mounts
-from powervm_fileio_connector import probe
 from powervm_fileio_connector.conf import Settings
-from powervm_fileio_connector.volume_file import verdicts
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.host import checks
+from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector.host import probe
 
 _MOST_AT_ONCE = 64
 
@@ -41,15 +42,15 @@ class Sight:
     """What was seen of a file and of the mount that it lies on.
 
     :ivar file: ``present``, ``missing``, ``unsafe`` (none that could be attached), or ``unknown``
-    :ivar mount_state: a value of ``mounts.MountState``; ``absent`` where the path leads to the root
-        file system, so that nothing is mounted for it; :data:`ON_ROOT` if there is a file even so
+    :ivar mount_state: a value of ``MountState``; ``absent`` where the path leads to the root file
+        system, so that nothing is mounted for it; :data:`ON_ROOT` if there is a file even so
     :ivar took_s: how long the mount took to answer
     :ivar note: what is wrong, in a sentence
     """
 
     file: str
     mount_state: str
-    mount: mounts.Mount | None = None
+    mount: mount_table.Mount | None = None
     size: int | None = None
     took_s: float = 0.0
     note: str | None = None
@@ -57,12 +58,12 @@ class Sight:
     @property
     def is_unmounted(self) -> bool:
         """Whether the path leads to the root file system."""
-        return self.mount_state in (mounts.MountState.ABSENT.value, ON_ROOT)
+        return self.mount_state in (mount_table.MountState.ABSENT.value, ON_ROOT)
 
     @property
     def is_fine(self) -> bool:
         """Whether the file is there, and its mount as it should be."""
-        return self.file == 'present' and self.mount_state == mounts.MountState.HEALTHY.value
+        return self.file == 'present' and self.mount_state == mount_table.MountState.HEALTHY.value
 
 
 def is_novalinks_own(path: str) -> bool:
@@ -73,10 +74,10 @@ def is_novalinks_own(path: str) -> bool:
 def look(paths: Collection[str], settings: Settings, prober: probe.Prober) -> dict[str, Sight]:
     """Look at files; ends by the prober's time, however many shares hang."""
     deadline = prober.deadline()
-    table = mounts.table()
-    by_mount: dict[mounts.Mount | None, list[str]] = {}
+    table = mount_table.table()
+    by_mount: dict[mount_table.Mount | None, list[str]] = {}
     for path in sorted(paths):
-        by_mount.setdefault(mounts.covering(table, os.path.normpath(path)), []).append(path)
+        by_mount.setdefault(mount_table.covering(table, os.path.normpath(path)), []).append(path)
     if not by_mount:
         return {}
     with futures.ThreadPoolExecutor(min(_MOST_AT_ONCE, len(by_mount))) as pool:
@@ -85,38 +86,39 @@ def look(paths: Collection[str], settings: Settings, prober: probe.Prober) -> di
         return {path: sight for future in looks for path, sight in future.result().items()}
 
 
-def health(found: Collection[mounts.Mount], prober: probe.Prober) -> list[mounts.Health]:
+def health(found: Collection[mount_table.Mount], prober: probe.Prober) -> list[mount_table.Health]:
     """Look at mounts, all at the same time."""
     deadline = prober.deadline()
     if not found:
         return []
     with futures.ThreadPoolExecutor(min(_MOST_AT_ONCE, len(found))) as pool:
-        return list(pool.map(lambda mount: mounts.state(prober, mount, None, deadline), found))
+        return list(pool.map(lambda mount: mount_table.state(prober, mount, None, deadline), found))
 
 
-def _look_on(mount: mounts.Mount | None, paths: list[str], settings: Settings,
-             prober: probe.Prober, deadline: float) -> dict[str, Sight]:
+def _look_on(mount: mount_table.Mount | None, paths: list[str], settings: Settings,
+             prober: probe.Prober, deadline: Deadline) -> dict[str, Sight]:
     """Look at the files of one mount, as the mount table alone says."""
     if mount is None:
-        return {path: Sight('unknown', mounts.MountState.ABSENT.value) for path in paths}
-    answer = mounts.state(prober, mount, None, deadline)
-    if answer.state in (mounts.MountState.HUNG, mounts.MountState.STALE):
+        return {path: Sight('unknown', mount_table.MountState.ABSENT.value) for path in paths}
+    answer = mount_table.state(prober, mount, None, deadline)
+    if answer.state in (mount_table.MountState.HUNG, mount_table.MountState.STALE):
         said = f'{mount} is {answer.state.value}'
         return {path: Sight('unknown', answer.state.value, mount, took_s=answer.took_s, note=said)
                 for path in paths}
     return dict(_look_at(mount, answer, paths, settings, prober, deadline))
 
 
-def _look_at(start: mounts.Mount, health_: mounts.Health, paths: list[str], settings: Settings,
-             prober: probe.Prober, deadline: float) -> Iterator[tuple[str, Sight]]:
+def _look_at(start: mount_table.Mount, health_: mount_table.Health, paths: list[str],
+             settings: Settings, prober: probe.Prober,
+             deadline: Deadline) -> Iterator[tuple[str, Sight]]:
     """Look at files where their directories really are, symlinks and autofs followed."""
     directories = list(dict.fromkeys(os.path.dirname(path) for path in paths))
     where = dict(zip(directories, prober.look_each(
         [{'op': 'where', 'path': directory} for directory in directories], deadline), strict=True))
     # Only now: the looks may have made autofs mount what belongs here.
-    table = mounts.table()
+    table = mount_table.table()
     by_id = {mount.id: mount for mount in table}
-    places: dict[str, tuple[mounts.Mount, str]] = {}
+    places: dict[str, tuple[mount_table.Mount, str]] = {}
     for path in paths:
         answer = where[os.path.dirname(path)]
         mount = by_id.get(answer.facts.get('mount_id', -1))
@@ -133,25 +135,26 @@ def _look_at(start: mounts.Mount, health_: mounts.Health, paths: list[str], sett
         yield path, _judged(path, mount, answer, table, health_, settings)
 
 
-def _judged(path: str, mount: mounts.Mount, answer: probe.Answer, table: tuple[mounts.Mount, ...],
-            health_: mounts.Health, settings: Settings) -> Sight:
-    state = health_.state if mount == health_.mount else mounts.MountState.HEALTHY
+def _judged(path: str, mount: mount_table.Mount, answer: probe.Answer,
+            table: tuple[mount_table.Mount, ...], health_: mount_table.Health,
+            settings: Settings) -> Sight:
+    state = health_.state if mount == health_.mount else mount_table.MountState.HEALTHY
     is_unmounted = mount.fstype == 'autofs' or (
-        verdicts.is_on_root(table, mount) and not verdicts.is_trusted(path, settings))
+        checks.is_on_root(table, mount) and not checks.is_trusted(path, settings))
     if is_unmounted:
-        state = mounts.MountState.ABSENT
+        state = mount_table.MountState.ABSENT
     elif mount.is_read_only:
-        state = mounts.MountState.READ_ONLY
-    subject = verdicts.Subject(path, mount, {'path': path})
+        state = mount_table.MountState.READ_ONLY
+    subject = checks.Subject(path, mount, {'path': path})
     size = answer.facts.get('size')
     try:
-        verdicts.raise_for(answer, subject)
-        verdicts.raise_unless_fit(answer, table, mount, subject, settings, True)
+        checks.raise_for(answer, subject)
+        checks.raise_unless_fit(answer, table, mount, subject, settings, True)
     except exceptions.FileIOConnectorError as err:
         if isinstance(err, exceptions.MountNotResponding):
-            state = mounts.MountState.HUNG
+            state = mount_table.MountState.HUNG
         elif isinstance(err, exceptions.StaleMount):
-            state = mounts.MountState.STALE
+            state = mount_table.MountState.STALE
         note = err.kwargs['reason']
         if is_unmounted and stat.S_ISREG(answer.facts.get('mode', 0)):
             return Sight('present', ON_ROOT, mount, size, answer.took_s, note)

@@ -13,8 +13,10 @@ from typing import Any
 
 from oslo_utils import uuidutils
 
-from powervm_fileio_connector import properties
 from powervm_fileio_connector.cli.errors import UsageError
+from powervm_fileio_connector.volume import DeviceInfo
+from powervm_fileio_connector.volume import VolumeSpec
+from powervm_fileio_connector.volume import parse_leniently
 
 if TYPE_CHECKING:
     from powervm_fileio_connector.cli.host import Host
@@ -37,14 +39,14 @@ class Volume:
     place: str = '(unknown)'
 
     @property
-    def info(self) -> properties.DeviceInfo:
+    def info(self) -> DeviceInfo:
         """What there is of its device_info."""
-        return properties.DeviceInfo.parse(self.device_info)
+        return DeviceInfo.parse(self.device_info)
 
     @property
-    def spec(self) -> properties.VolumeSpec:
+    def spec(self) -> VolumeSpec:
         """What can be made out of it, without complaint; no LPAR is looked for."""
-        spec = properties.parse_leniently(self.keys, lpar_uuid='(none)')
+        spec = parse_leniently(self.keys, lpar_uuid='(none)')
         return dataclasses.replace(spec, lpar_uuid='',
                                    volume_id=self.info.volume_id or spec.volume_id)
 

@@ -20,7 +20,7 @@ from powervm_fileio_connector.mappings.edit import belongs_to
 from powervm_fileio_connector.mappings.edit import file_udid
 from powervm_fileio_connector.mappings.edit import keys_of
 from powervm_fileio_connector.mappings.record import MappingRecord
-from powervm_fileio_connector.properties import QCOW
+from powervm_fileio_connector.volume import QCOW
 
 
 @dataclasses.dataclass(frozen=True)

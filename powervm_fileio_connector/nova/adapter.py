@@ -16,9 +16,9 @@ from oslo_log import log as logging
 from pypowervm import const
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import properties
 from powervm_fileio_connector.nova import migration
 from powervm_fileio_connector.nova import steps
+from powervm_fileio_connector.volume import parse_leniently
 
 LOG = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
     def __init__(self, adapter: Any, host_uuid: str, instance: Any,
                  connection_info: Mapping[str, Any], stg_ftsk: Any = None) -> None:
         super().__init__(adapter, host_uuid, instance, connection_info, stg_ftsk=stg_ftsk)
-        spec = properties.parse_leniently(connection_info, lpar_uuid=self.vm_uuid)
+        spec = parse_leniently(connection_info, lpar_uuid=self.vm_uuid)
         self._volume_id = spec.volume_id
         self.connection_info = _with_volume_id(connection_info, spec.volume_id)
         self._connector = steps.InstanceConnector(

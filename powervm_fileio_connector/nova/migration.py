@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from powervm_fileio_connector import volume_file
+from powervm_fileio_connector.host import finder
 
 # The inode number is the file server's own, or the cluster's: the same on every host.
 _NUMBERED_BY_SERVER = frozenset(('nfs', 'nfs4', 'gpfs', 'ceph', 'lustre', 'gfs2', 'ocfs2'))
@@ -41,7 +41,7 @@ class FileIdentity:
     udid: str | None = None
 
     @classmethod
-    def of(cls, found: volume_file.VolumeFile, udid: str | None = None) -> FileIdentity:
+    def of(cls, found: finder.VolumeFile, udid: str | None = None) -> FileIdentity:
         """Describe a file that was found and judged."""
         device, inode = found.identity
         return cls(path=found.path, size=found.size, format=found.format, udid=udid,

@@ -12,13 +12,16 @@ from oslo_log import log as logging
 from powervm_fileio_connector import connector
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
-from powervm_fileio_connector import novalink
-from powervm_fileio_connector import properties
-from powervm_fileio_connector import volume_file
-from powervm_fileio_connector import writer
+from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.nova import migration
 from powervm_fileio_connector.nova import slots
+from powervm_fileio_connector.novalink import partitions
+from powervm_fileio_connector.novalink import writer
+from powervm_fileio_connector.volume import DeviceInfo
+from powervm_fileio_connector.volume import VolumeSpec
+from powervm_fileio_connector.volume import parse
+from powervm_fileio_connector.volume import parse_leniently
 
 LOG = logging.getLogger(__name__)
 
@@ -32,12 +35,12 @@ class InstanceConnector(connector.FileIOConnector):
     slot_mgr: Any
 
     @property
-    def partition(self) -> novalink.ManagementPartition:
+    def partition(self) -> partitions.ManagementPartition:
         """The management partition.
 
         :raises NovaLinkNotIOServer: it is an ordinary LPAR, which cannot serve files
         """
-        return novalink.management_partition(self._adapter, self._deadline())
+        return partitions.management_partition(self._adapter, self._deadline())
 
     def connect_later(self, connection_info: Any, feed_task: Any,
                       as_nova: Callable[[], AbstractContextManager[None]]) -> None:
@@ -49,8 +52,8 @@ class InstanceConnector(connector.FileIOConnector):
     def disconnect_later(self, connection_info: Any, feed_task: Any,
                          as_nova: Callable[[], AbstractContextManager[None]]) -> None:
         """Have a volume detached by whoever runs ``feed_task``; nothing is sent from here."""
-        spec = properties.parse_leniently(connection_info, lpar_uuid=self.lpar_uuid)
-        self._defer(self._removal(spec, properties.DeviceInfo()), feed_task, as_nova)
+        spec = parse_leniently(connection_info, lpar_uuid=self.lpar_uuid)
+        self._defer(self._removal(spec, DeviceInfo()), feed_task, as_nova)
 
     def udid_on(self, connection_info: Any, vios_w: Any) -> str:
         """Return the UDID of a volume's file on a VIOS: as issued there, or as it will be.
@@ -90,8 +93,8 @@ class InstanceConnector(connector.FileIOConnector):
         super()._addition(spec, found).apply(document)
 
     def _found(self, connection_info: Any,
-               ) -> tuple[properties.VolumeSpec, volume_file.VolumeFile]:
-        spec = properties.parse(connection_info, lpar_uuid=self.lpar_uuid,
+               ) -> tuple[VolumeSpec, finder.VolumeFile]:
+        spec = parse(connection_info, lpar_uuid=self.lpar_uuid,
                                 default_backstore=self.settings.backstore)
         # Before any look at a share: here may be the wrong host for it.
         self.partition  # noqa: B018
@@ -102,7 +105,7 @@ class InstanceConnector(connector.FileIOConnector):
 
         Nobody could explain it afterwards: what the server answers is not ours to see.
         """
-        lpar = novalink.lpar(self._adapter, self.lpar_uuid or '', self._deadline())
+        lpar = partitions.lpar(self._adapter, self.lpar_uuid or '', self._deadline())
         if not lpar.can_change_io:
             raise exceptions.LPARNotReady(
                 reason=f'{lpar.name} is {lpar.state} with RMC {lpar.rmc_state}: {lpar.why_not}')
@@ -113,8 +116,8 @@ class InstanceConnector(connector.FileIOConnector):
         writer.add_to_feed_task(feed_task, deferred, self.partition.uuid,
                                 timeout_s=self.settings.rest_timeout_s)
 
-    def _addition(self, spec: properties.VolumeSpec,
-                  found: volume_file.VolumeFile) -> mappings.AddMapping:
+    def _addition(self, spec: VolumeSpec,
+                  found: finder.VolumeFile) -> mappings.AddMapping:
         edit = super()._addition(spec, found)
         slot, lua = edit.slot, edit.lua
         if slot is None and lua is None:
@@ -127,6 +130,6 @@ class InstanceConnector(connector.FileIOConnector):
         return slots.AddMapping(
             **vars(edit) | {'slot': slot, 'lua': lua, 'slot_mgr': self.slot_mgr})
 
-    def _removal(self, spec: properties.VolumeSpec,
-                 info: properties.DeviceInfo) -> mappings.RemoveMapping:
+    def _removal(self, spec: VolumeSpec,
+                 info: DeviceInfo) -> mappings.RemoveMapping:
         return slots.RemoveMapping(**vars(super()._removal(spec, info)), slot_mgr=self.slot_mgr)

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 from oslo_log import log as logging
-from oslo_utils import timeutils
 from pypowervm import adapter as pvm_adapter
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.novalink import patience
-from powervm_fileio_connector.novalink import rest
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.novalink import failures
+from powervm_fileio_connector.novalink import retry
 
 LOG = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class AdapterAtFirstUse:
         self._failure: dict[str, Any] = {}
         self._failed_at = 0.0
 
-    def get(self, deadline: timeutils.StopWatch) -> pvm_adapter.Adapter:
+    def get(self, deadline: Deadline) -> pvm_adapter.Adapter:
         """Return the adapter.
 
         :raises NovaLinkUnavailable: logging on failed, for us or for the caller whom we waited for
@@ -54,7 +54,7 @@ class AdapterAtFirstUse:
         if self._adapter is not None:
             return self._adapter
         asked_at = time.monotonic()
-        if not self._lock.acquire(timeout=max(deadline.leftover(), 0)):
+        if not self._lock.acquire(timeout=deadline.left()):
             raise exceptions.NovaLinkUnavailable(
                 reason='another caller is still logging on to NovaLink at '
                 + self._settings.novalink_host)
@@ -72,17 +72,17 @@ class AdapterAtFirstUse:
 
 
 def open_adapter(settings: conf.Settings,
-                 deadline: timeutils.StopWatch | None = None) -> pvm_adapter.Adapter:
+                 deadline: Deadline | None = None) -> pvm_adapter.Adapter:
     """Log on to NovaLink, with the password of the options or else by a file on this host.
 
     :param deadline: None: as long as ``rest_timeout_s``
     :raises NovaLinkUnavailable: the server is not reached, or does not accept the logon
     """
     if deadline is None:
-        deadline = timeutils.StopWatch(settings.rest_timeout_s).start()
+        deadline = Deadline(settings.rest_timeout_s)
     try:
         session = _logged_on(settings, deadline)
-    except rest.RequestFailed as err:
+    except failures.RequestFailed as err:
         # "from None": what pypowervm raised may quote what was sent.
         raise exceptions.NovaLinkUnavailable(
             reason=f'cannot log on to NovaLink at {settings.novalink_host}: '
@@ -97,7 +97,7 @@ def is_own(adapter: pvm_adapter.Adapter) -> bool:
     return adapter in _own
 
 
-def renewing(adapter: pvm_adapter.Adapter, deadline: timeutils.StopWatch,
+def renewing(adapter: pvm_adapter.Adapter, deadline: Deadline,
              call: Callable[[], Any]) -> Any:
     """Call something, and once more with a new session where ours is not accepted any more.
 
@@ -109,8 +109,8 @@ def renewing(adapter: pvm_adapter.Adapter, deadline: timeutils.StopWatch,
     session = adapter.session
     try:
         return call()
-    except rest.RequestFailed as err:
-        if err.trouble is not rest.Trouble.SESSION:
+    except failures.RequestFailed as err:
+        if err.trouble is not failures.Trouble.SESSION:
             raise
         # Without a status, the logon was accepted but its token was not: it expired in between, as
         # when the server restarts. The session is good for another try.
@@ -119,7 +119,7 @@ def renewing(adapter: pvm_adapter.Adapter, deadline: timeutils.StopWatch,
     return call()
 
 
-def _logged_on(settings: conf.Settings, deadline: timeutils.StopWatch) -> pvm_adapter.Session:
+def _logged_on(settings: conf.Settings, deadline: Deadline) -> pvm_adapter.Session:
     def log_on() -> pvm_adapter.Session:
         return pvm_adapter.Session(
             host=settings.novalink_host, port=settings.novalink_port,
@@ -128,27 +128,27 @@ def _logged_on(settings: conf.Settings, deadline: timeutils.StopWatch) -> pvm_ad
             timeout=settings.rest_timeout_s)
 
     def bounded() -> pvm_adapter.Session:
-        with rest.sorting(deadline):
-            return rest.bounded(deadline, log_on)
+        with failures.sorting(deadline):
+            return failures.bounded(deadline, log_on)
 
-    return patience.patiently(deadline, bounded)
+    return retry.patiently(deadline, bounded)
 
 
 def _renew(adapter: pvm_adapter.Adapter, old: pvm_adapter.Session,
-           deadline: timeutils.StopWatch) -> bool:
+           deadline: Deadline) -> bool:
     """Give an adapter of ours a new session, unless that was refused a moment ago."""
     settings = _own.get(adapter)
     if settings is None:
         return False
-    if not _renewal_lock.acquire(timeout=max(deadline.leftover(), 0)):
+    if not _renewal_lock.acquire(timeout=deadline.left()):
         return False
     try:
         if adapter.session is old and not _was_refused(adapter):
             adapter.session = _logged_on(settings, deadline)
-    except rest.RequestFailed as err:
+    except failures.RequestFailed as err:
         LOG.warning('The NovaLink session could not be renewed: %s', _without_password(
             err.words, settings))
-        if err.trouble in (rest.Trouble.SESSION, rest.Trouble.REFUSED):
+        if err.trouble in (failures.Trouble.SESSION, failures.Trouble.REFUSED):
             _refused_at[adapter] = time.monotonic()
     finally:
         _renewal_lock.release()

@@ -5,7 +5,6 @@ import dataclasses
 import os
 
 import pytest
-from oslo_utils import timeutils
 
 import powervm_fileio_connector as pfc
 from powervm_fileio_connector.cli import findings
@@ -13,15 +12,16 @@ from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.inventory import Disk
 from powervm_fileio_connector.cli.orphans import RemoveOrphans
 from powervm_fileio_connector.cli.sights import Sight
+from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import NotShown
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.record import MappingRecord
+from powervm_fileio_connector.novalink.writer import writer_for
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import InternalError500
-from powervm_fileio_connector.writer import writer_for
 from tests.cli.conftest import posts
 
 LPAR = '4D2C1F61-8F2D-4C1C-9E4C-0E6C2B6D3A11'
@@ -193,7 +193,7 @@ def test_recorded_orphans_of_other_storage_are_left_alone(operate, novalink):
 def document(novalink, orphan):
     """The document of a host with one orphan."""
     writer = writer_for(novalink.adapter(), novalink.vios_uuid)
-    return Document(writer.read(timeutils.StopWatch(30).start()))
+    return Document(writer.read(Deadline(30)))
 
 
 def test_an_orphan_whose_lpar_is_there_is_not_removed(document, orphan):

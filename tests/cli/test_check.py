@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from powervm_fileio_connector import mounts
 from powervm_fileio_connector.cli import shares
+from powervm_fileio_connector.host import mount_table
 from tests.cli.conftest import posts
 
 
@@ -128,6 +128,6 @@ def test_a_share_of_a_disk_that_is_not_mounted_fails_the_check(changed_world, op
 @pytest.mark.parametrize(('state', 'verdict'), [
     ('healthy', 'ok'), ('read-only', 'FAILED'), ('hung', 'FAILED'), ('stale', 'FAILED')])
 def test_a_share_that_cannot_be_written_to_fails_the_check(state, verdict):
-    mount = mounts.Mount(1, 0, '0:1', '/', '/vols', 'nfs', 'nas1:/vols', frozenset())
+    mount = mount_table.Mount(1, 0, '0:1', '/', '/vols', 'nfs', 'nas1:/vols', frozenset())
     row = shares.row(mount, state, 0.01)
     assert (row.verdict, row.detail) == (verdict, f'nas1:/vols (nfs) on /vols is {state} (10 ms)')

@@ -3,15 +3,15 @@
 
 import pytest
 from oslo_config import cfg
-from oslo_utils import timeutils
 
 import powervm_fileio_connector as pfc
 from powervm_fileio_connector import conf
-from powervm_fileio_connector import writer
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.novalink import writer
 
 
 def deadline(seconds=20):
-    return timeutils.StopWatch(seconds).start()
+    return Deadline(seconds)
 
 
 @pytest.fixture

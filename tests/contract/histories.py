@@ -11,16 +11,17 @@ import logging
 import os
 import random
 import threading
+import time
 
 from oslo_concurrency import lockutils  # noqa: F401 - registers the option
 from oslo_config import cfg
-from oslo_utils import timeutils
 from pypowervm import adapter as pvm_adapter
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import writer
+from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.novalink import writer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,8 @@ def _work(orders, vios, number):
             facts = {'kind': type(edit).__name__, 'lpar': edit.lpar_uuid,
                      'path': edit.path if isinstance(edit, AddMapping) else edit.paths[0]}
             log.write(json.dumps({'state': 'intent', **facts}) + '\n')
-            clock = timeutils.StopWatch(orders.deadline_s).start()
+            started = time.monotonic()
+            clock = Deadline(orders.deadline_s)
             try:
                 result = vios.submit(edit, clock)
             except exceptions.FileIOConnectorError as err:
@@ -78,9 +80,8 @@ def _work(orders, vios, number):
             else:
                 facts.update(state='done', shown=[result.slot, result.lua] if isinstance(
                     edit, AddMapping) else None)
-            log.write(json.dumps({**facts, 'late_s': -clock.leftover()
-                                  if not clock.expired() else clock.elapsed()
-                                  - orders.deadline_s}) + '\n')
+            late_s = time.monotonic() - started - orders.deadline_s
+            log.write(json.dumps({**facts, 'late_s': late_s}) + '\n')
 
 
 def _edit(rng, orders, number, turn):

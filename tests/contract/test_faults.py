@@ -16,12 +16,13 @@ from oslo_config import cfg
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import novalink as novalink_module
-from powervm_fileio_connector import writer
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
-from powervm_fileio_connector.novalink import patience
+from powervm_fileio_connector.novalink import locks
+from powervm_fileio_connector.novalink import partitions
+from powervm_fileio_connector.novalink import retry
 from powervm_fileio_connector.novalink import session
+from powervm_fileio_connector.novalink import writer
 from powervm_fileio_connector.simulator import Busy500
 from powervm_fileio_connector.simulator import Busy503
 from powervm_fileio_connector.simulator import DropAfterApply
@@ -36,7 +37,6 @@ from powervm_fileio_connector.simulator import Restart
 from powervm_fileio_connector.simulator import Slow
 from powervm_fileio_connector.simulator import StaleEtag412
 from powervm_fileio_connector.simulator import TruncatedAnswer
-from powervm_fileio_connector.writer import locks
 from tests.contract.conftest import deadline
 
 PASSING = [
@@ -109,7 +109,7 @@ def test_a_fault_that_stays_ends_in_a_clear_error_by_the_deadline(novalink, vios
 
 def test_an_unreachable_server_is_given_up_before_a_long_deadline(novalink, vios, lpar,
                                                                   make_volume, monkeypatch):
-    monkeypatch.setattr(patience, 'PATIENCE_S', 0.3)
+    monkeypatch.setattr(retry, 'PATIENCE_S', 0.3)
     novalink.faults.add(RefuseConnection(times=None))
     start = time.monotonic()
     with pytest.raises(exceptions.NovaLinkUnavailable):
@@ -181,7 +181,7 @@ def test_a_server_that_trickles_holds_nobody_past_the_deadline(novalink, lpar):
             writer.writer_for(adapter, novalink.vios_uuid).submit(
                 RemoveMapping(lpar, paths=('/a',)), deadline(0.5))
         with pytest.raises(exceptions.NovaLinkUnavailable):
-            novalink_module.lpar(adapter, lpar, deadline(0.5))
+            partitions.lpar(adapter, lpar, deadline(0.5))
         assert time.monotonic() - start < 3
         assert_no_request_thread_remains()
     finally:
@@ -244,28 +244,28 @@ class TestSession:
                              novalink_password='hunter2', rest_timeout_s=20.0)
 
     def test_a_session_of_ours_is_opened_anew_once(self, novalink, settings, lpar):
-        adapter = novalink_module.open_adapter(settings)
+        adapter = session.open_adapter(settings)
         first = adapter.session
         novalink.faults.add(ExpiredSession(), LogonRefused())
-        assert novalink_module.lpar(adapter, lpar, deadline()).uuid == lpar
+        assert partitions.lpar(adapter, lpar, deadline()).uuid == lpar
         assert adapter.session is not first
 
     def test_a_session_of_ours_that_is_refused_is_left_alone_for_a_while(
             self, novalink, settings, lpar, monkeypatch):
-        adapter = novalink_module.open_adapter(settings)
+        adapter = session.open_adapter(settings)
         novalink.faults.add(ExpiredSession(), LogonRefused(times=None))
         logons = novalink.requests.count('PUT')
         for _ in range(3):
             with pytest.raises(exceptions.NovaLinkUnavailable, match='session of the connector'):
-                novalink_module.lpar(adapter, lpar, deadline())
+                partitions.lpar(adapter, lpar, deadline())
         assert novalink.requests.count('PUT') - logons == 2
         novalink.faults.clear()
         monkeypatch.setattr(session, 'REFUSAL_PAUSE_S', 0.0)
-        assert novalink_module.lpar(adapter, lpar, deadline()).uuid == lpar
+        assert partitions.lpar(adapter, lpar, deadline()).uuid == lpar
 
     def test_callers_that_wait_for_a_logon_share_what_became_of_it(
             self, novalink, settings, monkeypatch):
-        ours = novalink_module.AdapterAtFirstUse(settings)
+        ours = session.AdapterAtFirstUse(settings)
         arrivals = threading.Semaphore(0)
 
         class Clock:
@@ -289,7 +289,7 @@ class TestSession:
         assert ours.get(deadline()) is ours.get(deadline())
 
     def test_nobody_waits_longer_than_allowed_for_the_logon_of_another(self, novalink, settings):
-        ours = novalink_module.AdapterAtFirstUse(settings)
+        ours = session.AdapterAtFirstUse(settings)
         novalink.faults.add(Slow(path='/rest/api/web/Logon', seconds=1.0))
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             slow = pool.submit(ours.get, deadline())
@@ -302,7 +302,7 @@ class TestSession:
     def test_a_refused_logon_says_so_without_the_password(self, novalink, settings, caplog):
         novalink.faults.add(LogonRefused(times=None))
         with caplog.at_level(0), pytest.raises(exceptions.NovaLinkUnavailable) as caught:
-            novalink_module.open_adapter(settings)
+            session.open_adapter(settings)
         assert 'password is wrong' in str(caught.value)
         assert caught.value.__cause__ is None
         assert 'hunter2' not in f'{caught.value!r} {caught.value.kwargs} {caplog.text}'
@@ -318,18 +318,18 @@ class TestSession:
                 changed = re.sub(b'<X-API-Session.*</X-API-Session>', b'', answer.body, flags=re.S)
                 return dataclasses.replace(answer, body=changed if body is None else body)
 
-        monkeypatch.setattr(patience, 'PATIENCE_S', 0.1)
+        monkeypatch.setattr(retry, 'PATIENCE_S', 0.1)
         novalink.faults.add(Answering(times=None))
         with pytest.raises(exceptions.NovaLinkUnavailable, match='log on'):
-            novalink_module.open_adapter(settings)
+            session.open_adapter(settings)
 
     def test_nobody_listens_where_the_session_should_be_opened(self, monkeypatch):
-        monkeypatch.setattr(patience, 'PATIENCE_S', 0.2)
+        monkeypatch.setattr(retry, 'PATIENCE_S', 0.2)
         with socket.socket() as taken:
             taken.bind(('localhost', 0))
             settings = conf.Settings(novalink_port=taken.getsockname()[1], rest_timeout_s=20.0)
             with pytest.raises(exceptions.NovaLinkUnavailable, match='log on'):
-                novalink_module.open_adapter(settings)
+                session.open_adapter(settings)
 
 
 class TestRefusals:
@@ -417,9 +417,9 @@ def test_a_given_session_that_hangs_while_it_is_renewed_is_let_go(novalink, lpar
     adapter = novalink.adapter()
     novalink.faults.add(ExpiredSession(), Slow(path='/rest/api/web/Logon', seconds=30))
     with pytest.raises(exceptions.NovaLinkUnavailable):
-        novalink_module.lpar(adapter, lpar, deadline(0.5))
+        partitions.lpar(adapter, lpar, deadline(0.5))
     assert_no_request_thread_remains()
-    assert novalink_module.lpar(adapter, lpar, deadline()).uuid == lpar
+    assert partitions.lpar(adapter, lpar, deadline()).uuid == lpar
 
 
 def test_a_forked_child_is_led_by_nobody_of_its_parent(novalink, vios, lpar, make_volume):

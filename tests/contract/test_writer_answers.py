@@ -7,9 +7,9 @@ import re
 import pytest
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import writer
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.novalink import writer
 from powervm_fileio_connector.simulator import Fault
 from tests.contract.conftest import deadline
 

@@ -6,10 +6,10 @@ import threading
 import pytest
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import novalink as novalink_module
-from powervm_fileio_connector import writer
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.novalink import partitions
+from powervm_fileio_connector.novalink import writer
 from powervm_fileio_connector.simulator import Latency
 from tests.contract.conftest import deadline
 
@@ -60,7 +60,7 @@ def test_the_first_edit_of_a_session_takes_three_requests(novalink, lpar, make_v
     adapter = novalink.adapter()
 
     def attach():
-        partition = novalink_module.management_partition(adapter, deadline())
+        partition = partitions.management_partition(adapter, deadline())
         return writer.writer_for(adapter, partition.uuid).submit(
             AddMapping(lpar, make_volume()), deadline())
 

@@ -2,15 +2,15 @@
 """Edits as part of a pypowervm FeedTask, which sends them with all else that is in it."""
 
 import pytest
-from oslo_utils import timeutils
 from pypowervm import const
 from pypowervm.utils import transaction
 from pypowervm.wrappers import virtual_io_server
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import writer
+from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.novalink import writer
 from powervm_fileio_connector.simulator import OmitLUA
 from powervm_fileio_connector.simulator import StaleEtag412
 
@@ -30,7 +30,7 @@ def test_adding_edits_sends_nothing(novalink, feed_task, lpar, make_volume):
 def test_edits_go_out_with_the_task_in_one_post(novalink, feed_task, lpar, make_volume):
     old = make_volume('old')
     writer.writer_for(novalink.adapter(), novalink.vios_uuid).submit(
-        AddMapping(lpar, old), timeutils.StopWatch(20).start())
+        AddMapping(lpar, old), Deadline(20))
     novalink.requests.clear()
     results = []
     for edit in [AddMapping(lpar, make_volume('a')), AddMapping(lpar, make_volume('b')),
@@ -65,7 +65,7 @@ def test_a_task_that_is_driven_again_does_it_once(novalink, feed_task, lpar, mak
 def test_an_edit_that_cannot_be_fails_the_task(novalink, feed_task, lpar, make_volume):
     path = make_volume()
     writer.writer_for(novalink.adapter(), novalink.vios_uuid).submit(
-        AddMapping(novalink.lpars[1].uuid, path), timeutils.StopWatch(20).start())
+        AddMapping(novalink.lpars[1].uuid, path), Deadline(20))
     writer.add_to_feed_task(feed_task, AddMapping(lpar, path), novalink.vios_uuid)
     with pytest.raises(exceptions.VolumeInUse):
         feed_task.execute()

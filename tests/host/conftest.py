@@ -12,7 +12,7 @@ import pytest
 import retrying
 
 from powervm_fileio_connector import conf
-from powervm_fileio_connector import probe
+from powervm_fileio_connector.host import probe
 
 CLONE_NEWNS = 0x20000
 

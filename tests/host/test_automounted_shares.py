@@ -11,8 +11,8 @@ import time
 import pytest
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import volume_file
-from powervm_fileio_connector.properties import VolumeSpec
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.volume import VolumeSpec
 
 EXPORT = 'nas1:/vols'
 HASH = hashlib.md5(EXPORT.encode()).hexdigest()
@@ -43,7 +43,7 @@ def automount():
 def test_a_look_at_the_conventional_place_mounts_the_export(
         kind, place, automount, tmp_path, settings, prober):
     automount(tmp_path / place, kind)
-    assert volume_file.find(SPEC, settings, prober=prober).path == (
+    assert finder.find(SPEC, settings, prober=prober).path == (
         f'{tmp_path}/nova/{HASH}/volume-1')
 
 
@@ -51,13 +51,13 @@ def test_a_look_at_the_conventional_place_mounts_the_export(
 def test_a_look_at_a_path_mounts_what_it_lies_on(kind, automount, tmp_path, settings, prober):
     automount(tmp_path / 'auto', kind)
     path = f'{tmp_path}/auto/{"fs1/" if kind == "indirect" else ""}volume-1'
-    assert volume_file.find(VolumeSpec(path=path), settings, prober=prober).path == path
+    assert finder.find(VolumeSpec(path=path), settings, prober=prober).path == path
 
 
 def test_another_export_that_was_automounted_is_wrong(automount, tmp_path, settings, prober):
     automount(tmp_path / 'nova', source='nas2:/other')
     with pytest.raises(exceptions.ShareNotMounted, match=r'nas2:/other .* where nas1:/vols should'):
-        volume_file.find(SPEC, settings, prober=prober)
+        finder.find(SPEC, settings, prober=prober)
 
 
 @pytest.mark.parametrize('is_path', [True, False])
@@ -66,9 +66,9 @@ def test_a_mount_that_fails_at_first_is_looked_for_again(
     spec = VolumeSpec(path=f'{tmp_path}/nova/{HASH}/volume-1') if is_path else SPEC
     automount(tmp_path / 'nova', behaviour='fail-once')
     with pytest.raises(exceptions.ShareNotMounted):
-        volume_file.find(spec, settings, prober=prober)
+        finder.find(spec, settings, prober=prober)
     automount(tmp_path / 'cinder', behaviour='fail-once')
-    assert volume_file.find(spec, settings, prober=prober, attempts=3)
+    assert finder.find(spec, settings, prober=prober, attempts=3)
 
 
 def test_an_automounter_that_hangs_is_told_by_the_deadline(
@@ -77,10 +77,10 @@ def test_an_automounter_that_hangs_is_told_by_the_deadline(
     for spec in (SPEC, VolumeSpec(path=f'{tmp_path}/nova/fs1/volume-1')):
         started = time.monotonic()
         with pytest.raises(exceptions.MountNotResponding):
-            volume_file.find(spec, settings, prober=hasty_prober)
+            finder.find(spec, settings, prober=hasty_prober)
         assert time.monotonic() - started < hasty_prober.timeout_s + 1.5
 
 
 def test_a_list_of_files_does_not_mount_anything(automount, tmp_path, settings, prober):
     automount(tmp_path / 'nova' / HASH, 'direct')
-    assert volume_file.list_files(None, settings, prober=prober) == []
+    assert finder.list_files(None, settings, prober=prober) == []

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import volume_file
-from powervm_fileio_connector.properties import VolumeSpec
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.volume import VolumeSpec
 from tests.host.conftest import write
 
 EXPORT = 'nas1:/vols'
@@ -46,7 +46,7 @@ def share(mounter, tmp_path):
 def check(spec, settings, prober, share):
     """Find a volume, and make sure that what is found lies on the share."""
     try:
-        found = volume_file.find(spec, settings, prober=prober)
+        found = finder.find(spec, settings, prober=prober)
     except exceptions.FileIOConnectorError:
         return
     seen = os.lstat(found.path)
@@ -110,7 +110,7 @@ def test_a_symlink_that_is_swapped_meanwhile_never_leads_out(place, share, setti
     found, refused = 0, 0
     while not ended.is_set():
         try:
-            path = volume_file.find(spec, settings, prober=prober).path
+            path = finder.find(spec, settings, prober=prober).path
         except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound,
                 exceptions.ShareNotMounted):
             refused += 1

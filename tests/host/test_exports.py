@@ -9,9 +9,9 @@ import time
 import pytest
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import probe
-from powervm_fileio_connector import volume_file
-from powervm_fileio_connector.properties import VolumeSpec
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.volume import VolumeSpec
 from tests.host.conftest import write
 
 EXPORT = 'nas1:/vols'
@@ -28,7 +28,7 @@ def conventional(base, export=EXPORT):
 @pytest.fixture
 def find(settings, prober):
     def find(spec, settings=settings, prober=prober, **options):
-        return volume_file.find(spec, settings, prober=prober, **options)
+        return finder.find(spec, settings, prober=prober, **options)
     return find
 
 
@@ -236,7 +236,7 @@ def test_a_name_longer_than_any_file_is_missing(mounter, tmp_path, find):
 def test_candidate_paths_name_every_place_without_a_look(mounter, fuse_share, settings, tmp_path):
     share = fuse_share(EXPORT, tmp_path / 'hung')
     share.tell('hang')
-    assert volume_file.candidate_paths(
+    assert finder.candidate_paths(
         spec(mount_point_base=str(tmp_path / 'theirs')), settings) == (
             f'{conventional(tmp_path / "nova")}/volume-1',
             f'{conventional(tmp_path / "cinder")}/volume-1',

@@ -9,15 +9,15 @@ import subprocess
 import pytest
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import volume_file
-from powervm_fileio_connector.properties import VolumeSpec
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.volume import VolumeSpec
 from tests.host.conftest import write
 
 
 @pytest.fixture
 def find(settings, prober):
     def find(path, settings=settings, protocol='gpfs', **fields):
-        return volume_file.find(VolumeSpec(protocol=protocol, path=str(path), **fields), settings,
+        return finder.find(VolumeSpec(protocol=protocol, path=str(path), **fields), settings,
                                 prober=prober)
     return find
 
@@ -228,7 +228,7 @@ def test_a_block_device_that_this_host_has_mounted_is_refused(device, allowing, 
 def test_a_file_that_did_not_change_is_found_unchanged(share, settings, prober, find):
     found = find(write(share / 'volume-1'))
     write(share / 'volume-1', size=8192)
-    volume_file.check_unchanged(found, settings, prober=prober)
+    finder.check_unchanged(found, settings, prober=prober)
 
 
 @pytest.mark.parametrize('change', [
@@ -253,7 +253,7 @@ def test_a_file_that_was_replaced_is_not_the_same(
         path.unlink()
         path.mkdir() if change == 'directory' else path.symlink_to('other')
     with pytest.raises(exceptions.UnsafeVolumePath, match='replaced'):
-        volume_file.check_unchanged(found, settings, prober=prober)
+        finder.check_unchanged(found, settings, prober=prober)
 
 
 def test_a_file_that_is_gone_is_missing_at_the_second_look(share, settings, prober, find):
@@ -261,7 +261,7 @@ def test_a_file_that_is_gone_is_missing_at_the_second_look(share, settings, prob
     found = find(path)
     path.unlink()
     with pytest.raises(exceptions.VolumeFileNotFound):
-        volume_file.check_unchanged(found, settings, prober=prober)
+        finder.check_unchanged(found, settings, prober=prober)
 
 
 def test_files_below_the_bases_are_listed(mounter, tmp_path, settings, prober):
@@ -274,9 +274,9 @@ def test_files_below_the_bases_are_listed(mounter, tmp_path, settings, prober):
     write(tmp_path / 'c/volume-3')
     (share / 'directory').mkdir()
     (share / 'link').symlink_to('volume-1')
-    assert volume_file.list_files(None, settings, prober=prober) == expected
-    assert volume_file.list_files(
+    assert finder.list_files(None, settings, prober=prober) == expected
+    assert finder.list_files(
         VolumeSpec(export='nas1:/not', name='x'), settings, prober=prober) == [
             str(tmp_path / 'c/volume-3')]
-    assert volume_file.list_files(
+    assert finder.list_files(
         VolumeSpec(path=str(other / 'x')), settings, prober=prober) == [str(other / 'volume-2')]

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import volume_file
-from powervm_fileio_connector.properties import VolumeSpec
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.volume import VolumeSpec
 
 MIB = 1 << 20
 
@@ -35,7 +35,7 @@ def create(share):
 @pytest.fixture
 def find(settings, prober):
     def find(name, image_format='qcow2', backing='refuse'):
-        return volume_file.find(
+        return finder.find(
             VolumeSpec(export='nas1:/vols', name=name, format=image_format),
             dataclasses.replace(settings, qcow2_backing=backing), prober=prober)
     return find

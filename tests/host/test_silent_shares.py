@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import mounts
-from powervm_fileio_connector import probe
-from powervm_fileio_connector import volume_file
-from powervm_fileio_connector.properties import VolumeSpec
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.volume import VolumeSpec
 from tests.host.conftest import children
 from tests.host.conftest import write
 
@@ -62,7 +62,7 @@ def both_specs(share):
 
 def test_a_share_that_answers_is_healthy(share, settings, prober):
     for spec in both_specs(share):
-        assert volume_file.find(spec, settings, prober=prober).size == 1 << 20
+        assert finder.find(spec, settings, prober=prober).size == 1 << 20
 
 
 def test_a_share_that_hangs_is_told_by_the_deadline(share, settings, hasty_prober):
@@ -70,7 +70,7 @@ def test_a_share_that_hangs_is_told_by_the_deadline(share, settings, hasty_probe
     for spec in both_specs(share):
         started = time.monotonic()
         with pytest.raises(exceptions.MountNotResponding, match='did not answer') as e:
-            volume_file.find(spec, settings, prober=hasty_prober, attempts=3)
+            finder.find(spec, settings, prober=hasty_prober, attempts=3)
         assert time.monotonic() - started < hasty_prober.timeout_s + SLACK_S
         assert e.value.kwargs['mount_point'] == str(share.place)
         assert isinstance(e.value, exceptions.Retryable)
@@ -79,7 +79,7 @@ def test_a_share_that_hangs_is_told_by_the_deadline(share, settings, hasty_probe
 def test_a_share_that_hangs_only_for_a_while_is_found(share, settings, prober):
     share.tell('hang')
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        found = pool.submit(volume_file.find, SPEC, settings, prober=prober)
+        found = pool.submit(finder.find, SPEC, settings, prober=prober)
         share.wait_until_it_holds_a_request()
         share.tell('answer')
         assert found.result().path == f'{share.place}/volume-1'
@@ -89,26 +89,26 @@ def test_a_stale_share_is_told(share, settings, prober):
     share.tell('stale')
     for spec in both_specs(share):
         with pytest.raises(exceptions.StaleMount, match='Stale file handle'):
-            volume_file.find(spec, settings, prober=prober)
+            finder.find(spec, settings, prober=prober)
 
 
 def test_a_share_whose_daemon_died_is_stale(share, settings, prober):
     share.die()
     for spec in both_specs(share):
         with pytest.raises(exceptions.StaleMount, match='not connected'):
-            volume_file.find(spec, settings, prober=prober)
+            finder.find(spec, settings, prober=prober)
 
 
 def test_a_share_that_goes_silent_meanwhile_is_told_at_the_second_look(
         share, settings, prober, hasty_prober):
-    found = volume_file.find(SPEC, settings, prober=prober)
-    volume_file.check_unchanged(found, settings, prober=prober)
+    found = finder.find(SPEC, settings, prober=prober)
+    finder.check_unchanged(found, settings, prober=prober)
     share.tell('stale')
     with pytest.raises(exceptions.StaleMount):
-        volume_file.check_unchanged(found, settings, prober=prober)
+        finder.check_unchanged(found, settings, prober=prober)
     share.tell('hang')
     with pytest.raises(exceptions.MountNotResponding):
-        volume_file.check_unchanged(found, settings, prober=hasty_prober)
+        finder.check_unchanged(found, settings, prober=hasty_prober)
 
 
 def test_a_helper_that_the_kernel_holds_is_reported_and_no_child_of_ours(
@@ -116,7 +116,7 @@ def test_a_helper_that_the_kernel_holds_is_reported_and_no_child_of_ours(
     before = set(children())
     share.tell('hang')
     with pytest.raises(exceptions.MountNotResponding):
-        volume_file.find(SPEC, settings, prober=hasty_prober)
+        finder.find(SPEC, settings, prober=hasty_prober)
     share.wait_until_it_holds_a_request()
     assert set(children()) == before
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING
@@ -134,7 +134,7 @@ def test_another_mount_of_the_export_serves_where_one_does_not(
     path = write(mounter.tmpfs(EXPORT, tmp_path / 'other') / 'volume-1')
     share.die() if silence == 'die' else share.tell(silence)
     started = time.monotonic()
-    assert volume_file.find(SPEC, settings, prober=prober).path == str(path)
+    assert finder.find(SPEC, settings, prober=prober).path == str(path)
     assert time.monotonic() - started < prober.timeout_s / 2
 
 
@@ -144,10 +144,10 @@ def test_a_hung_share_delays_nobody_else(share, mounter, tmp_path, settings, pro
              for number in range(20)]
     share.tell('hang')
     with concurrent.futures.ThreadPoolExecutor(21) as pool:
-        hung = pool.submit(volume_file.find, SPEC, settings, prober=prober)
+        hung = pool.submit(finder.find, SPEC, settings, prober=prober)
         share.wait_until_it_holds_a_request()
         found = list(pool.map(
-            lambda spec: volume_file.find(spec, settings, prober=prober), specs))
+            lambda spec: finder.find(spec, settings, prober=prober), specs))
         assert [file.path for file in found] == [f'{healthy}/{spec.name}' for spec in specs]
         assert not hung.done()
         share.tell('answer')
@@ -158,32 +158,32 @@ def test_a_hung_mount_is_left_out_of_the_list(
         share, mounter, tmp_path, settings, hasty_prober, caplog):
     base = dataclasses.replace(settings, mount_point_base=(str(tmp_path),))
     path = write(mounter.tmpfs('nas2:/healthy', tmp_path / 'healthy') / 'volume-1')
-    assert volume_file.list_files(None, base, prober=hasty_prober) == [
+    assert finder.list_files(None, base, prober=hasty_prober) == [
         f'{share.place}/volume-1', str(path)]
     share.tell('hang')
-    assert volume_file.list_files(None, base, prober=hasty_prober) == [str(path)]
+    assert finder.list_files(None, base, prober=hasty_prober) == [str(path)]
     assert f'{share.place} are left out: no answer' in caplog.text
 
 
 def test_the_state_of_a_mount_is_told_with_the_time_it_took(
         share, mounter, tmp_path, prober, hasty_prober):
     def mount_on(place):
-        return mounts.covering(mounts.table(), str(place))
+        return mount_table.covering(mount_table.table(), str(place))
 
     mount = mount_on(share.place)
-    healthy = mounts.state(prober, mount, EXPORT + '/')
-    assert (healthy.state, healthy.mount) == (mounts.MountState.HEALTHY, mount)
+    healthy = mount_table.state(prober, mount, EXPORT + '/')
+    assert (healthy.state, healthy.mount) == (mount_table.MountState.HEALTHY, mount)
     assert 0 < healthy.took_s < prober.timeout_s
     share.tell('hang')
-    hung = mounts.state(hasty_prober, mount)
-    assert (hung.state, hung.took_s) == (mounts.MountState.HUNG, hasty_prober.timeout_s)
+    hung = mount_table.state(hasty_prober, mount)
+    assert (hung.state, hung.took_s) == (mount_table.MountState.HUNG, hasty_prober.timeout_s)
     share.tell('stale')
-    assert mounts.state(prober, mount).state == mounts.MountState.STALE
-    assert mounts.state(prober, None).state == mounts.MountState.ABSENT
+    assert mount_table.state(prober, mount).state == mount_table.MountState.STALE
+    assert mount_table.state(prober, None).state == mount_table.MountState.ABSENT
     other = mounter.tmpfs('nas2:/vols', tmp_path / 'other')
-    assert mounts.state(prober, mount_on(other), EXPORT).state == mounts.MountState.WRONG
+    assert mount_table.state(prober, mount_on(other), EXPORT).state == mount_table.MountState.WRONG
     mounter.remount_read_only(other)
-    assert mounts.state(prober, mount_on(other)).state == mounts.MountState.READ_ONLY
+    assert mount_table.state(prober, mount_on(other)).state == mount_table.MountState.READ_ONLY
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def prober_with_root_helper():
 def test_the_root_helper_looks_where_the_caller_may_not(share, settings, prober_with_root_helper):
     share.tell('only-once')
     for spec in both_specs(share):
-        found = volume_file.find(spec, settings, prober=prober_with_root_helper())
+        found = finder.find(spec, settings, prober=prober_with_root_helper())
         assert (found.path, found.size) == (f'{share.place}/volume-1', 1 << 20)
 
 
@@ -210,17 +210,17 @@ def test_the_root_helper_is_not_troubled_where_the_caller_may_look(share, settin
     calls = []
     prober = probe.Prober(20, lambda *command, **options: calls.append(command), 'sudo')
     for spec in both_specs(share):
-        volume_file.find(spec, settings, prober=prober)
+        finder.find(spec, settings, prober=prober)
     assert calls == []
 
 
 def test_a_look_that_nobody_may_take_is_told(share, settings, prober, prober_with_root_helper):
     share.tell('only-once')
     with pytest.raises(exceptions.UnsafeVolumePath, match='Permission denied'):
-        volume_file.find(SPEC, settings, prober=prober)
+        finder.find(SPEC, settings, prober=prober)
     share.tell('deny')
     with pytest.raises(exceptions.UnsafeVolumePath, match='Permission denied'):
-        volume_file.find(SPEC, settings, prober=prober_with_root_helper())
+        finder.find(SPEC, settings, prober=prober_with_root_helper())
 
 
 def test_a_root_helper_that_fails_is_reported(share, settings, caplog):
@@ -229,7 +229,7 @@ def test_a_root_helper_that_fails_is_reported(share, settings, caplog):
 
     share.tell('deny')
     with pytest.raises(exceptions.UnsafeVolumePath, match='Permission denied'):
-        volume_file.find(SPEC, settings, prober=probe.Prober(20, execute, 'sudo'))
+        finder.find(SPEC, settings, prober=probe.Prober(20, execute, 'sudo'))
     assert 'no sudo here' in caplog.text
 
 
@@ -239,6 +239,6 @@ def test_a_share_that_hangs_for_the_root_helper_is_told_by_the_deadline(
     prober = prober_with_root_helper(timeout_s=1)
     started = time.monotonic()
     with pytest.raises(exceptions.MountNotResponding):
-        volume_file.find(SPEC, settings, prober=prober)
+        finder.find(SPEC, settings, prober=prober)
     assert time.monotonic() - started < prober.timeout_s + SLACK_S
     share.wait_until_it_holds_a_request()

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The helper processes: kept, replaced, shared by threads, not by forks, and gone in the end."""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.host.probe import helpers as probe_helpers
+
+
+def guards():
+    """Return the ids of our children that guard a helper."""
+    return {pid for pid in children('self')
+            if b'probe/worker.py' in pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()}
+
+
+def helpers():
+    """Return the ids of the helper processes, which the guards have for children."""
+    return {worker for guard in guards() for worker in children(guard)}
+
+
+def open_files(pid):
+    links = set()
+    for descriptor in os.listdir(f'/proc/{pid}/fd'):
+        with contextlib.suppress(FileNotFoundError):
+            links.add(os.readlink(f'/proc/{pid}/fd/{descriptor}'))
+    return links
+
+
+def children(pid):
+    found = set()
+    for task in pathlib.Path(f'/proc/{pid}/task').iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.update(map(int, (task / 'children').read_text().split()))
+    return found
+
+
+def ended(pid):
+    """Wait until a process has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            assert select.select([descriptor], [], [], 10)[0]
+        finally:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def prober():
+    probe.close_idle()
+    yield probe.Prober(timeout_s=20)
+    probe.close_idle()
+    assert guards() == set()
+
+
+@pytest.fixture
+def look(prober, share):
+    (share / 'volume-1').touch()
+
+    def look():
+        return list(prober.look({'op': 'files', 'path': str(share)}).facts['names'])
+    return look
+
+
+def test_a_helper_is_kept_for_the_next_look(look):
+    assert look() == ['volume-1']
+    kept = helpers()
+    assert len(kept) == 1
+    assert look() == ['volume-1']
+    assert helpers() == kept
+
+
+def test_a_warm_look_costs_at_most_3_ms_children_counted(look):
+    def cpu_s():
+        mine = os.times()
+        theirs = sum(
+            sum(map(int, pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[
+                11:13])) for pid in helpers() | guards()) / os.sysconf('SC_CLK_TCK')
+        return mine.user + mine.system + theirs
+
+    look()
+    rounds = 500
+    cpu, wall = cpu_s(), time.perf_counter()
+    for _ in range(rounds):
+        look()
+    cpu, wall = cpu_s() - cpu, time.perf_counter() - wall
+    # The machine may be busy with other things; what is left of the wall's limit is enough anyway.
+    assert cpu / rounds < 0.003
+    assert min(wall, cpu) / rounds < 0.003
+
+
+def test_a_helper_that_ended_while_idle_is_replaced(look):
+    for which in (helpers, guards):
+        look()
+        (guard,), (helper,) = guards(), helpers()
+        os.kill(*which(), signal.SIGKILL)
+        ended(guard)
+        assert look() == ['volume-1']
+        ended(helper)
+        assert guards().isdisjoint({guard})
+
+
+def test_helpers_are_ended_when_idle_ones_are_closed(look):
+    look()
+    (pid,) = helpers()
+    probe.close_idle()
+    assert guards() == set()
+    ended(pid)
+
+
+def test_a_helper_has_its_own_session_and_none_of_our_descriptors(look, share):
+    with open(share / 'ours', 'w') as ours:
+        os.set_inheritable(ours.fileno(), True)
+        look()
+        (guard,) = guards()
+        for pid in (guard, *helpers()):
+            assert os.getsid(pid) == guard
+            assert os.readlink(f'/proc/{pid}/cwd') == '/'
+            assert ours.name not in open_files(pid)
+
+
+def test_looks_of_many_threads_share_the_helpers_and_few_are_kept(look):
+    with concurrent.futures.ThreadPoolExecutor(30) as pool:
+        for names in pool.map(lambda _: look(), range(300)):
+            assert names == ['volume-1']
+    assert 1 <= len(helpers()) <= 8
+
+
+@pytest.fixture
+def busy(prober, monkeypatch):
+    """As many helpers at work as are kept, and long patience with them."""
+    monkeypatch.setattr(probe_helpers, '_SOON_S', 30)
+    taken = [probe_helpers.take(may_wait=False) for _ in range(8)]
+    yield taken
+    probe_helpers.end(taken)
+
+
+def test_where_many_are_at_work_one_of_them_is_waited_for(busy):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(probe_helpers.take)
+        assert not concurrent.futures.wait([waiting], 0.3).done
+        probe_helpers.give_back(busy[3])
+        assert waiting.result(10) is busy[3]
+
+
+def test_those_that_have_been_at_work_for_long_are_not_waited_for(busy):
+    busy[0].taken_at -= 60
+    busy.append(probe_helpers.take())
+    assert not busy[-1].was_idle
+
+
+def test_no_call_waits_for_its_own_helpers(busy, prober, share):
+    for helper in busy:
+        helper.taken_at -= 60
+    answers = prober.look_each([{'op': 'files', 'path': str(share)}] * 16)
+    assert [answer.facts['names'] for answer in answers] == [[]] * 16
+
+
+def test_more_looks_than_run_at_once_are_all_answered(prober, share):
+    requests = [{'op': 'files', 'path': f'{share}/{number}'} for number in range(50)]
+    for number in range(50):
+        (share / f'{number}' / f'only-{number}').parent.mkdir()
+        (share / f'{number}' / f'only-{number}').touch()
+    answers = prober.look_each(requests)
+    assert [answer.facts['names'] for answer in answers] == [
+        [f'only-{number}'] for number in range(50)]
+
+
+def test_a_helper_that_does_not_answer_is_killed_and_replaced(look, share):
+    look()
+    (pid,) = helpers()
+    os.kill(pid, signal.SIGSTOP)
+    answer = probe.Prober(0.2).look({'op': 'files', 'path': str(share)})
+    assert (answer.is_hung, answer.errno) == (True, None)
+    assert guards() == set()
+    ended(pid)
+    assert look() == ['volume-1']
+
+
+def sockets():
+    return {link for link in open_files('self') if link.startswith('socket:')}
+
+
+def test_a_fork_takes_no_helper_of_its_parent(look):
+    others = sockets()
+    look()
+    before = helpers()
+    pid = os.fork()
+    if not pid:
+        with contextlib.suppress(BaseException):
+            ok = sockets() == others and look() == ['volume-1'] and len(helpers()) == 1
+            probe.close_idle()
+            os._exit(0 if ok and guards() == set() else 1)
+        os._exit(2)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert look() == ['volume-1']
+    assert helpers() == before
+
+
+def run(program, *arguments):
+    return subprocess.run([sys.executable, '-c', textwrap.dedent(program), *arguments],
+                          check=True, capture_output=True, text=True).stdout.split()
+
+
+def test_helpers_end_with_their_parent_however_that_ends():
+    for how in ('pass', 'os._exit(0)', 'os.kill(os.getpid(), 9)'):
+        program = f'''
+            import os
+            from powervm_fileio_connector.host import probe
+            probe.Prober(20).look({{'op': 'files', 'path': '/'}})
+            (guard,) = open('/proc/thread-self/children').read().split()
+            print(guard, open(f'/proc/{{guard}}/task/{{guard}}/children').read(), flush=True)
+            {how}
+        '''
+        done = subprocess.run([sys.executable, '-W', 'always::ResourceWarning', '-c',
+                               textwrap.dedent(program)], text=True, capture_output=True)
+        guard, helper = map(int, done.stdout.split())
+        ended(guard)
+        ended(helper)
+        assert 'still running' not in done.stderr
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_looks_work_where_eventlet_has_patched_everything(share):
+    pytest.importorskip('eventlet')
+    (share / 'volume-1').touch()
+    assert run('''
+        import eventlet
+        eventlet.monkey_patch()
+        import os
+        import signal
+        import sys
+        from powervm_fileio_connector.host import probe
+        prober = probe.Prober(20)
+        pool = eventlet.GreenPool(10)
+        request = {'op': 'files', 'path': sys.argv[1]}
+        for answer in pool.imap(lambda _: prober.look(request), range(50)):
+            assert answer.facts['names'] == ['volume-1'], answer
+        probe.close_idle()
+        print('done')
+    ''', str(share)) == ['done']
+
+
+def test_a_helper_that_cannot_be_started_is_told(prober, share, monkeypatch):
+    monkeypatch.setattr(sys, 'executable', str(share / 'no-python'))
+    with pytest.raises(exceptions.FileIOConnectorError, match='cannot be started'):
+        prober.look({'op': 'files', 'path': '/'})
+
+
+def test_a_helper_that_always_ends_by_itself_is_told(prober, share, monkeypatch):
+    monkeypatch.setattr(sys, 'executable', '/bin/false')
+    with pytest.raises(exceptions.FileIOConnectorError, match='ended by itself'):
+        prober.look({'op': 'files', 'path': '/'})
+
+
+def test_a_fault_of_the_worker_is_told_with_its_text(prober):
+    with pytest.raises(exceptions.FileIOConnectorError, match='KeyError'):
+        prober.look({'op': 'no such look'})
+
+
+def test_the_first_of_equally_good_looks_is_preferred(prober, share):
+    for name in ('a', 'b'):
+        (share / name).mkdir()
+    requests = [{'op': 'files', 'path': f'{share}/{name}'} for name in ('gone', 'a', 'b')]
+    for _ in range(10):
+        assert prober.look_first(requests[1:], lambda answer: answer.errno is None)[0] == 0
+    index, answer = prober.look_first(requests, lambda answer: answer.errno is None)
+    assert index in (1, 2)
+    assert answer.facts['names'] == []
+    index, answer = prober.look_first(requests[:1], lambda answer: answer.errno is None)
+    assert (index, answer.errno) == (0, 2)
+
+
+@pytest.mark.parametrize('name', ['volume-ä€𝄞', 'volume-\udcff', 'volume-\n"\\'])
+def test_names_of_any_bytes_come_back_as_they_are(name, prober, share):
+    (share / name).touch()
+    assert prober.look({'op': 'files', 'path': str(share)}).facts['names'] == [name]
+    (share / f'{name}.d').mkdir()
+    assert prober.look({'op': 'where', 'path': f'{share}/{name}.d'}).facts['path'] == (
+        f'{share}/{name}.d')

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way along a path, symlink by symlink, as the worker goes it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from powervm_fileio_connector.host.probe import path_walk
+from powervm_fileio_connector.host.probe import worker
+
+
+@pytest.fixture
+def tree(share):
+    (share / 'a/b').mkdir(parents=True)
+    (share / 'a/b/file').write_text('x')
+    (share / 'outside').write_text('x')
+    return share
+
+
+def follow(start, path, is_confined=True, **options):
+    with path_walk.PathWalk(str(start), is_confined) as passed:
+        passed.follow(path, **options)
+        assert os.fstat(passed.end).st_ino
+        return '/'.join(passed.names)
+
+
+@pytest.mark.parametrize(('path', 'end'), [
+    ('a/b/file', 'a/b/file'), ('./a//b/./file', 'a/b/file'), ('a/../a/b/file', 'a/b/file'),
+    ('a/b/../b/file', 'a/b/file'), ('', ''), ('a/..', '')])
+def test_dots_are_taken_as_they_are_meant(path, end, tree):
+    assert follow(tree, path) == end
+
+
+@pytest.mark.parametrize(('target', 'end'), [
+    ('file', 'a/b/file'), ('../b/file', 'a/b/file'), ('../../a/b/./file', 'a/b/file'),
+    ('second', 'a/b/file')])
+def test_a_symlink_is_followed_as_long_as_it_stays(target, end, tree):
+    (tree / 'a/b/second').symlink_to('../b/file')
+    (tree / 'a/b/link').symlink_to(target)
+    assert follow(tree, 'a/b/link') == end
+
+
+@pytest.mark.parametrize('target', ['/', '../outside', 'b/../../outside', '/dev/shm'])
+def test_a_symlink_that_leaves_is_refused_where_confined(target, tree):
+    (tree / 'a/link').symlink_to(target)
+    with pytest.raises(path_walk.Refused, match='leads out'):
+        follow(tree / 'a', 'link')
+
+
+def test_a_symlink_may_lead_anywhere_where_not_confined(tree):
+    (tree / 'a/link').symlink_to(tree)
+    assert '/' + follow('/', f'{tree}/a/link/a/../../..', False) == os.path.dirname(tree.parent)
+    assert '/' + follow('/', '../../..', False) == '/'
+
+
+@pytest.mark.parametrize(('path', 'error'), [
+    ('gone', FileNotFoundError), ('gone/file', FileNotFoundError),
+    ('outside/file', NotADirectoryError), ('outside/../a', NotADirectoryError),
+    ('outside/', NotADirectoryError), ('to-file/x', NotADirectoryError)])
+def test_what_does_not_exist_is_said_as_the_kernel_says_it(path, error, tree):
+    (tree / 'to-file').symlink_to('outside')
+    with pytest.raises(error):
+        os.stat(f'{tree}/{path}')
+    with pytest.raises(error):
+        follow(tree, path)
+
+
+def test_a_directory_is_insisted_on_when_asked_for(tree):
+    assert follow(tree, 'a/b', to_directory=True) == 'a/b'
+    with pytest.raises(NotADirectoryError):
+        follow(tree, 'outside', to_directory=True)
+
+
+def test_no_descriptor_is_left_open_whatever_happened(tree):
+    (tree / 'loop').symlink_to('loop')
+    before = os.listdir('/proc/self/fd')
+    for path in ('a/b/file', 'gone', 'loop', '../x', 'a/b/../../..'):
+        worker.answer({'op': 'look', 'mount_point': str(tree), 'mount_id': None,
+                             'path': path})
+    assert os.listdir('/proc/self/fd') == before
+
+
+def test_nul_and_characters_without_an_encoding_name_no_file(tree):
+    for path in ('a\0b', '\ud800'):
+        assert worker.answer({'op': 'where', 'path': f'/{path}'})['errno'] == 2
+
+
+def test_one_look_is_taken_by_request_on_the_command_line(tree):
+    def once(**request):
+        done = subprocess.run(
+            [sys.executable, '-I', '-S', worker.__file__, '--once',
+             json.dumps({'timeout_s': 60, **request})], capture_output=True, check=True)
+        return json.loads(done.stdout)
+
+    assert once(op='files', path=str(tree)) == {'names': ['outside']}
+    assert once(op='files', path=str(tree / 'gone')) == {'errno': 2}
+
+
+def test_ordinary_looks_do_not_import_what_takes_long_to_import():
+    program = f'''if True:
+        import sys
+        with open({worker.__file__!r}) as script:
+            exec(script.read(), {{'__name__': '__main__', '__file__': {worker.__file__!r}}})
+        print(*sys.modules)
+    '''
+    loaded = subprocess.run([sys.executable, '-I', '-S', '-c', program], capture_output=True,
+                            text=True, check=True, input='').stdout.split()
+    assert not {'typing', 'site', 'oslo_utils', 'subprocess', 'importlib.util'} & set(loaded)

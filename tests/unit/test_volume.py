@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""connection_properties and device_info, parsed on entry."""
+
+import copy
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from os_brick.remotefs import remotefs
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import volume
+from tests import shapes
+
+LPAR = '4D2C1F61-8F2D-4C1C-9E4C-0E6C2B6D3A11'
+
+
+def parse(connection_properties, **kwargs):
+    return volume.parse(connection_properties, lpar_uuid=LPAR, **kwargs)
+
+
+@pytest.mark.parametrize('layer', shapes.LAYERS)
+@pytest.mark.parametrize('kind', shapes.DRIVERS)
+def test_every_driver_is_understood_in_every_layer(kind, layer):
+    _, data, _ = shapes.DRIVERS[kind]
+    spec = parse(shapes.LAYERS[layer](kind))
+    assert spec.export == data.get('export')
+    assert spec.path == data.get('device_path')
+    if spec.export:
+        assert spec.name == data['name']
+
+
+@pytest.mark.parametrize('kind', shapes.DRIVERS)
+def test_bare_data_is_enough(kind):
+    spec = parse(shapes.data_only(kind))
+    assert (spec.export, spec.path) != (None, None)
+
+
+@pytest.mark.parametrize(('layer', 'expected'), [
+    ('driver', None), ('cinder_legacy', None), ('cinder_attachment', None),
+    ('nova_legacy', shapes.VOLUME_ID), ('nova_attachment', shapes.VOLUME_ID)])
+def test_volume_id_is_taken_from_where_nova_puts_it(layer, expected):
+    assert parse(shapes.LAYERS[layer]('nfs')).volume_id == expected
+
+
+def test_volume_id_of_the_data_wins_after_a_retype():
+    info = shapes.nova_attachment('nfs', volume_id='new')
+    assert parse(info).volume_id == 'new'
+
+
+@pytest.mark.parametrize('layer', shapes.LAYERS)
+def test_mount_point_base_is_found_beside_and_inside_data(layer):
+    assert parse(shapes.LAYERS[layer]('nfs')).mount_point_base == '/var/lib/cinder/mnt'
+    assert parse(shapes.LAYERS[layer]('nfs-slash')).mount_point_base is None
+
+
+def test_the_properties_are_never_changed():
+    info = shapes.nova_attachment('nfs')
+    before = copy.deepcopy(info)
+    parse(info)
+    volume.parse_leniently(info, lpar_uuid=LPAR)
+    assert info == before
+
+
+def test_lpar_of_the_properties_wins_over_the_connectors():
+    other = LPAR.replace('4', '5')
+    assert parse(shapes.driver('nfs') | {'lpar_uuid': other}).lpar_uuid == other
+    assert parse(shapes.driver('nfs')).lpar_uuid == LPAR
+
+
+@pytest.mark.parametrize(('change', 'key'), [
+    ({'export': None}, 'export'), ({'export': ''}, 'export'), ({'export': 5}, 'export'),
+    ({'name': None}, 'name'), ({'name': ['x']}, 'name'), ({'name': 'a\nb'}, 'name'),
+    ({'slot': 'four'}, 'slot'), ({'slot': True}, 'slot'), ({'slot': 1}, 'slot'),
+    ({'slot': 65535}, 'slot'), ({'lua': 7}, 'lua'), ({'backstore': 'user:qcow'}, 'backstore'),
+    ({'backstore': 'tape'}, 'backstore'), ({'format': 4}, 'format'),
+    ({'access_mode': 'wo'}, 'access_mode'), ({'encrypted': 'maybe'}, 'encrypted'),
+    ({'multiattach': 'perhaps'}, 'multiattach'), ({'lpar_uuid': 'web01'}, 'lpar_uuid'),
+    ({'lpar_uuid': f'{{{LPAR}}}'}, 'lpar_uuid'), ({'lpar_uuid': f'urn:uuid:{LPAR}'}, 'lpar_uuid'),
+    ({'lpar_uuid': LPAR.replace('-', '')}, 'lpar_uuid'), ({'lua': 'lun1 '}, 'lua'),
+    ({'name': 'volume-1 '}, 'name'), ({'name': 'volume-1\u00a0'}, 'name'),
+    ({'volume_id': 12}, 'volume_id'), ({'mount_point_base': 3}, 'mount_point_base')])
+def test_a_wrong_value_is_refused_and_its_key_named(change, key):
+    with pytest.raises(exceptions.InvalidConnectionProperties, match=f"'{key}'") as caught:
+        parse(shapes.driver('nfs', **change))
+    assert caught.value.kwargs['key'] == key
+
+
+@pytest.mark.parametrize('wrong', [None, 'nfs', 7, ['x']])
+def test_something_else_than_a_dictionary_is_refused(wrong):
+    with pytest.raises(exceptions.InvalidConnectionProperties):
+        parse(wrong)
+    with pytest.raises(exceptions.InvalidConnectionProperties):
+        parse({'driver_volume_type': 'nfs', 'data': wrong})
+
+
+@pytest.mark.parametrize('protocol', ['iscsi', 'rbd', 'fibre_channel'])
+def test_volumes_that_are_no_files_are_refused(protocol):
+    with pytest.raises(exceptions.InvalidConnectionProperties, match='driver_volume_type'):
+        parse({'driver_volume_type': protocol, 'data': {'path': '/mnt/a'}})
+
+
+@pytest.mark.parametrize('device_path', ['None', 'gpfs/volume', '', None])
+def test_a_device_path_that_is_no_absolute_path_is_refused(device_path):
+    with pytest.raises(exceptions.InvalidConnectionProperties, match='device_path'):
+        parse(shapes.driver('gpfs', device_path=device_path))
+
+
+@pytest.mark.parametrize('name', ['..', '.', '../../etc/shadow', '/etc/shadow', 'a/b', 'a/'])
+def test_a_name_that_could_leave_the_export_is_unsafe(name):
+    with pytest.raises(exceptions.UnsafeVolumePath, match='plain path component'):
+        parse(shapes.driver('nfs', name=name))
+
+
+@pytest.mark.parametrize('change', [
+    {'encrypted': True}, {'encrypted': 'True'}, {'access_mode': 'ro'}, {'format': 'vmdk'},
+    {'format': 'iso'}])
+def test_what_novalink_cannot_serve_is_refused(change):
+    with pytest.raises(exceptions.UnsupportedVolume):
+        parse(shapes.driver('nfs', **change))
+
+
+def test_no_lpar_at_all_is_refused_unless_none_is_needed():
+    with pytest.raises(exceptions.InvalidConnectionProperties, match='lpar_uuid'):
+        volume.parse(shapes.driver('nfs'))
+    assert volume.parse(shapes.driver('nfs'), need_lpar=False).lpar_uuid == ''
+
+
+@pytest.mark.parametrize(('data', 'default', 'expected'), [
+    ({}, 'loop', 'loop'), ({}, 'fileio', 'fileio'), ({'backstore': 'fileio'}, 'loop', 'fileio'),
+    ({'format': 'qcow2'}, 'loop', 'user:qcow'), ({'format': None}, 'loop', 'loop')])
+def test_backstore_fits_the_format(data, default, expected):
+    spec = parse(shapes.driver('nfs', **data), default_backstore=default)
+    assert spec.backstore == expected
+
+
+def test_virtuozzos_iso_means_raw():
+    assert parse(shapes.driver('vzstorage')).format == 'raw'
+
+
+def test_quobytes_scheme_is_no_part_of_the_export():
+    spec = parse(shapes.driver('quobyte', export='quobyte://reg1/openstack'))
+    assert spec.export == 'reg1/openstack'
+
+
+@pytest.mark.parametrize('kind', ['nfs', 'nfs-ipv6', 'nfs-slash'])
+def test_export_hash_is_that_of_os_brick(kind):
+    client = remotefs.RemoteFsClient('nfs', 'sudo', nfs_mount_point_base='/mnt')
+    spec = parse(shapes.driver(kind))
+    assert client.get_mount_point(spec.export) == f'/mnt/{spec.export_hash}'
+
+
+@pytest.mark.parametrize(('export', 'shown'), [
+    ('cluster1:SECRET', 'cluster1:***'), ('mds1,mds2:/cluster1:SECRET', 'mds1,mds2:/cluster1:***'),
+    ('mds1:/cluster1:SEC/RET', 'mds1:/cluster1:***'), ('mds1:/c:SECRET:/x', 'mds1:/c:***'),
+    ('//user:SECRET@nas/share', '//***@nas/share'), ('//user:p@SECRET@nas/s', '//***@nas/s'),
+    ('192.0.2.10:/exports/cinder', '192.0.2.10:/exports/cinder'),
+    ('[fd00::1]:/vol', '[fd00::1]:/vol'), ('fd00::3:/vol', 'fd00::3:/vol')])
+def test_a_password_in_an_export_is_not_shown(export, shown):
+    spec = parse({'export': export, 'name': 'volume'})
+    assert spec.export == export
+    assert spec.export_shown == shown
+    assert 'SECRET' not in repr(spec)
+
+
+def test_leniently_takes_what_is_left_of_a_volume():
+    spec = volume.parse_leniently(
+        {'data': {'export': 5, 'name': 'v', 'encrypted': 'maybe', 'format': 'vmdk',
+                  'access_mode': 'ro', 'slot': 'x'}, 'serial': 'id-1'}, lpar_uuid=LPAR)
+    assert (spec.export, spec.name, spec.volume_id) == (None, 'v', 'id-1')
+
+
+@pytest.mark.parametrize(('keys', 'expected'), [
+    ({'driver_volume_type': 'nfs', 'export': 'e', 'name': 'v', 'device_path': '/w'}, ('e', None)),
+    ({'driver_volume_type': 'nfs', 'export': 'e', 'device_path': '/w'}, (None, '/w')),
+    ({'driver_volume_type': 'gpfs', 'path': '/w', 'device_path': '/v'}, (None, '/v')),
+    ({'driver_volume_type': 'gpfs', 'path': '/w', 'device_path': 'None'}, (None, '/w')),
+    ({'path': '/v', 'export': 'e', 'name': 'w'}, (None, '/v')),
+    ({'export': 'e', 'name': 'w'}, ('e', None))])
+def test_leniently_reads_the_place_that_connecting_reads(keys, expected):
+    spec = volume.parse_leniently(keys, lpar_uuid=LPAR)
+    assert (spec.export, spec.path) == expected
+
+
+@pytest.mark.parametrize('nothing', [None, {}, 'gone', {'data': None}])
+def test_leniently_takes_nothing_at_all(nothing):
+    assert volume.parse_leniently(nothing, lpar_uuid=LPAR).lpar_uuid == LPAR
+
+
+def test_leniently_still_needs_an_lpar():
+    with pytest.raises(exceptions.InvalidConnectionProperties, match='lpar_uuid'):
+        volume.parse_leniently(shapes.driver('nfs'))
+
+
+def test_device_info_survives_json():
+    info = volume.DeviceInfo(path='/mnt/a', slot=4, lua='lun1', udid='u', lpar_uuid=LPAR)
+    assert volume.DeviceInfo.parse(json.loads(json.dumps(info.to_dict()))) == info
+    assert info.to_dict()['type'] == 'file'
+
+
+@pytest.mark.parametrize('stored', [None, 'x', {}, {'path': 5, 'slot': 'x', 'udid': ''},
+                                    {'lpar_uuid': 'garbage'}])
+def test_device_info_that_makes_no_sense_counts_as_missing(stored):
+    assert volume.DeviceInfo.parse(stored) == volume.DeviceInfo()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+KEYS = st.sampled_from([
+    'driver_volume_type', 'data', 'export', 'name', 'device_path', 'path', 'format', 'encrypted',
+    'access_mode', 'volume_id', 'serial', 'slot', 'lua', 'multiattach', 'backstore', 'lpar_uuid',
+    'mount_point_base', 'options', 'qos_specs'])
+
+
+@given(st.dictionaries(KEYS, JSON | st.dictionaries(KEYS, JSON)))
+def test_whatever_comes_in_a_spec_or_our_error_comes_out(anything):
+    try:
+        spec = parse(anything)
+    except exceptions.FileIOConnectorError:
+        return
+    assert (spec.path is None) == (spec.export is not None)
+    assert spec.path is None or spec.path.startswith('/')
+    assert spec.name is None or '/' not in spec.name
+
+
+@given(JSON | st.dictionaries(KEYS, JSON | st.dictionaries(KEYS, JSON)))
+def test_leniently_never_fails_when_the_lpar_is_given(anything):
+    assert volume.parse_leniently(anything, lpar_uuid=LPAR).lpar_uuid
