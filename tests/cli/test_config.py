@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``powervm-fileio config``, configuration files, exit codes, and the weight of the command."""
 
-import json
-import os
 import subprocess
 import sys
 
@@ -129,10 +127,8 @@ def test_help_behind_a_command_is_of_that_command(run):
     assert outcome.out == run('help', 'detach').out
 
 
-def test_the_environment_sets_options_too(command, config_file):
-    done = subprocess.run(
-        [command, 'config', '--config-file', config_file('backstore = loop'), '-f', 'json'],
-        env={**os.environ, 'OS_POWERVM_FILEIO__BACKSTORE': 'fileio'}, capture_output=True,
-        text=True, check=True, timeout=60)
-    row = next(row for row in json.loads(done.stdout) if row['Option'] == 'backstore')
+def test_the_environment_sets_options_too(run, config_file):
+    outcome = run('config', '--config-file', config_file('backstore = loop'), '-f', 'json',
+                  environment={'OS_POWERVM_FILEIO__BACKSTORE': 'fileio'})
+    row = next(row for row in outcome.json if row['Option'] == 'backstore')
     assert (row['Value'], row['Set by']) == ('fileio', 'OS_POWERVM_FILEIO__BACKSTORE')

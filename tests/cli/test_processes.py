@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each command as a process of its own; and what makes a forked one the same."""
+
+import os
+import pty
+import signal
+import subprocess
+from importlib import metadata
+
+import pytest
+
+from tests.cli.conftest import Held
+
+COMMANDS = sorted(entry.name for entry in metadata.entry_points(group='powervm_fileio.cli'))
+
+
+@pytest.fixture
+def arguments(operate, novalink, make_volume, write_json):
+    """What each command is called with, so that it succeeds."""
+    operate('attach', make_volume('volume-1'), '--lpar', 'lpar1')
+    simulator = ['--simulator', novalink.url]
+    return {
+        'attach': [make_volume('volume-2'), '--lpar', 'lpar1', *simulator],
+        'config': [],
+        'demo': [],
+        'simulate': ['--help'],
+        **{name: [make_volume('volume-1'), *simulator] for name in ('detach', 'extend', 'show')},
+        **dict.fromkeys(('audit', 'check', 'list'), simulator)}
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_every_command_succeeds_in_a_process_that_starts_anew(command, arguments, name):
+    done = subprocess.run([command, name, *arguments[name]], capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.returncode == 0, done
+    assert done.stdout or name == 'audit', done
+    assert done.stderr == ('Nothing was found.\n' if name == 'audit' else ''), done
+
+
+def test_a_forked_command_reads_the_environment_and_directory_of_its_caller(
+        run, tmp_path, monkeypatch):
+    (tmp_path / 'my.conf').write_text('[powervm_fileio]\nqcow2_backing = same-directory\n')
+    monkeypatch.chdir(tmp_path)
+    outcome = run('config', '--config-file', 'my.conf', '-f', 'json',
+                  environment={'OS_POWERVM_FILEIO__BACKSTORE': 'fileio'})
+    values = {row['Option']: row['Value'] for row in outcome.json}
+    assert (values['qcow2_backing'], values['backstore']) == ('same-directory', 'fileio')
+
+
+def test_a_forked_command_sees_a_terminal_as_one(forks, novalink, make_volume):
+    ours, theirs = pty.openpty()
+    with open(ours, 'rb', buffering=0) as terminal, open(os.devnull) as nothing:
+        with open(theirs, 'wb', buffering=0) as slave:
+            child = forks.start(
+                ['attach', make_volume(), '--lpar', 'lpar1', '--simulator', novalink.url],
+                [nothing.fileno(), slave.fileno(), slave.fileno()])
+            assert child.wait(60) == 0
+        assert b'\r\n' in terminal.read(4096)
+
+
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130),
+                                              (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_forked_command_is_ended_by_signals(forks, novalink, number, code):
+    with open(os.devnull, 'r+') as nothing, Held(novalink, 'GET') as gate:
+        child = forks.start(['list', '--simulator', novalink.url], [nothing.fileno()] * 3)
+        assert gate.reached.wait(60)
+        os.kill(child.pid, number)
+        assert child.wait(60) == code
