@@ -7,23 +7,23 @@
 It listens on loopback only. Real, unmodified pypowervm talks to it over HTTP.
 """
 
-from powervm_fileio_connector.simulator.faults import Busy500
-from powervm_fileio_connector.simulator.faults import Busy503
-from powervm_fileio_connector.simulator.faults import DropAfterApply
-from powervm_fileio_connector.simulator.faults import DropBeforeApply
-from powervm_fileio_connector.simulator.faults import ExpiredSession
-from powervm_fileio_connector.simulator.faults import Fault
-from powervm_fileio_connector.simulator.faults import InternalError500
-from powervm_fileio_connector.simulator.faults import Latency
-from powervm_fileio_connector.simulator.faults import LogonRefused
-from powervm_fileio_connector.simulator.faults import OmitLUA
-from powervm_fileio_connector.simulator.faults import RefuseConnection
-from powervm_fileio_connector.simulator.faults import Restart
-from powervm_fileio_connector.simulator.faults import Slow
-from powervm_fileio_connector.simulator.faults import StaleEtag412
-from powervm_fileio_connector.simulator.faults import TruncatedAnswer
-from powervm_fileio_connector.simulator.novalink import NovaLinkSimulator
-from powervm_fileio_connector.simulator.process import NovaLinkProcess
+from .faults import Busy500
+from .faults import Busy503
+from .faults import DropAfterApply
+from .faults import DropBeforeApply
+from .faults import ExpiredSession
+from .faults import Fault
+from .faults import InternalError500
+from .faults import Latency
+from .faults import LogonRefused
+from .faults import OmitLUA
+from .faults import RefuseConnection
+from .faults import Restart
+from .faults import Slow
+from .faults import StaleEtag412
+from .faults import TruncatedAnswer
+from .novalink import NovaLinkSimulator
+from .process import NovaLinkProcess
 
 __all__ = [
     'Busy500', 'Busy503', 'DropAfterApply', 'DropBeforeApply', 'ExpiredSession', 'Fault',

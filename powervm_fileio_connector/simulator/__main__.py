@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ``NovaLinkProcess`` starts; for people there is ``powervm-fileio simulate``."""
 
-from powervm_fileio_connector.simulator.process import main
+from .process import main
 
 if __name__ == '__main__':  # pragma: no cover: a process of its own
     main()

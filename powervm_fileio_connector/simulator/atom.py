@@ -10,9 +10,9 @@ from datetime import datetime
 from xml.sax.saxutils import escape
 from xml.sax.saxutils import quoteattr
 
-from powervm_fileio_connector.simulator.schema import ATOM
-from powervm_fileio_connector.simulator.schema import UOM
-from powervm_fileio_connector.simulator.schema import WEB
+from .schema import ATOM
+from .schema import UOM
+from .schema import WEB
 
 NAMESPACES = (f'xmlns="{ATOM}" xmlns:ns2="http://a9.com/-/spec/opensearch/1.1/" '
          'xmlns:ns3="http://www.w3.org/1999/xhtml"')

@@ -1,236 +1,110 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A posted VIOS document as a change: which mappings stay, and which are new.
-
-A client sends back all mappings to change one. Those that come back as the very bytes that
-were sent are recognised as such and not parsed at all; the rest is.
-"""
+"""POST of a VIOS: its document is replaced, which adds and removes mappings."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Mapping as MappingType
-from dataclasses import dataclass
-from dataclasses import field
-from typing import Any
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
 
 from lxml import etree
 
-from powervm_fileio_connector.simulator.model import Mapping
-from powervm_fileio_connector.simulator.model import NewMapping
-from powervm_fileio_connector.simulator.parsing import parse
-from powervm_fileio_connector.simulator.rules import Refused
-from powervm_fileio_connector.simulator.rules import Rules
-from powervm_fileio_connector.simulator.schema import KINDS
-from powervm_fileio_connector.simulator.schema import NAME_OF
-from powervm_fileio_connector.simulator.schema import UOM
-from powervm_fileio_connector.simulator.schema import out_of_order
+from .context import Context
+from .etags import FC
+from .etags import SCSI
+from .etags import groups_in
+from .files import file_fact
+from .http_messages import Answer
+from .model import Partition
+from .posted import PostedMappings
+from .posted import Served
+from .posted import canonical
+from .posted import read_post
+from .rules import Refused
+from .schema import UOM
 
-_END = b'</VirtualSCSIMapping>'
-_START = b'<VirtualSCSIMapping '
-_U = f'{{{UOM}}}'
-_UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
-Key = tuple[int, str, str | None]
-_KIND_OF = {'PhysicalVolume': 'pv', 'VirtualOpticalMedia': 'optical', 'LogicalUnit': 'lu'}
-
-
-@dataclass
-class PostedMappings:
-    """What a POST makes of the mappings of a VIOS."""
-
-    kept: set[int] = field(default_factory=set)
-    new: list[NewMapping] = field(default_factory=list)
-    fc_mappings: list[str] | None = None
-    has_mappings: bool = False
-
-    def paths(self) -> list[str]:
-        """The files that the new mappings need."""
-        return [wish.path for wish in self.new if wish.kind == 'file' and wish.path]
+_FC_PATH = f'{{{UOM}}}VirtualFibreChannelMappings/{{{UOM}}}VirtualFibreChannelMapping'
 
 
-class Served:
-    """The mappings as they were served: what a POST is compared with."""
+class Changes:
+    """Makes one change of a VIOS at a time."""
 
-    def __init__(self, chunks: MappingType[int, bytes],
-                 mappings: MappingType[int, Mapping]) -> None:
-        """:param chunks: each mapping's bytes without the end tag, by mapping id"""
-        self.mappings = mappings
-        self.by_bytes: dict[bytes, list[int]] = {}
-        for i, chunk in chunks.items():
-            self.by_bytes.setdefault(chunk, []).append(i)
+    def __init__(self, on_apply: Callable[[Context], None], serialise_posts: bool = True) -> None:
+        """:param on_apply: called in the turn of a change, just before it is made
+        :param serialise_posts: changes of one VIOS wait for each other, as on a real one
+        """
+        self._on_apply = on_apply
+        self._serialise = serialise_posts
+        self._turns: dict[str, threading.Lock] = {}
 
-    def by_key(self, taken: set[int]) -> dict[Key, list[int]]:
-        """The mappings that were not recognised by their bytes, by what names them."""
-        found = defaultdict(list)
-        for i, mapping in self.mappings.items():
-            if i not in taken:
-                found[_key(mapping.server_slot, mapping.lua, mapping.target_udid)].append(i)
-                if mapping.target_udid:
-                    found[_key(mapping.server_slot, mapping.lua, None)].append(i)
-        return found
+    def post(self, context: Context) -> Answer:
+        """Replace the mappings of a VIOS by those of the posted document.
+
+        ASSUMED: A VIOS makes one change at a time and looks at the etag when its turn comes, so
+        that a stale one costs no time.
+
+        ASSUMED: The server changes nothing of a VIOS but its mappings; other differences of
+        the posted document are ignored.
+        """
+        vios = context.vios = context.partition()
+        etag = context.request.headers.get('if-match')
+        turn = self._turns.setdefault(vios.uuid, threading.Lock())
+        with turn if self._serialise else nullcontext():
+            context.state.check_etag(vios.uuid, context.group, etag)
+            self._on_apply(context)
+            self._apply(context, vios, etag)
+            vios = context.state.partition(vios.uuid)
+            pieces, etag = context.renderer.partition(vios, context.group, context.base, head=True)
+        return context.document(b''.join(pieces), etag)
+
+    def _apply(self, context: Context, vios: Partition, etag: str | None) -> None:
+        served = context.renderer.served(vios.uuid)
+        posted = read_post(context.request.body, served, context.state.rules)
+        groups = groups_in(context.group)
+        if SCSI not in groups or not posted.has_mappings:
+            _keep_all(posted, served, context.group)
+        document = None
+        if FC in groups and posted.fc_mappings is not None:
+            document = _without_removed_fc(vios.document, posted.fc_mappings)
+        facts = {path: file_fact(path) for path in posted.paths()}
+        made = context.state.replace_mappings(vios.uuid, etag, context.group, posted.kept,
+                                              posted.new, facts, document)
+        context.made = [context.renderer.chunk(mapping) for mapping in made]
 
 
-def _key(server_slot: int, lua: str | None, target_udid: str | None) -> Key:
-    """A mapping is named by its bus and its target device; by its LUA if it has no UDID."""
-    return (server_slot, 'udid', target_udid) if target_udid else (server_slot, 'lua', lua)
+def _keep_all(posted: PostedMappings, served: Served, group: str | None) -> None:
+    """Leave the mappings as they are where the posted group has none.
 
-
-def read_post(body: bytes, served: Served, rules: Rules) -> PostedMappings:
-    """Compare a posted document with what was served.
-
-    :raises Refused: it is no VIOS document, or its elements are out of order
+    :raises Refused: the posted document changes them nevertheless
     """
-    posted = PostedMappings()
-    rest = _without_kept(body, served, posted.kept)
-    root = parse(rest)
-    rules.check('document_type', root.tag == f'{_U}VirtualIOServer',
-                f'The body is a {etree.QName(root).localname}: expected VirtualIOServer.')
-    _check_order(root, rules)
-    section = root.find(f'{_U}VirtualSCSIMappings')
-    if section is not None:
-        posted.has_mappings = True
-        left = served.by_key(posted.kept)
-        used: set[int] = set()
-        for part in section.findall(f'{_U}VirtualSCSIMapping'):
-            _read_mapping(part, left, used, served, posted, rules)
-    fc = root.find(f'{_U}VirtualFibreChannelMappings')
-    if fc is not None:
-        posted.fc_mappings = [canonical(part)
-                              for part in fc.findall(f'{_U}VirtualFibreChannelMapping')]
-    return posted
+    if posted.has_mappings and (posted.new or posted.kept != set(served.mappings)):
+        raise Refused('group', f'The group {group} has no mappings: expected ?group={SCSI}.')
+    posted.kept, posted.new = set(served.mappings), []
 
 
-def canonical(part: etree._Element) -> str:
-    """An element's text, the same however it was indented or prefixed."""
-    for node in part.iter():
-        if isinstance(node.tag, str) and not (node.text or '').strip():
-            node.text = None
-        if not (node.tail or '').strip():
-            node.tail = None
-    return etree.tostring(part, method='c14n', exclusive=True).decode()
+def _without_removed_fc(document: str | None, posted: list[str]) -> str | None:
+    """The document without the virtual fibre channel mappings that were not posted; None if
+    nothing is removed. Such mappings are shown and removed here, never made.
 
-
-def plain(part: etree._Element) -> str:
-    """An element's text as it stands in a document whose namespace is the default one."""
-    text = etree.tostring(part, encoding='unicode', with_tail=False)
-    head, end, tail = text.partition('>')
-    text = re.sub(r' xmlns(:\w+)?="[^"]*"', '', head) + end + tail
-    prefix = f'{part.prefix}:' if part.prefix else ''
-    return re.sub(rf'(</?){prefix}', r'\1', text) if prefix else text
-
-
-def _without_kept(body: bytes, served: Served, kept: set[int]) -> bytes:
-    pieces = body.split(_END)
-    rest = []
-    for piece in pieces[:-1]:
-        start = piece.find(_START)
-        ids = served.by_bytes.get(piece[start:]) if start >= 0 else None
-        free = next((i for i in ids if i not in kept), None) if ids else None
-        if free is None:
-            rest += [piece, _END]
+    :param posted: the posted mappings in canonical form
+    :raises Refused: one was posted that is not there
+    """
+    root = etree.fromstring(document.encode()) if document else None
+    there = root.findall(_FC_PATH) if root is not None else []
+    left = list(posted)
+    gone = []
+    for part in there:
+        # A copy: canonical form takes the indentation away.
+        name = canonical(etree.fromstring(etree.tostring(part, with_tail=False)))
+        if name in left:
+            left.remove(name)
         else:
-            kept.add(free)
-            rest.append(piece[:start])
-    rest.append(pieces[-1])
-    return b''.join(rest)
-
-
-def _check_order(root: etree._Element, rules: Rules) -> None:
-    for node in root.iter(*(f'{_U}{name}' for name in (
-            'VirtualIOServer', 'VirtualSCSIMapping', 'VirtualDisk',
-            'LogicalVolumeVirtualTargetDevice'))):
-        _check_children(node, rules)
-    for node in root.iterfind(f'.//{_U}VirtualSCSIMapping/*'):
-        _check_children(node, rules)
-
-
-def _check_children(node: etree._Element, rules: Rules) -> None:
-    names = [etree.QName(child).localname for child in node if isinstance(child.tag, str)]
-    name = etree.QName(node).localname
-    wrong = out_of_order(name, names)
-    if wrong is not None:
-        rules.check('element_order', False,
-                    f'{wrong[0]} must come before {wrong[1]} in {name}.')
-
-
-def _read_mapping(part: etree._Element, left: dict[Key, list[int]], used: set[int],
-                  served: Served, posted: PostedMappings, rules: Rules) -> None:
-    wish, key = _wish(part, rules)
-    same = next((i for i in left.get(key, ()) if i not in used), None) if key else None
-    if same is None:
-        posted.new.append(wish)
-        return
-    used.add(same)
-    old = served.mappings[same]
-    if (old.kind, old.path, old.udid if old.kind != 'file' else None) == (
-            wish.kind, wish.path, wish.udid if wish.kind != 'file' else None):
-        posted.kept.add(old.id)
-        return
-    posted.new.append(NewMapping(**{
-        **{f: getattr(wish, f) for f in ('kind', 'path', 'udid', 'tag', 'backstore',
-                                         'emulate_model', 'storage', 'lua')},
-        'lpar_uuid': old.lpar_uuid, 'server_slot': old.server_slot,
-        'replaces': old.id}))
-
-
-def _text(part: etree._Element, path: str) -> str | None:
-    found = part.findtext('/'.join(f'{_U}{name}' for name in path.split('/')))
-    return found.strip() if found and found.strip() else None
-
-
-def _number(part: etree._Element, path: str) -> int | None:
-    text = _text(part, path)
-    if text is None:
+            gone.append(part)
+    if left:
+        raise Refused('fc_mappings', 'This simulator does not make virtual fibre channel mappings: '
+                      'expected those that are there, or fewer.')
+    if not gone or root is None:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise Refused('number', f'{path.rsplit("/")[-1]} is {text!r}: expected a number.') from None
-
-
-def _wish(part: etree._Element,
-          rules: Rules) -> tuple[NewMapping, Key | None]:
-    """What a mapping element asks for, and the key of the existing mapping it may be."""
-    link = part.find(f'{_U}AssociatedLogicalPartition')
-    uuids = _UUID.findall(link.get('href', '')) if link is not None else []
-    server_slot = _number(part, 'ServerAdapter/VirtualSlotNumber')
-    slot = _number(part, 'ClientAdapter/VirtualSlotNumber')
-    if _text(part, 'ClientAdapter/UseNextAvailableSlotID') == 'true':
-        slot = None
-    target = part.find(f'{_U}TargetDevice')
-    device = target[0] if target is not None and len(target) else None
-    lua = _text(device, 'LogicalUnitAddress') if device is not None else None
-    storage = part.find(f'{_U}Storage')
-    common: dict[str, Any] = {
-        'lpar_uuid': uuids[-1] if uuids else None, 'slot': slot, 'server_slot': server_slot,
-        'has_client': part.find(f'{_U}ClientAdapter') is not None, 'lua': lua,
-        'target_name': _text(device, 'TargetName') if device is not None else None}
-    if storage is not None and len(storage):
-        common.update(_storage(storage[0]))
-    key = None
-    # Storage without target device: a new disk on the adapters of another mapping.
-    if server_slot is not None and (device is not None or 'kind' not in common):
-        target_udid = _text(device, 'UniqueDeviceID') if device is not None else None
-        key = _key(server_slot, lua, target_udid)
-    return NewMapping(**common), key
-
-
-def _storage(part: etree._Element) -> dict[str, str | None]:
-    name = etree.QName(part).localname
-    if name not in NAME_OF:
-        raise Refused('storage_known', f'Unknown storage element {name}: expected one of '
-                      f'{", ".join(sorted(NAME_OF))}.')
-    path = _text(part, NAME_OF[name])
-    if name != 'VirtualDisk':
-        return {'kind': _KIND_OF[name], 'path': path, 'storage': plain(part),
-                'udid': _text(part, 'MediaUDID') or _text(part, 'UniqueDeviceID')}
-    kind = {'File': 'file', 'RBD': 'rbd'}.get(_text(part, 'VirtualDiskType') or '', 'lv')
-    if kind != 'file':
-        return {'kind': kind, 'path': path, 'storage': plain(part),
-                'udid': _text(part, 'UniqueDeviceID')}
-    return {'kind': 'file', 'path': path, 'tag': _text(part, 'Tag'),
-            'backstore': _text(part, 'BackStoreType'),
-            'emulate_model': _text(part, 'EmulateModel')}
-
-
-assert set(_KIND_OF.values()) < set(KINDS)
+    for part in gone:
+        part.getparent().remove(part)
+    return etree.tostring(root, encoding='unicode')

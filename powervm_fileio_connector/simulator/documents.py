@@ -8,13 +8,13 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
-from powervm_fileio_connector.simulator.elements import META
-from powervm_fileio_connector.simulator.elements import VERSION
-from powervm_fileio_connector.simulator.elements import document
-from powervm_fileio_connector.simulator.elements import element
-from powervm_fileio_connector.simulator.elements import group
-from powervm_fileio_connector.simulator.model import Host
-from powervm_fileio_connector.simulator.model import Partition
+from .elements import META
+from .elements import VERSION
+from .elements import document
+from .elements import element
+from .elements import group
+from .model import Host
+from .model import Partition
 
 # Takes the place of the mappings in a VIOS document.
 HOLE = '<VirtualSCSIMapping hole="here"/>'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Single elements as text.
+"""Elements as text, and texts as elements.
 
 The text is exactly what libxml2 would write (without indentation), so that a mapping that a
 client sends back unchanged comes back as the very bytes that were sent.
@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-from powervm_fileio_connector.simulator.schema import SCHEMA_VERSION
-from powervm_fileio_connector.simulator.schema import UOM
+from lxml import etree
+
+from .rules import Refused
+from .schema import SCHEMA_VERSION
+from .schema import UOM
 
 META = '<Metadata><Atom/></Metadata>'
 VERSION = f'schemaVersion="{SCHEMA_VERSION}"'
@@ -42,3 +45,15 @@ def document(name: str, uuid: str, children: str) -> str:
             'xmlns:ns2="http://www.w3.org/XML/1998/namespace/k2" '
             f'{VERSION}><Metadata><Atom><AtomID>{uuid}</AtomID><AtomCreated>0</AtomCreated>'
             f'</Atom></Metadata>{children}</{name}:{name}>')
+
+
+def parse(body: bytes) -> etree._Element:
+    """The root element; entities and external references are left alone.
+
+    :raises Refused: the body is not well-formed
+    """
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
+    try:
+        return etree.fromstring(body, parser)
+    except etree.XMLSyntaxError as err:
+        raise Refused('document_type', f'The body is not well-formed XML: {err}') from err

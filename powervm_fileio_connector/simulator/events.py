@@ -8,18 +8,15 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from powervm_fileio_connector.simulator import atom
-from powervm_fileio_connector.simulator.model import Change
-from powervm_fileio_connector.simulator.parsing import parse
-from powervm_fileio_connector.simulator.rules import Refused
-from powervm_fileio_connector.simulator.schema import UOM
-from powervm_fileio_connector.simulator.wire import Answer
-
-if TYPE_CHECKING:
-    from powervm_fileio_connector.simulator.exchange import Exchange
+from . import atom
+from .context import Context
+from .elements import parse
+from .http_messages import Answer
+from .model import Change
+from .rules import Refused
+from .schema import UOM
 
 _KEPT = 10_000
 _TYPES = {'add': 'ADD_URI', 'modify': 'MODIFY_URI', 'delete': 'DELETE_URI'}
@@ -58,20 +55,10 @@ class Events:
         self._append(_TYPES[change.action], data, change.detail)
 
     def close(self) -> None:
-        """Let everyone who waits go."""
+        """End the requests that wait for an event."""
         with self._news:
             self._closed = True
             self._news.notify_all()
-
-    def answer(self, exchange: Exchange, path: str) -> Answer | None:
-        """The answer to a request about events; None to any other."""
-        if path != 'Event':
-            return None
-        if exchange.request.method == 'GET':
-            return self._read(exchange)
-        if exchange.request.method == 'PUT':
-            return self._custom(exchange)
-        raise Refused('address_known', 'Expected GET or PUT of Event.', 'unknown')
 
     def _append(self, type_: str, data: str, detail: str) -> Event:
         with self._news:
@@ -83,8 +70,9 @@ class Events:
             self._news.notify_all()
             return event
 
-    def _read(self, exchange: Exchange) -> Answer:
-        application = next(iter(exchange.query.get('QUEUE_APPLICATIONID', ())), '')
+    def get(self, context: Context) -> Answer:
+        """The events since the last request of the same application."""
+        application = next(iter(context.query.get('QUEUE_APPLICATIONID', ())), '')
         if not application:
             raise Refused('application_id', 'Expected Event?QUEUE_CLIENTKEY_METHOD='
                           'USE_APPLICATIONID&QUEUE_APPLICATIONID=<hex>.')
@@ -92,7 +80,7 @@ class Events:
         if not events:
             return Answer(204)
         href = self._base.rsplit('/', 2)[0] + '/Event'
-        return exchange.document(
+        return context.document(
             atom.feed_document('Event', href, [_entry(event, href) for event in events]))
 
     def _next(self, application: str) -> list[Event]:
@@ -110,11 +98,12 @@ class Events:
                 events.insert(0, Event(next(self._ids), 'MISSING_EVENTS'))
             return events
 
-    def _custom(self, exchange: Exchange) -> Answer:
-        root = parse(exchange.request.body)
+    def put(self, context: Context) -> Answer:
+        """Tell the others of an event of a client's own."""
+        root = parse(context.request.body)
         event = self._append('CUSTOM_CLIENT_EVENT', root.findtext(f'{{{UOM}}}EventData', ''),
                              root.findtext(f'{{{UOM}}}EventDetail', ''))
-        return exchange.document(b''.join(_entry(event, exchange.server.views.url
+        return context.document(b''.join(_entry(event, context.renderer.url
                                                  + '/rest/api/uom/Event', atom.NAMESPACES)))
 
 

@@ -4,23 +4,20 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 import uuid
 from dataclasses import dataclass
 from dataclasses import field
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from powervm_fileio_connector.simulator import atom
-from powervm_fileio_connector.simulator.parsing import parse
-from powervm_fileio_connector.simulator.rules import Refused
-from powervm_fileio_connector.simulator.schema import WEB
-from powervm_fileio_connector.simulator.wire import Answer
-
-if TYPE_CHECKING:
-    from powervm_fileio_connector.simulator.exchange import Exchange
+from . import atom
+from .context import Context
+from .elements import parse
+from .files import size_of
+from .http_messages import Answer
+from .rules import Refused
+from .schema import WEB
 
 RESCAN = 'RescanVirtualDisk'
 # pypowervm takes this return code for "there is no such volume".
@@ -61,77 +58,70 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._ids = itertools.count(int(time.time() * 1000))
 
-    def answer(self, exchange: Exchange, path: str) -> Answer | None:
-        """The answer to a request about jobs; None to any other."""
-        parts = path.split('/')
-        if parts[0] == 'jobs':
-            return self._about(exchange, parts[1:])
-        if 'do' not in parts:
-            return None
-        at = parts.index('do')
-        if parts[at - 2:at - 1] != ['VirtualIOServer'] or parts[at + 1:] != [RESCAN]:
-            raise Refused('job_known', f'Unknown job {path}: expected '
-                          f'VirtualIOServer/<uuid>/do/{RESCAN}.', 'unknown')
-        vios = exchange.server.state.partition(parts[at - 1])
-        if exchange.request.method == 'GET':
-            return _document(exchange, str(uuid.uuid4()), 'JobRequest', None, _request_xml({}))
-        if exchange.request.method != 'PUT':
-            raise Refused('job_known', f'Expected GET or PUT of {path}.', 'unknown')
+    def get_template(self, context: Context) -> Answer:
+        """The JobRequest to fill in."""
+        context.partition()
+        return _document(context, str(uuid.uuid4()), 'JobRequest', None, _request_xml({}))
+
+    def put(self, context: Context) -> Answer:
+        """Start a job."""
+        vios = context.partition()
         job = Job(str(next(self._ids)), str(uuid.uuid4()), vios.uuid,
-                  _parameters(exchange.request.body), self.polls)
+                  _parameters(context.request.body), self.polls)
         with self._lock:
             self._jobs[job.id] = job
         if not self.polls:
-            self._run(exchange, job)
-        return self._shown(exchange, job)
+            self._run(context, job)
+        return self._shown(context, job)
 
-    def _about(self, exchange: Exchange, rest: list[str]) -> Answer:
-        with self._lock:
-            job = self._jobs.get(rest[0]) if rest else None
-        if job is None:
-            raise Refused('job_known', f'There is no job {"/".join(rest)}.', 'unknown')
-        method = exchange.request.method
-        if method == 'DELETE':
-            if job.status == 'RUNNING':
-                raise Refused('job_over', f'Job {job.id} is running.')
-            with self._lock:
-                self._jobs.pop(job.id, None)
-            return Answer(204)
-        if method == 'POST' and rest[1:] == ['cancel']:
-            job.polls_left = 0
-            _finish(job, 'COMPLETED_WITH_ERROR', {'result': 'The job was cancelled.'})
-            return Answer(204)
-        if method != 'GET':
-            raise Refused('job_known', 'Expected GET, DELETE, or POST of cancel.', 'unknown')
+    def get(self, context: Context) -> Answer:
+        """A job as it is now; each read brings it nearer to its end."""
+        job = self._job(context)
         if job.status in ('NOT_STARTED', 'RUNNING'):
             job.polls_left -= 1
             job.status = 'RUNNING'
             if job.polls_left <= 0:
-                self._run(exchange, job)
-        return self._shown(exchange, job)
+                self._run(context, job)
+        return self._shown(context, job)
 
-    def _run(self, exchange: Exchange, job: Job) -> None:
+    def delete(self, context: Context) -> Answer:
+        """Forget a job that is over."""
+        job = self._job(context)
+        if job.status == 'RUNNING':
+            raise Refused('job_over', f'Job {job.id} is running.')
+        with self._lock:
+            self._jobs.pop(job.id, None)
+        return Answer(204)
+
+    def cancel(self, context: Context) -> Answer:
+        """End a job before its time."""
+        job = self._job(context)
+        job.polls_left = 0
+        _finish(job, 'COMPLETED_WITH_ERROR', {'result': 'The job was cancelled.'})
+        return Answer(204)
+
+    def _job(self, context: Context) -> Job:
+        name = context.parameters['job']
+        with self._lock:
+            job = self._jobs.get(name)
+        if job is None:
+            raise Refused('job_known', f'There is no job {name}.', 'unknown')
+        return job
+
+    def _run(self, context: Context, job: Job) -> None:
         job.started = int(time.time() * 1000)
         try:
-            exchange.server.state.rescan(
-                job.vios_uuid, job.parameters.get('VirtualDiskUDID', ''), _size_of)
+            context.state.rescan(
+                job.vios_uuid, job.parameters.get('VirtualDiskUDID', ''), size_of)
         except Refused as err:
             code = _NOT_FOUND if err.rule == 'udid_known' else _FAILED
             _finish(job, 'COMPLETED_WITH_ERROR', {'RETURN_CODE': code, 'result': str(err)})
         else:
             _finish(job, 'COMPLETED_OK', {'RETURN_CODE': '0'})
 
-    def _shown(self, exchange: Exchange, job: Job) -> Answer:
-        href = f'{exchange.server.views.url}/rest/api/uom/jobs/{job.id}'
-        return _document(exchange, job.uuid, 'JobResponse', href, _response_xml(job))
-
-
-def _size_of(path: str) -> int | None:
-    try:
-        with open(path, 'rb') as file:
-            return file.seek(0, os.SEEK_END)
-    except OSError:
-        return None
+    def _shown(self, context: Context, job: Job) -> Answer:
+        href = f'{context.renderer.url}/rest/api/uom/jobs/{job.id}'
+        return _document(context, job.uuid, 'JobResponse', href, _response_xml(job))
 
 
 def _finish(job: Job, status: str, results: dict[str, str]) -> None:
@@ -147,11 +137,11 @@ def _parameters(body: bytes) -> dict[str, str]:
             for part in root.iterfind(f'{_W}JobParameters/{_W}JobParameter')}
 
 
-def _document(exchange: Exchange, uuid_: str, type_: str, href: str | None, content: str) -> Answer:
+def _document(context: Context, uuid_: str, type_: str, href: str | None, content: str) -> Answer:
     root = (f'<{type_}:{type_} xmlns:{type_}="{WEB}" xmlns="{WEB}" '
             f'xmlns:ns2="http://www.w3.org/XML/1998/namespace/k2" {_V}>{_META}{content}'
             f'</{type_}:{type_}>')
-    return exchange.document(
+    return context.document(
         atom.entry_document(uuid_, type_, href, None, [root.encode()], 'web'))
 
 

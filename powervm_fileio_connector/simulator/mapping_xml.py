@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import re
 
-from powervm_fileio_connector.simulator.elements import META
-from powervm_fileio_connector.simulator.elements import VERSION
-from powervm_fileio_connector.simulator.elements import element
-from powervm_fileio_connector.simulator.elements import optional
-from powervm_fileio_connector.simulator.model import ANY_SLOT
-from powervm_fileio_connector.simulator.model import Host
-from powervm_fileio_connector.simulator.model import Mapping
-from powervm_fileio_connector.simulator.model import Partition
-from powervm_fileio_connector.simulator.schema import KINDS
+from .elements import META
+from .elements import VERSION
+from .elements import element
+from .elements import optional
+from .model import ANY_SLOT
+from .model import Host
+from .model import Mapping
+from .model import Partition
+from .schema import KINDS
 
 
 def mapping_xml(mapping: Mapping, host: Host, vios: Partition, url: str) -> str:

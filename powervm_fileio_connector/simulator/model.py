@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
 # A server adapter with this remote slot accepts any client ("wild card"); recorded once.
 ANY_SLOT = 65535
+
+
+def new_uuid() -> str:
+    """A UUID as the API writes those of partitions: in capitals."""
+    return str(uuid.uuid4()).upper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ class FileFact:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something happened to the state: told to whoever subscribed."""
+    """Something happened to the state: told to every subscriber."""
 
     action: str  # add, modify or delete
     partition: Partition | None  # None: the host itself

@@ -8,24 +8,26 @@ from collections.abc import Iterable
 from typing import Any
 from typing import Self
 
-from powervm_fileio_connector.simulator.client import Reachable
-from powervm_fileio_connector.simulator.control import Control
-from powervm_fileio_connector.simulator.events import Events
-from powervm_fileio_connector.simulator.faults import Fault
-from powervm_fileio_connector.simulator.faults import Latency
-from powervm_fileio_connector.simulator.faultset import FaultSet
-from powervm_fileio_connector.simulator.jobs import Jobs
-from powervm_fileio_connector.simulator.model import Mapping
-from powervm_fileio_connector.simulator.model import Partition
-from powervm_fileio_connector.simulator.recordings import load
-from powervm_fileio_connector.simulator.requestlog import RequestLog
-from powervm_fileio_connector.simulator.server import Server
-from powervm_fileio_connector.simulator.sessions import Sessions
-from powervm_fileio_connector.simulator.store import Store
-from powervm_fileio_connector.simulator.views import Views
-from powervm_fileio_connector.simulator.wire import Listener
-from powervm_fileio_connector.simulator.worlds import make_state
-from powervm_fileio_connector.simulator.worlds import new_uuid
+from .admin import Admin
+from .changes import Changes
+from .client import Reachable
+from .events import Events
+from .faults import Fault
+from .faults import FaultSet
+from .faults import Latency
+from .http_server import Listener
+from .initial_state import make_state
+from .jobs import Jobs
+from .model import Mapping
+from .model import Partition
+from .recordings import load
+from .renderer import Renderer
+from .request_log import RequestLog
+from .server import Server
+from .server import routes
+from .sessions import Sessions
+from .state import State
+from .state_file import StateFile
 
 
 class NovaLinkSimulator(Reachable):
@@ -39,7 +41,8 @@ class NovaLinkSimulator(Reachable):
                  state_file: str | None = None, latency: Latency | float | None = None,
                  faults: Iterable[Fault] = (), password: str | None = None,
                  serialise_posts: bool = True, job_polls: int = 0,
-                 event_wait_s: float = 10.0, other_vioses: int = 0) -> None:
+                 event_wait_s: float = 10.0, other_vioses: int = 0,
+                 state: State | None = None) -> None:
         """Make the host; it is not served before ``start``.
 
         :param port: 0 takes any that is free
@@ -52,14 +55,16 @@ class NovaLinkSimulator(Reachable):
         :param job_polls: how often a job is read before it is over; 0: it is over at once
         :param event_wait_s: how long a request for events waits for one
         :param other_vioses: traditional VIOS beside the one of ``vios_uuid``
+        :param state: where the host starts instead of a made-up one
         """
         super().__init__()
-        self._store = Store(state_file) if state_file else None
-        state = self._store.load() if self._store else None
-        if state is None and recording is not None:
+        self._state_file = StateFile(state_file) if state_file else None
+        saved = self._state_file.load() if self._state_file else None
+        if saved is not None:
+            state = saved
+        elif state is None and recording is not None:
             state = load(recording)
-        self.state = state or make_state(lpars, mgmt_is_io_server, mappings,
-                                         other_vioses)
+        self.state = state or make_state(lpars, mgmt_is_io_server, mappings, other_vioses)
         self.requests = RequestLog()
         self.faults = FaultSet(tuple(faults))
         if latency is not None:
@@ -67,30 +72,26 @@ class NovaLinkSimulator(Reachable):
                 latency = Latency(get_s=latency, post_s=latency)
             self.faults.add(latency)
         self.sessions = Sessions(password)
-        self._wanted_port = port
-        self._serialise_posts = serialise_posts
         self.jobs = Jobs(job_polls)
-        self._event_wait_s = event_wait_s
-        self._events: Events | None = None
+        self._changes = Changes(self.faults.on_apply, serialise_posts)
+        self._port, self._event_wait_s = port, event_wait_s
         self._listener: Listener | None = None
+        self._server: Server | None = None
         self._stopped = threading.Event()
 
     # -- running ---------------------------------------------------------------------------
 
     def start(self) -> Self:
         """Listen; returns at once."""
-        listener = Listener(self._wanted_port, lambda request: self._server.handle(request),
-                            self.faults.on_connect)
-        self._listener = listener
+        listener = self._listener = Listener(self._port)
         self._events = Events(self.url, self.system_uuid, self._event_wait_s)
         self.state.subscribe(self._events.tell)
-        self._server = Server(self.state, Views(self.state, self.url), self.faults,
-                              self.sessions, self.requests, self._serialise_posts)
-        self._server.rooms += [self.jobs.answer, self._events.answer]
-        self._server.control = Control(self).answer
-        self._server.on_change = self._save
+        self._server = Server(
+            self.state, Renderer(self.state, self.url), self.faults, self.sessions, self.requests,
+            routes(self.sessions, self._changes, self.jobs, self._events),
+            Admin(self.state, self.faults, self.requests, self.sessions), self._save)
         self._save()
-        listener.start()
+        listener.serve(self._server.handle, self.faults.on_connect)
         return self
 
     def stop(self) -> None:
@@ -99,17 +100,17 @@ class NovaLinkSimulator(Reachable):
             return
         self._end_sessions()
         if self._listener is not None:
-            self._server.stopping.set()
-            assert self._events is not None
-            self._events.close()
+            if self._server is not None:
+                self._server.stopping.set()
+                self._events.close()
             self._listener.stop()
         self.sessions.close()
         self._save()
         self._stopped.set()
 
     def _save(self) -> None:
-        if self._store is not None:
-            self._store.save(self.state)
+        if self._state_file is not None:
+            self._state_file.save(self.state)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until it is stopped; True if it is."""
@@ -117,7 +118,8 @@ class NovaLinkSimulator(Reachable):
 
     def restart(self) -> None:
         """Behave as after a restart: all sessions and etags become invalid."""
-        self._server.restart()
+        self.sessions.expire_all()
+        self.state.restart()
 
     @property
     def port(self) -> int:
@@ -139,8 +141,7 @@ class NovaLinkSimulator(Reachable):
     @property
     def vios(self) -> Partition:
         """The VIOS that is the management partition, or else the first one."""
-        servers = self.state.partitions(io_servers=True)
-        return next((p for p in servers if p.is_management), servers[0])
+        return self.state.vios
 
     @property
     def vios_uuid(self) -> str:
@@ -155,15 +156,12 @@ class NovaLinkSimulator(Reachable):
     @property
     def lpars(self) -> list[Partition]:
         """The client LPARs, oldest first."""
-        return [p for p in self.state.partitions(io_servers=False) if not p.is_management]
+        return self.state.lpars
 
     def add_lpar(self, name: str | None = None, uuid: str | None = None, id: int | None = None,
                  **fields: Any) -> Partition:
         """Create an LPAR, by default running and ready, under the lowest free id."""
-        ids = {p.id for p in self.state.partitions()}
-        free = next(i for i in range(1, len(ids) + 2) if i not in ids)
-        partition = Partition(uuid or new_uuid(), name or f'lpar{id or free}', id or free, **fields)
-        self.state.add_partition(partition)
+        partition = self.state.create_lpar(name, uuid, id, **fields)
         self._save()
         return partition
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where new mappings go: the buses of a VIOS, their slots and LUAs, and who may have them.
+"""Where new mappings go: on which bus of a VIOS, in which slots, under which LUA.
 
 A ``Plan`` is worked out on copies; only a plan in which every mapping found its place is
 taken over by the state, so that a change happens as a whole or not at all.
@@ -7,19 +7,21 @@ taken over by the state, so that a change happens as a whole or not at all.
 
 from __future__ import annotations
 
-import hashlib
 import re
-import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 from dataclasses import replace
 
-from powervm_fileio_connector.simulator.model import FileFact
-from powervm_fileio_connector.simulator.model import Mapping
-from powervm_fileio_connector.simulator.model import NewMapping
-from powervm_fileio_connector.simulator.model import Partition
-from powervm_fileio_connector.simulator.rules import Refused
-from powervm_fileio_connector.simulator.rules import Rules
+from .buses import Bus
+from .buses import capacity_gb
+from .buses import file_udid
+from .buses import put_on_bus
+from .buses import take_off_bus
+from .model import FileFact
+from .model import Mapping
+from .model import NewMapping
+from .model import Partition
+from .rules import Refused
+from .rules import Rules
 
 # ASSUMED: NovaLink takes a LUA in either recorded form, that of files and that of other kinds,
 # for a disk of any kind.
@@ -27,56 +29,6 @@ _LUA = re.compile(r'lun[1-9][0-9]*|0x[0-9a-fA-F]{16}')
 _BACKSTORES = (None, 'loop', 'fileio', 'user:qcow')
 # ASSUMED: Slots 0 and 1 are the serial consoles', as on every PowerVM partition.
 FIRST_SLOT = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Bus:
-    """A server adapter and what hangs on it."""
-
-    server_slot: int
-    lpar_uuid: str | None
-    lpar_id: int
-    slot: int
-    has_client: bool
-    luas: frozenset[str]
-    members: int
-
-
-def file_udid(path: str) -> str:
-    """The UDID of a file: the MD5 name-based UUID of its path's bytes, as recorded."""
-    return str(uuid.UUID(bytes=hashlib.md5(path.encode()).digest(), version=3))
-
-
-def capacity_gb(size: int) -> str:
-    """Bytes as DiskCapacity shows them: 35, 1.410669."""
-    return f'{size / 2**30:.6f}'.rstrip('0').rstrip('.')
-
-
-def buses_of(mappings: Iterable[Mapping]) -> dict[int, Bus]:
-    """The buses that some mappings of one VIOS make up."""
-    buses: dict[int, Bus] = {}
-    for mapping in mappings:
-        put_on_bus(buses, mapping)
-    return buses
-
-
-def put_on_bus(buses: dict[int, Bus], mapping: Mapping) -> None:
-    """Note a mapping on its bus."""
-    bus = buses.get(mapping.server_slot)
-    luas = frozenset([mapping.lua]) if mapping.lua else frozenset()
-    if bus is None:
-        buses[mapping.server_slot] = Bus(
-            mapping.server_slot, mapping.lpar_uuid, mapping.lpar_id, mapping.slot,
-            mapping.has_client, luas, 1)
-    else:
-        buses[mapping.server_slot] = replace(bus, luas=bus.luas | luas, members=bus.members + 1)
-
-
-def take_off_bus(buses: dict[int, Bus], mapping: Mapping) -> None:
-    """Take a mapping off its bus, which may be left empty."""
-    bus = buses[mapping.server_slot]
-    luas = bus.luas - {mapping.lua} if mapping.lua else bus.luas
-    buses[mapping.server_slot] = replace(bus, luas=luas, members=bus.members - 1)
 
 
 class Plan:
@@ -189,7 +141,7 @@ class Plan:
         if lpar is None or lpar.uuid == self.vios.uuid:
             message = f'There is no client LPAR {wish.lpar_uuid}.'
             self.rules.check('lpar_known', False, message)
-            # The rule is off: the mapping is made for a client that nobody knows.
+            # The rule is off: the mapping is made for an unknown client.
             return Partition(wish.lpar_uuid or '', 'unknown', 0)
         self.rules.check('lpar_can_change_io', lpar.can_change_io, cannot_change(lpar))
         return lpar

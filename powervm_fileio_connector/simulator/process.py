@@ -19,24 +19,24 @@ from typing import Any
 from typing import Self
 from urllib.parse import quote
 
-from powervm_fileio_connector.simulator.client import Reachable
-from powervm_fileio_connector.simulator.faults import Fault
-from powervm_fileio_connector.simulator.faults import from_json
-from powervm_fileio_connector.simulator.faults import to_json
-from powervm_fileio_connector.simulator.model import Mapping
-from powervm_fileio_connector.simulator.model import Partition
-from powervm_fileio_connector.simulator.model import Snapshot
-from powervm_fileio_connector.simulator.novalink import NovaLinkSimulator
-from powervm_fileio_connector.simulator.requestlog import RequestLog
-from powervm_fileio_connector.simulator.requestlog import RequestRecord
+from .client import Reachable
+from .faults import Fault
+from .faults import from_json
+from .faults import to_json
+from .model import Mapping
+from .model import Partition
+from .model import Snapshot
+from .novalink import NovaLinkSimulator
+from .request_log import RequestLog
+from .request_log import RequestRecord
 
-_MODULE = 'powervm_fileio_connector.simulator'
+_PACKAGE = __package__ or ''
 
 
 class NovaLinkProcess(Reachable):
     """A simulated host in another process; ends with the ``with`` block or with this process.
 
-    Takes the arguments of ``NovaLinkSimulator``, and looks like it as far as plain data goes.
+    Takes the arguments of ``NovaLinkSimulator``, and has its methods as far as plain data goes.
     """
 
     def __init__(self, *, latency: Any = None, faults: Iterable[Fault] = (),
@@ -54,12 +54,12 @@ class NovaLinkProcess(Reachable):
     def start(self) -> Self:
         """Start the process and wait until it listens.
 
-        :raises RuntimeError: it did not start; its own words are on stderr
+        :raises RuntimeError: it did not start; stderr says why
         """
-        root = str(Path(__file__).parents[2])
+        root = str(Path(__file__).parents[_PACKAGE.count('.') + 1])
         paths = [root, *filter(None, [os.environ.get('PYTHONPATH')])]
         self._process = subprocess.Popen(
-            [sys.executable, '-m', _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, '-m', _PACKAGE], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, env={**os.environ, 'PYTHONPATH': os.pathsep.join(paths)})
         assert self._process.stdin
         assert self._process.stdout
@@ -99,7 +99,7 @@ class NovaLinkProcess(Reachable):
         return self._port
 
     def ask(self, method: str, what: str, data: Any = None) -> Any:
-        """One request to the control channel.
+        """One request to its own addresses, below /simulator/.
 
         :raises ValueError: it was refused; the message says why
         """

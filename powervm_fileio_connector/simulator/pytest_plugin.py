@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from powervm_fileio_connector.simulator.novalink import NovaLinkSimulator
+from .novalink import NovaLinkSimulator
 
 
 @pytest.fixture

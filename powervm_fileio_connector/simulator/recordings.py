@@ -17,14 +17,14 @@ from pathlib import Path
 
 from lxml import etree
 
-from powervm_fileio_connector.simulator.documents import HOLE
-from powervm_fileio_connector.simulator.model import Host
-from powervm_fileio_connector.simulator.model import Mapping
-from powervm_fileio_connector.simulator.model import Partition
-from powervm_fileio_connector.simulator.schema import NAME_OF
-from powervm_fileio_connector.simulator.schema import UOM
-from powervm_fileio_connector.simulator.state import State
-from powervm_fileio_connector.simulator.worlds import make_state
+from .documents import HOLE
+from .initial_state import make_state
+from .model import Host
+from .model import Mapping
+from .model import Partition
+from .schema import NAME_OF
+from .schema import UOM
+from .state import State
 
 TYPES = ('VirtualIOServer', 'LogicalPartition', 'ManagedSystem')
 _U = f'{{{UOM}}}'

@@ -9,9 +9,10 @@ import shutil
 import tempfile
 import threading
 
-from powervm_fileio_connector.simulator.parsing import parse
-from powervm_fileio_connector.simulator.rules import Refused
-from powervm_fileio_connector.simulator.schema import WEB
+from .elements import parse
+from .http_messages import Answer
+from .rules import Refused
+from .schema import WEB
 
 _W = f'{{{WEB}}}'
 
@@ -26,8 +27,8 @@ class Sessions:
         self._tokens: dict[str, str | None] = {}
         self._directory: str | None = None
 
-    def logon(self, body: bytes) -> bytes:
-        """The LogonResponse to a LogonRequest.
+    def logon(self, body: bytes) -> Answer:
+        """Answer a LogonRequest.
 
         :raises Refused: kind unauthorized (wrong password) or invalid
         """
@@ -47,9 +48,13 @@ class Sessions:
             given = f'<X-API-Session kb="ROR" kxe="false">{token}</X-API-Session>'
         with self._lock:
             self._tokens[token] = path
-        return ('<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
-                f'<LogonResponse xmlns="{WEB}" schemaVersion="V1_1_0"><Metadata><Atom/>'
-                f'</Metadata>{given}</LogonResponse>').encode()
+        response = ('<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+                    f'<LogonResponse xmlns="{WEB}" schemaVersion="V1_1_0"><Metadata><Atom/>'
+                    f'</Metadata>{given}</LogonResponse>').encode()
+        return Answer(200, response, {
+            'Content-Type': 'application/vnd.ibm.powervm.web+xml; type=LogonResponse',
+            # By this pypowervm tells NovaLink from an HMC.
+            'X-MC-Type': 'PVM'})
 
     def _write(self, token: str) -> str:
         with self._lock:
@@ -65,12 +70,13 @@ class Sessions:
         with self._lock:
             return token in self._tokens
 
-    def logoff(self, token: str | None) -> None:
+    def logoff(self, token: str | None) -> Answer:
         """Take a token back."""
         with self._lock:
             path = self._tokens.pop(token or '', None)
         if path:
             os.unlink(path)
+        return Answer(204)
 
     def count(self) -> int:
         """How many tokens are valid."""

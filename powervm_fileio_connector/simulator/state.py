@@ -8,7 +8,6 @@ as facts. Every method may be called from any thread.
 from __future__ import annotations
 
 import threading
-import zlib
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
@@ -17,36 +16,24 @@ from dataclasses import asdict
 from dataclasses import replace
 from typing import Any
 
-from powervm_fileio_connector.simulator.invariants import violations
-from powervm_fileio_connector.simulator.model import Change
-from powervm_fileio_connector.simulator.model import FileFact
-from powervm_fileio_connector.simulator.model import Host
-from powervm_fileio_connector.simulator.model import Mapping
-from powervm_fileio_connector.simulator.model import NewMapping
-from powervm_fileio_connector.simulator.model import Partition
-from powervm_fileio_connector.simulator.model import Snapshot
-from powervm_fileio_connector.simulator.placement import Bus
-from powervm_fileio_connector.simulator.placement import Plan
-from powervm_fileio_connector.simulator.placement import buses_of
-from powervm_fileio_connector.simulator.placement import capacity_gb
-from powervm_fileio_connector.simulator.rules import Refused
-from powervm_fileio_connector.simulator.rules import Rules
-
-SCSI = 'ViosSCSIMapping'
-FC = 'ViosFCMapping'
-ALL_GROUPS = ('Advanced', 'EnergyManagement', 'Hypervisor', 'NVRAM', 'SystemNetwork',
-              'TierThreshold', FC, 'ViosNetwork', SCSI, 'ViosStorage', 'VNIC')
-
-
-def groups_in(group: str | None) -> frozenset[str]:
-    """The attribute groups that a ``?group=`` names.
-
-    ASSUMED: A request without a group means all groups; pypowervm sends the group None wherever
-    it wants little, which makes sense only if nothing would mean more.
-    """
-    if group is None or group == '' or group == 'All':
-        return frozenset(ALL_GROUPS)
-    return frozenset(group.split(',')) - {'None'}
+from .buses import buses_of
+from .buses import capacity_gb
+from .buses import client_slots
+from .buses import violations
+from .etags import FC
+from .etags import SCSI
+from .etags import Etags
+from .model import Change
+from .model import FileFact
+from .model import Host
+from .model import Mapping
+from .model import NewMapping
+from .model import Partition
+from .model import Snapshot
+from .model import new_uuid
+from .placement import Plan
+from .rules import Refused
+from .rules import Rules
 
 
 class State:
@@ -67,10 +54,8 @@ class State:
         for mapping in mappings:
             self._mappings[mapping.vios_uuid][mapping.id] = mapping
         self._buses = {uuid: buses_of(m.values()) for uuid, m in self._mappings.items()}
-        self._versions: dict[tuple[str, str], int] = {}
-        self._groups_seen: set[str] = set()
         self._next_id = 1 + max((i for m in self._mappings.values() for i in m), default=0)
-        self._nonce = nonce
+        self._etags = Etags(nonce)
         self._version = 1
 
     # -- reading ---------------------------------------------------------------------------
@@ -85,6 +70,17 @@ class State:
         with self._lock:
             return [p for p in self._partitions.values()
                     if io_servers is None or p.is_io_server == io_servers]
+
+    @property
+    def vios(self) -> Partition:
+        """The VIOS that is the management partition, or else the first one."""
+        servers = self.partitions(io_servers=True)
+        return next((p for p in servers if p.is_management), servers[0])
+
+    @property
+    def lpars(self) -> list[Partition]:
+        """The client LPARs, oldest first."""
+        return [p for p in self.partitions(io_servers=False) if not p.is_management]
 
     def partition(self, uuid: str) -> Partition:
         """One partition by any of its UUIDs, in any case.
@@ -113,19 +109,9 @@ class State:
             return [mapping for some in chosen for mapping in some.values()]
 
     def etag(self, uuid: str, group: str | None) -> str:
-        """The etag of a document as read with a group: one per group, as pypowervm expects.
-
-        ASSUMED: A change of the mappings leaves the etags of groups without them as they are.
-        """
+        """The etag of a document as read with a group."""
         with self._lock:
-            normal = ','.join(sorted(groups_in(group))) if group != 'None' else 'None'
-            self._groups_seen.add(normal)
-            return self._etag(uuid, normal)
-
-    def _etag(self, uuid: str, normal: str) -> str:
-        parts = [self._versions.get((uuid, part), 0) for part in ('', *normal.split(','))]
-        number = zlib.crc32(repr((self._nonce, uuid, normal, parts)).encode())
-        return str(number - 2**31)
+            return self._etags.current(uuid, group)
 
     def snapshot(self) -> Snapshot:
         """Everything, as plain data that JSON can hold."""
@@ -134,7 +120,7 @@ class State:
                 'hosts': [asdict(host) for host in self.hosts],
                 'partitions': [asdict(p) for p in self._partitions.values()],
                 'mappings': [asdict(m) for m in self.mappings()],
-                'nonce': self._nonce,
+                'nonce': self._etags.nonce,
             }
 
     @classmethod
@@ -149,11 +135,10 @@ class State:
     def violations(self) -> list[str]:
         """What is wrong with the state; nothing ever, unless it was loaded that way."""
         with self._lock:
-            found = list(violations(self.mappings()))
-            found += [f'the buses of VIOS {uuid} are not those of its mappings'
+            return [*violations(self.mappings()),
+                    *(f'the buses of VIOS {uuid} are not those of its mappings'
                       for uuid, mappings in self._mappings.items()
-                      if buses_of(mappings.values()) != self._buses[uuid]]
-        return found
+                      if buses_of(mappings.values()) != self._buses[uuid])]
 
     def check_invariants(self) -> None:
         """:raises AssertionError: a slot or a LUA is there twice, or a UDID is wrong"""
@@ -174,10 +159,10 @@ class State:
                              f'If-Match is missing: expected the etag of {uuid}.', 'stale')
             if etag is None or etag == current:
                 return
-            others = [seen for seen in self._groups_seen if self._etag(uuid, seen) == etag]
-            if others:
+            other = self._etags.group_of(uuid, etag)
+            if other is not None:
                 self.rules.check('etag_group', False, f'The etag {etag} is that of the group '
-                                 f'{others[0]}, not of {group}.', 'stale')
+                                 f'{other}, not of {group}.', 'stale')
             else:
                 self.rules.check('etag_current', False, f'The etag {etag} is not current: '
                                  f'{uuid} has changed.', 'stale')
@@ -199,15 +184,16 @@ class State:
             self.check_etag(vios_uuid, group, etag)
             current = self._mappings[vios_uuid]
             plan = Plan(self.rules, vios, self._buses[vios_uuid], self._partitions,
-                        self._slots_elsewhere(vios_uuid), facts)
+                        client_slots(self._buses, but=vios_uuid), facts)
             gone = [mapping for i, mapping in current.items() if i not in kept]
             for mapping in gone:
                 plan.remove(mapping)
             plan.drop_empty_buses(but=[wish.server_slot for wish in new])
             made = []
             for number, wish in enumerate(new, self._next_id):
-                mapping = plan.place(self._resolved(wish), number)
-                made.append(mapping)
+                client = self._find(wish.lpar_uuid) if wish.lpar_uuid else None
+                made.append(plan.place(
+                    replace(wish, lpar_uuid=client.uuid) if client else wish, number))
             plan.drop_empty_buses()
             if document is not None:
                 self._partitions[vios_uuid] = replace(vios, document=document)
@@ -220,18 +206,6 @@ class State:
             self._buses[vios_uuid] = plan.buses
             self._changed(vios, SCSI, 'VirtualSCSIMappings')
             return made
-
-    def _resolved(self, wish: NewMapping) -> NewMapping:
-        found = self._find(wish.lpar_uuid) if wish.lpar_uuid else None
-        return wish if found is None else replace(wish, lpar_uuid=found.uuid)
-
-    def _slots_elsewhere(self, vios_uuid: str) -> dict[int, set[int]]:
-        slots: dict[int, set[int]] = {}
-        for uuid, buses in self._buses.items():
-            for bus in buses.values() if uuid != vios_uuid else ():
-                if bus.has_client:
-                    slots.setdefault(bus.lpar_id, set()).add(bus.slot)
-        return slots
 
     def rescan(self, vios_uuid: str, udid: str, size_of: Callable[[str], int | None]) -> None:
         """Take over the present size of a file.
@@ -276,6 +250,19 @@ class State:
                 self._buses[partition.uuid] = {}
             self._changed(partition, '', '', 'add')
 
+    def create_lpar(self, name: str | None = None, uuid: str | None = None, id: int | None = None,
+                    **fields: Any) -> Partition:
+        """Create an LPAR, by default running and ready, under the lowest free id.
+
+        :raises ValueError: its UUID or its id is taken
+        """
+        with self._lock:
+            ids = {p.id for p in self._partitions.values()}
+            chosen = id or next(i for i in range(1, len(ids) + 2) if i not in ids)
+            partition = Partition(uuid or new_uuid(), name or f'lpar{chosen}', chosen, **fields)
+            self.add_partition(partition)
+            return partition
+
     def change_partition(self, uuid: str, **fields: Any) -> Partition:
         """Change fields of a partition, e.g. ``rmc_state='inactive'``."""
         with self._lock:
@@ -313,18 +300,12 @@ class State:
     def restart(self) -> None:
         """Forget what a restart of the server forgets: every etag is new."""
         with self._lock:
-            self._nonce += 1
+            self._etags.nonce += 1
             self._version += 1
-
-    def buses(self, vios_uuid: str) -> list[Bus]:
-        """The adapter pairs of a VIOS."""
-        with self._lock:
-            return list(self._buses[vios_uuid].values())
 
     def _changed(self, partition: Partition, part: str, detail: str,
                  action: str = 'modify') -> None:
-        key = (partition.uuid, part)
-        self._versions[key] = self._versions.get(key, 0) + 1
+        self._etags.change(partition.uuid, part)
         self._version += 1
         for subscriber in self._subscribers:
             subscriber(Change(action, partition, detail))

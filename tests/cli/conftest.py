@@ -107,9 +107,7 @@ def changed_world(novalink, run):
         snapshot = novalink.state.snapshot()
         for mapping in snapshot['mappings']:
             mapping.update(fields, source=None)
-        other = NovaLinkSimulator()
-        other.state = State.from_snapshot(snapshot)
-        with other:
+        with NovaLinkSimulator(state=State.from_snapshot(snapshot)) as other:
             yield other, lambda *args: run(*args, '--simulator', other.url)
     return changed
 

@@ -173,10 +173,9 @@ def _host() -> Iterator[tuple]:
     db = Partition('5F1A6E83-7D24-4B9A-8C35-0E9B2D4A6F17', 'db01', 3)
     novalink = Partition('1C0F7A2B-93D6-4E18-A5B4-7F6E3C2D1B09', 'novalink', 1, is_io_server=True,
                          is_management=True, rmc_state='inactive', max_slots=8192)
-    sim = NovaLinkSimulator(port=PORT)
-    sim.state = State(Host('0e6d1c9b-4f2a-4b7e-9c11-3a5d8f7b2e60', 'power1', '8247.22L.2100001'),
-                      [novalink, web, db])
-    with sim:
+    state = State(Host('0e6d1c9b-4f2a-4b7e-9c11-3a5d8f7b2e60', 'power1', '8247.22L.2100001'),
+                  [novalink, web, db])
+    with NovaLinkSimulator(port=PORT, state=state) as sim:
         yield sim, db
 
 

@@ -17,7 +17,7 @@ from pypowervm.wrappers import virtual_io_server as vios
 
 from powervm_fileio_connector.simulator import NovaLinkSimulator
 from powervm_fileio_connector.simulator import recordings
-from powervm_fileio_connector.simulator.changes import canonical
+from powervm_fileio_connector.simulator.posted import canonical
 
 WRAPPERS = {'VirtualIOServer': vios.VIOS, 'LogicalPartition': logical_partition.LPAR,
             'ManagedSystem': managed_system.System}
@@ -179,7 +179,7 @@ def test_recorded_udid_and_names_follow_the_rules_of_new_ones():
     with NovaLinkSimulator(recording='fake_vios_hosting_vios_feed.txt') as sim:
         files = [m for m in sim.mappings() if m.kind == 'file']
         assert len(files) == 6
-        from powervm_fileio_connector.simulator.placement import file_udid
+        from powervm_fileio_connector.simulator.buses import file_udid
         for mapping in files:
             assert mapping.udid == file_udid(mapping.path)
             assert mapping.target_udid == f'3{mapping.server_slot:07x}-{mapping.lua}'

@@ -52,7 +52,7 @@ def test_lpars_are_added_changed_and_removed(process):
     assert 'new' not in [p.name for p in process.lpars]
 
 
-def test_wrong_request_of_the_control_channel_says_what_is_known(process):
+def test_wrong_request_to_the_administration_says_what_is_known(process):
     with pytest.raises(ValueError, match='unknown GET'):
         process.ask('GET', 'weather')
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Single requests: quick properties, searches, jobs, the control channel, malformed bodies."""
+"""Single requests: quick properties, searches, jobs, the administration, malformed bodies."""
 
 import http.client
 import json
-import re
 
 import pytest
 from lxml import etree
@@ -11,7 +10,6 @@ from pypowervm import exceptions
 from pypowervm.wrappers import logical_partition
 
 from powervm_fileio_connector.simulator import NovaLinkSimulator
-from powervm_fileio_connector.simulator.assumptions import assumptions
 
 
 def ask(sim, method, path, body=None, token=None):
@@ -161,26 +159,27 @@ def test_job_is_cancelled(novalink, token):
     assert status_of(novalink, token, name) == 'COMPLETED_WITH_ERROR'
 
 
-def control(sim, method, what, data=None):
+def administer(sim, method, what, data=None):
     status, body = ask(sim, method, f'/simulator/{what}', json.dumps(data) if data else None)
     return status, json.loads(body)
 
 
-def test_control_channel_looks_inside_and_arranges(novalink, token):
-    assert control(novalink, 'GET', 'info')[1]['vios_uuid'] == novalink.vios_uuid
-    assert len(control(novalink, 'GET', 'state')[1]['partitions']) == 3
-    assert control(novalink, 'GET', 'violations') == (200, [])
-    assert [r['path'] for r in control(novalink, 'GET', 'requests')[1]] == ['/rest/api/web/Logon']
-    assert control(novalink, 'DELETE', 'requests')[0] == 200
-    assert control(novalink, 'POST', 'faults', {'fault': 'Busy503'})[0] == 200
-    assert control(novalink, 'GET', 'faults')[1][0]['fault'] == 'Busy503'
-    assert control(novalink, 'DELETE', 'faults')[0] == 200
-    _, lpar = control(novalink, 'POST', 'lpars', {'name': 'new', 'id': 50})
-    control(novalink, 'PATCH', f'lpars/{lpar["uuid"]}', {'state': 'not activated'})
+def test_administration_inspects_and_changes(novalink, token):
+    assert administer(novalink, 'GET', 'info')[1]['vios_uuid'] == novalink.vios_uuid
+    assert len(administer(novalink, 'GET', 'state')[1]['partitions']) == 3
+    assert administer(novalink, 'GET', 'violations') == (200, [])
+    _, logged = administer(novalink, 'GET', 'requests')
+    assert [request['path'] for request in logged] == ['/rest/api/web/Logon']
+    assert administer(novalink, 'DELETE', 'requests')[0] == 200
+    assert administer(novalink, 'POST', 'faults', {'fault': 'Busy503'})[0] == 200
+    assert administer(novalink, 'GET', 'faults')[1][0]['fault'] == 'Busy503'
+    assert administer(novalink, 'DELETE', 'faults')[0] == 200
+    _, lpar = administer(novalink, 'POST', 'lpars', {'name': 'new', 'id': 50})
+    administer(novalink, 'PATCH', f'lpars/{lpar["uuid"]}', {'state': 'not activated'})
     assert novalink.lpars[-1].state == 'not activated'
-    control(novalink, 'DELETE', f'lpars/{lpar["uuid"]}?leave_orphans=false')
+    administer(novalink, 'DELETE', f'lpars/{lpar["uuid"]}?leave_orphans=false')
     assert len(novalink.lpars) == 2
-    assert control(novalink, 'POST', 'restart', {'now': True})[0] == 200
+    assert administer(novalink, 'POST', 'restart', {'now': True})[0] == 200
     assert novalink.sessions.count() == 0
     assert len(novalink.requests) == 0
 
@@ -188,8 +187,8 @@ def test_control_channel_looks_inside_and_arranges(novalink, token):
 @pytest.mark.parametrize(('method', 'what', 'data', 'status'), [
     ('GET', 'weather', None, 404), ('POST', 'faults', {'fault': 'Earthquake'}, 400),
     ('POST', 'lpars', {'shoe_size': 44}, 400), ('POST', 'lpars', {'id': 1}, 400)])
-def test_wrong_request_to_the_control_channel_says_why(novalink, method, what, data, status):
-    got, body = control(novalink, method, what, data)
+def test_wrong_request_to_the_administration_says_why(novalink, method, what, data, status):
+    got, body = administer(novalink, method, what, data)
     assert (got, bool(body['error'])) == (status, True)
 
 
@@ -229,16 +228,3 @@ def test_stop_may_be_called_again_and_ends_the_wait():
 def test_mappings_without_lpars_make_no_sense():
     with pytest.raises(ValueError, match='at least one LPAR'):
         NovaLinkSimulator(lpars=0, mappings=1)
-
-
-def test_assumptions_are_listed_with_their_module():
-    found = assumptions()
-    assert len(found) > 10
-    assert {'placement', 'state', 'server'} <= {one.module for one in found}
-    assert all(one.text and 'ASSUMED' not in one.text for one in found)
-
-
-@pytest.mark.parametrize('assumption', assumptions(), ids=lambda one: one.text[:30])
-def test_an_assumption_reads_as_a_sentence(assumption):
-    assert re.fullmatch('[A-Z].*[.]', assumption.text)
-    assert '``' not in assumption.text

@@ -19,7 +19,7 @@ from pypowervm.wrappers import virtual_io_server as vios
 
 from powervm_fileio_connector.simulator import NovaLinkSimulator
 from powervm_fileio_connector.simulator import Slow
-from powervm_fileio_connector.simulator import changes
+from powervm_fileio_connector.simulator import posted
 from powervm_fileio_connector.simulator.faults import Fault
 
 
@@ -53,8 +53,8 @@ def test_unchanged_mappings_are_not_parsed(novalink, make_file, monkeypatch):
         scsi_mapper.add_vscsi_mapping(None, novalink.vios_uuid, novalink.lpars[0].uuid,
                                       storage.FileIO.bld(adapter, make_file(name)))
     parsed = []
-    real = changes._read_mapping
-    monkeypatch.setattr(changes, '_read_mapping',
+    real = posted._read_mapping
+    monkeypatch.setattr(posted, '_read_mapping',
                         lambda part, *rest: parsed.append(part) or real(part, *rest))
     scsi_mapper.add_vscsi_mapping(None, novalink.vios_uuid, novalink.lpars[1].uuid,
                                   storage.FileIO.bld(adapter, make_file('d')))

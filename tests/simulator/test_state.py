@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
+from powervm_fileio_connector.simulator.buses import capacity_gb
+from powervm_fileio_connector.simulator.buses import file_udid
+from powervm_fileio_connector.simulator.etags import SCSI
+from powervm_fileio_connector.simulator.initial_state import make_state
 from powervm_fileio_connector.simulator.model import FileFact
 from powervm_fileio_connector.simulator.model import NewMapping
 from powervm_fileio_connector.simulator.model import Partition
-from powervm_fileio_connector.simulator.placement import capacity_gb
-from powervm_fileio_connector.simulator.placement import file_udid
 from powervm_fileio_connector.simulator.rules import Refused
-from powervm_fileio_connector.simulator.state import SCSI
 from powervm_fileio_connector.simulator.state import State
-from powervm_fileio_connector.simulator.worlds import make_state
 
 
 @pytest.fixture

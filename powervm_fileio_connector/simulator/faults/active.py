@@ -6,10 +6,10 @@ from __future__ import annotations
 import random
 import threading
 
-from powervm_fileio_connector.simulator.exchange import Exchange
-from powervm_fileio_connector.simulator.faults import Fault
-from powervm_fileio_connector.simulator.wire import Answer
-from powervm_fileio_connector.simulator.wire import Request
+from ..context import Context
+from ..http_messages import Answer
+from ..http_messages import Request
+from .kinds import Fault
 
 
 class _Armed:
@@ -67,24 +67,24 @@ class FaultSet:
         return not any(a.fault.on_connect() for a in self._firing('on_connect', None)
                        if self._fires(a))
 
-    def on_request(self, exchange: Exchange) -> Answer | None:
+    def on_request(self, context: Context) -> Answer | None:
         """The answer of the first fault that gives one."""
-        for armed in self._firing('on_request', exchange.request):
+        for armed in self._firing('on_request', context.request):
             if self._fires(armed):
-                answer = armed.fault.on_request(exchange)
+                answer = armed.fault.on_request(context)
                 if answer is not None:
                     return answer
         return None
 
-    def on_apply(self, exchange: Exchange) -> None:
+    def on_apply(self, context: Context) -> None:
         """Wait, or refuse the change."""
-        for armed in self._firing('on_apply', exchange.request):
+        for armed in self._firing('on_apply', context.request):
             if self._fires(armed):
-                armed.fault.on_apply(exchange)
+                armed.fault.on_apply(context)
 
-    def on_answer(self, exchange: Exchange, answer: Answer) -> Answer:
+    def on_answer(self, context: Context, answer: Answer) -> Answer:
         """The answer as the faults leave it; only answers of success are touched."""
-        for armed in self._firing('on_answer', exchange.request):
+        for armed in self._firing('on_answer', context.request):
             if answer.status < 300 and self._fires(armed):
-                answer = armed.fault.on_answer(exchange, answer)
+                answer = armed.fault.on_answer(context, answer)
         return answer

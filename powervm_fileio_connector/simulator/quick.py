@@ -5,16 +5,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
 from typing import Any
 
-from powervm_fileio_connector.simulator.model import Host
-from powervm_fileio_connector.simulator.model import Partition
-from powervm_fileio_connector.simulator.rules import Refused
-from powervm_fileio_connector.simulator.wire import Answer
-
-if TYPE_CHECKING:
-    from powervm_fileio_connector.simulator.exchange import Exchange
+from .http_messages import Answer
+from .model import Host
+from .model import Partition
+from .rules import Refused
 
 _SEARCH = re.compile(r"\((\w+)(==|!=)'?(.*?)'?\)")
 
@@ -44,7 +40,7 @@ def properties(of: Partition | Host) -> dict[str, Any]:
     }
 
 
-def quick(exchange: Exchange, of: Partition | Host | list[Partition], name: str) -> Answer:
+def quick(of: Partition | Host | list[Partition], name: str) -> Answer:
     """All quick properties, or one, as JSON.
 
     :raises Refused: kind unknown: no such property

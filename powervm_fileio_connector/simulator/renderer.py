@@ -6,24 +6,24 @@ from __future__ import annotations
 import threading
 import uuid
 
-from powervm_fileio_connector.simulator import atom
-from powervm_fileio_connector.simulator.changes import Served
-from powervm_fileio_connector.simulator.documents import HOLE
-from powervm_fileio_connector.simulator.documents import host_xml
-from powervm_fileio_connector.simulator.documents import of_groups
-from powervm_fileio_connector.simulator.documents import partition_xml
-from powervm_fileio_connector.simulator.documents import volume_group_xml
-from powervm_fileio_connector.simulator.mapping_xml import mapping_xml
-from powervm_fileio_connector.simulator.model import Host
-from powervm_fileio_connector.simulator.model import Mapping
-from powervm_fileio_connector.simulator.model import Partition
-from powervm_fileio_connector.simulator.state import State
-from powervm_fileio_connector.simulator.state import groups_in
+from . import atom
+from .documents import HOLE
+from .documents import host_xml
+from .documents import of_groups
+from .documents import partition_xml
+from .documents import volume_group_xml
+from .etags import groups_in
+from .mapping_xml import mapping_xml
+from .model import Host
+from .model import Mapping
+from .model import Partition
+from .posted import Served
+from .state import State
 
 _END = len(b'</VirtualSCSIMapping>')
 
 
-class Views:
+class Renderer:
     """Renders documents; every method may be called from any thread."""
 
     def __init__(self, state: State, url: str) -> None:

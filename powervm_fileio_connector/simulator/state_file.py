@@ -8,12 +8,12 @@ import os
 import threading
 from pathlib import Path
 
-from powervm_fileio_connector.simulator.state import State
+from .state import State
 
 _FORMAT = 1
 
 
-class Store:
+class StateFile:
     """Saves a state after every change, as a whole; a reader never sees half of one."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -18,14 +18,13 @@ from dataclasses import field
 from typing import Any
 from typing import ClassVar
 
-from powervm_fileio_connector.simulator.exchange import Exchange
-from powervm_fileio_connector.simulator.rules import Refused
-from powervm_fileio_connector.simulator.wire import Answer
-from powervm_fileio_connector.simulator.wire import Dropped
-from powervm_fileio_connector.simulator.wire import Request
-
-UOM_PATH = '/rest/api/uom/'
-LOGON_PATH = '/rest/api/web/Logon'
+from ..context import Context
+from ..http_messages import Answer
+from ..http_messages import Dropped
+from ..http_messages import Request
+from ..routes import LOGON_PATH
+from ..routes import UOM_PATH
+from ..rules import Refused
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,14 @@ class Fault:
         """True: the connection is closed unread."""
         return False
 
-    def on_request(self, exchange: Exchange) -> Answer | None:
+    def on_request(self, context: Context) -> Answer | None:
         """The request was read and nothing done yet; an answer ends it."""
         return None
 
-    def on_apply(self, exchange: Exchange) -> None:
+    def on_apply(self, context: Context) -> None:
         """A change is about to be made, and other changes wait for it."""
 
-    def on_answer(self, exchange: Exchange, answer: Answer) -> Answer:
+    def on_answer(self, context: Context, answer: Answer) -> Answer:
         """The work is done and the answer is about to be sent."""
         return answer
 
@@ -66,21 +65,21 @@ class Busy503(Fault):
 
     body: str = 'xml'
 
-    def on_request(self, exchange: Exchange) -> Answer:
+    def on_request(self, context: Context) -> Answer:
         if self.body == 'empty':
             return Answer(503)
         if self.body == 'html':
             return Answer(503, b'<html><body><h1>503 Service Unavailable</h1></body></html>',
                           {'Content-Type': 'text/html'})
-        return exchange.error(503, 'Unknown internal error.', 'Service is unavailable.')
+        return context.error(503, 'Unknown internal error.', 'Service is unavailable.')
 
 
 @dataclass(frozen=True)
 class Busy500(Fault):
-    """The VIOS is busy, in words that pypowervm knows."""
+    """The VIOS is busy, with the message by which pypowervm knows it."""
 
-    def on_request(self, exchange: Exchange) -> Answer:
-        return exchange.error(500, 'Unknown internal error.',
+    def on_request(self, context: Context) -> Answer:
+        return context.error(500, 'Unknown internal error.',
                               'Unable to send command to VIOS at this moment. VIOS 1*8247-22L is '
                               'busy processing some other request. Please retry the operation '
                               'after sometime.')
@@ -90,15 +89,15 @@ class Busy500(Fault):
 class InternalError500(Fault):
     """Something else is wrong."""
 
-    def on_request(self, exchange: Exchange) -> Answer:
-        return exchange.error(500, 'Unknown internal error.', 'An unexpected error occurred.')
+    def on_request(self, context: Context) -> Answer:
+        return context.error(500, 'Unknown internal error.', 'An unexpected error occurred.')
 
 
 @dataclass(frozen=True)
 class StaleEtag412(Fault):
     """The etag of a change is said to be stale."""
 
-    def on_apply(self, exchange: Exchange) -> None:
+    def on_apply(self, context: Context) -> None:
         raise Refused('etag_current', 'The etag is not current.', 'stale')
 
 
@@ -117,7 +116,7 @@ class RefuseConnection(Fault):
 class DropBeforeApply(Fault):
     """The request is read, nothing is done, and the connection is reset."""
 
-    def on_request(self, exchange: Exchange) -> Answer:
+    def on_request(self, context: Context) -> Answer:
         raise Dropped
 
 
@@ -125,7 +124,7 @@ class DropBeforeApply(Fault):
 class DropAfterApply(Fault):
     """The work is done, but the connection is reset instead of an answer."""
 
-    def on_answer(self, exchange: Exchange, answer: Answer) -> Answer:
+    def on_answer(self, context: Context, answer: Answer) -> Answer:
         raise Dropped
 
 
@@ -135,7 +134,7 @@ class TruncatedAnswer(Fault):
 
     fraction: float = 0.5
 
-    def on_answer(self, exchange: Exchange, answer: Answer) -> Answer:
+    def on_answer(self, context: Context, answer: Answer) -> Answer:
         return dataclasses.replace(answer, cut=int(len(answer.body) * self.fraction))
 
 
@@ -143,8 +142,8 @@ class TruncatedAnswer(Fault):
 class ExpiredSession(Fault):
     """Every token becomes invalid before the request is looked at."""
 
-    def on_request(self, exchange: Exchange) -> None:
-        exchange.expire_sessions()
+    def on_request(self, context: Context) -> None:
+        context.expire_sessions()
 
 
 @dataclass(frozen=True)
@@ -156,8 +155,8 @@ class LogonRefused(Fault):
     def concerns(self, request: Request) -> bool:
         return request.method == 'PUT' and super().concerns(request)
 
-    def on_request(self, exchange: Exchange) -> Answer:
-        return exchange.error(401, 'Unauthorized', 'The user name or the password is wrong.')
+    def on_request(self, context: Context) -> Answer:
+        return context.error(401, 'Unauthorized', 'The user name or the password is wrong.')
 
 
 @dataclass(frozen=True)
@@ -166,16 +165,16 @@ class Slow(Fault):
 
     seconds: float = 1.0
 
-    def on_request(self, exchange: Exchange) -> None:
-        exchange.wait(self.seconds)
+    def on_request(self, context: Context) -> None:
+        context.wait(self.seconds)
 
 
 @dataclass(frozen=True)
 class Restart(Fault):
     """The server restarts before the request: sessions and etags become invalid."""
 
-    def on_request(self, exchange: Exchange) -> None:
-        exchange.restart()
+    def on_request(self, context: Context) -> None:
+        context.restart()
 
 
 @dataclass(frozen=True)
@@ -185,12 +184,12 @@ class OmitLUA(Fault):
     def concerns(self, request: Request) -> bool:
         return request.method == 'POST' and super().concerns(request)
 
-    def on_answer(self, exchange: Exchange, answer: Answer) -> Answer:
+    def on_answer(self, context: Context, answer: Answer) -> Answer:
         body = answer.body
-        for chunk in exchange.made:
+        for chunk in context.made:
             body = body.replace(chunk, re.sub(rb'<LogicalUnitAddress[^<]*</LogicalUnitAddress>',
                                               b'', chunk))
-        exchange.touch()
+        context.touch()
         return dataclasses.replace(answer, body=body)
 
 
@@ -203,15 +202,15 @@ class Latency(Fault):
     per_kb_s: float = 0.0
     times: int | None = field(default=None, kw_only=True)
 
-    def on_request(self, exchange: Exchange) -> None:
-        if exchange.request.method != 'POST':
-            exchange.wait(self.get_s)
+    def on_request(self, context: Context) -> None:
+        if context.request.method != 'POST':
+            context.wait(self.get_s)
 
-    def on_apply(self, exchange: Exchange) -> None:
-        exchange.wait(self.post_s + self.per_kb_s * len(exchange.request.body) / 1024)
+    def on_apply(self, context: Context) -> None:
+        context.wait(self.post_s + self.per_kb_s * len(context.request.body) / 1024)
 
-    def on_answer(self, exchange: Exchange, answer: Answer) -> Answer:
-        exchange.wait(self.per_kb_s * len(answer.body) / 1024)
+    def on_answer(self, context: Context, answer: Answer) -> Answer:
+        context.wait(self.per_kb_s * len(answer.body) / 1024)
         return answer
 
 

@@ -6,18 +6,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 
-from powervm_fileio_connector.simulator.model import Host
-from powervm_fileio_connector.simulator.model import Mapping
-from powervm_fileio_connector.simulator.model import Partition
-from powervm_fileio_connector.simulator.placement import file_udid
-from powervm_fileio_connector.simulator.state import State
+from .buses import file_udid
+from .model import Host
+from .model import Mapping
+from .model import Partition
+from .model import new_uuid
+from .state import State
 
 _PER_BUS = 20
-
-
-def new_uuid() -> str:
-    """A UUID as the API writes those of partitions: in capitals."""
-    return str(uuid.uuid4()).upper()
 
 
 def make_state(lpars: int = 2, mgmt_is_io_server: bool = True, mappings: int = 0,

@@ -11,44 +11,15 @@ import struct
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
-from dataclasses import dataclass
-from dataclasses import field
-from http import HTTPStatus
-from urllib.parse import unquote
-from urllib.parse import urlsplit
 
-_MAX_HEAD = 64 * 1024
+from .http_messages import Answer
+from .http_messages import Dropped
+from .http_messages import Request
+from .http_messages import RequestReader
+from .http_messages import serialize
+
 _BACKLOG = 512
 _GRACE_S = 1.0
-
-
-@dataclass
-class Request:
-    """One HTTP request."""
-
-    method: str
-    target: str
-    headers: dict[str, str] = field(default_factory=dict)  # names in lower case
-    body: bytes = b''
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.target)
-        self.path = unquote(parts.path)
-        self.query = parts.query
-
-
-@dataclass
-class Answer:
-    """One HTTP answer; ``cut`` sends only that many bytes of the body, then closes."""
-
-    status: int
-    body: bytes = b''
-    headers: dict[str, str] = field(default_factory=dict)
-    cut: int | None = None
-
-
-class Dropped(Exception):
-    """Close the connection without an answer."""
 
 
 class Listener:
@@ -58,10 +29,8 @@ class Listener:
     has to try twice whatever ``localhost`` means to it.
     """
 
-    def __init__(self, port: int, handle: Callable[[Request], Answer],
-                 admit: Callable[[], bool]) -> None:
-        """:param admit: asked for every new connection; False closes it unread"""
-        self._handle, self._admit = handle, admit
+    def __init__(self, port: int) -> None:
+        """Take a port; connections wait until they are served."""
         self._sockets, self.port = _bind(port)
         self._stop_r, self._stop_w = socket.socketpair()
         self._lock = threading.Lock()
@@ -69,11 +38,16 @@ class Listener:
         self._closed = False
         self._busy = 0
         self._idle = threading.Condition(self._lock)
+        self._thread: threading.Thread | None = None
+
+    def serve(self, handle: Callable[[Request], Answer], admit: Callable[[], bool]) -> None:
+        """Begin to accept connections, and return.
+
+        :param admit: asked for every new connection; False closes it unread
+        """
+        self._handle, self._admit = handle, admit
         self._thread = threading.Thread(target=self._accept, name='novalink-simulator',
                                         daemon=True)
-
-    def start(self) -> None:
-        """Begin to accept."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -90,7 +64,7 @@ class Listener:
         self._stop_w.send(b'x')
         for connection in connections:
             _shut(connection)
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join(5)
         for sock in (*self._sockets, self._stop_r, self._stop_w):
             sock.close()
@@ -133,7 +107,7 @@ class Listener:
                 self._idle.notify_all()
 
     def _serve(self, connection: socket.socket) -> None:
-        reader = _Reader(connection)
+        reader = RequestReader(connection)
         try:
             while True:
                 request = reader.request()
@@ -154,64 +128,6 @@ class Listener:
             with self._lock:
                 self._connections.discard(connection)
             connection.close()
-
-
-def serialize(answer: Answer, last: bool) -> bytes:
-    """Head and body in one piece, so that one send carries both."""
-    try:
-        reason = HTTPStatus(answer.status).phrase
-    except ValueError:
-        reason = 'Unknown'
-    lines = [f'HTTP/1.1 {answer.status} {reason}']
-    lines += [f'{name}: {value}' for name, value in answer.headers.items()]
-    if answer.status not in (204, 304):
-        lines.append(f'Content-Length: {len(answer.body)}')
-    if last:
-        lines.append('Connection: close')
-    head = '\r\n'.join(lines).encode('latin-1') + b'\r\n\r\n'
-    if answer.status in (204, 304):
-        return head
-    return head + (answer.body if answer.cut is None else answer.body[:answer.cut])
-
-
-class _Reader:
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._buffer = b''
-
-    def request(self) -> Request | None:
-        """The next request, or None at the end."""
-        while b'\r\n\r\n' not in self._buffer:
-            data = self._connection.recv(65536)
-            if not data or len(self._buffer) > _MAX_HEAD:
-                return None
-            self._buffer += data
-        head, _, rest = self._buffer.partition(b'\r\n\r\n')
-        first, *lines = head.decode('latin-1').split('\r\n')
-        method, _, target = first.rpartition(' ')[0].partition(' ')
-        headers = {}
-        for line in lines:
-            name, _, value = line.partition(':')
-            headers[name.strip().lower()] = value.strip()
-        if headers.get('expect', '').lower() == '100-continue':
-            self._connection.sendall(b'HTTP/1.1 100 Continue\r\n\r\n')
-        body = self._body(rest, int(headers.get('content-length') or 0))
-        return Request(method, target, headers, body)
-
-    def _body(self, got: bytes, length: int) -> bytes:
-        if len(got) >= length:
-            self._buffer = got[length:]
-            return got[:length]
-        body = bytearray(length)
-        body[:len(got)] = got
-        view, at = memoryview(body), len(got)
-        while at < length:
-            count = self._connection.recv_into(view[at:])
-            if not count:
-                raise ConnectionResetError('the client closed in the middle of a request')
-            at += count
-        self._buffer = b''
-        return bytes(body)
 
 
 def reset(connection: socket.socket) -> None:

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulator needs nothing of the package, has no import circle, and states its assumptions."""
+
+import ast
+import graphlib
+import importlib.util
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from powervm_fileio_connector import simulator
+
+ROOT = pathlib.Path(simulator.__file__).parent
+EXTENSION = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / '_ext' / 'assumptions.py'
+
+
+def imports():
+    """Which modules of the simulator each of them imports, at any place, for types as well."""
+    modules = {'.'.join(path.relative_to(ROOT).with_suffix('').parts): path
+               for path in ROOT.rglob('*.py')}
+    found = {}
+    for name, path in modules.items():
+        package = name.removesuffix('__init__').rstrip('.') if path.name == '__init__.py' else (
+            name.rpartition('.')[0])
+        found[name] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                parts = package.split('.') if package else []
+                start = parts[:len(parts) - node.level + 1]
+                base = '.'.join([*start, *filter(None, [node.module])])
+                for alias in node.names:
+                    full = '.'.join(filter(None, [base, alias.name]))
+                    for target in (full, f'{full}.__init__', base, f'{base}.__init__'):
+                        if target in modules and target != name:
+                            found[name].add(target)
+                            break
+    return found
+
+
+def test_no_module_depends_on_itself():
+    assert len(imports()) > 20
+    assert len(imports()['novalink']) > 10
+    tuple(graphlib.TopologicalSorter(imports()).static_order())
+
+
+def test_it_runs_as_a_package_of_its_own(tmp_path):
+    shutil.copytree(ROOT, tmp_path / 'novalink_simulator',
+                    ignore=shutil.ignore_patterns('__pycache__'))
+    code = """
+import sys
+from novalink_simulator import NovaLinkProcess, NovaLinkSimulator
+for cls in (NovaLinkSimulator, NovaLinkProcess):
+    with cls(lpars=2) as sim:
+        assert len(sim.lpars) == 2
+        sim.adapter().read('LogicalPartition')
+assert 'powervm_fileio_connector' not in sys.modules
+"""
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path, check=True,
+                   timeout=60)
+
+
+def assumptions():
+    spec = importlib.util.spec_from_file_location('assumptions', EXTENSION)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.assumptions()
+
+
+def test_assumptions_are_listed_with_their_module():
+    found = assumptions()
+    assert len(found) > 10
+    assert {'placement', 'etags', 'changes'} <= {one.module for one in found}
+    assert all(one.text and 'ASSUMED' not in one.text for one in found)
+
+
+@pytest.mark.parametrize('assumption', assumptions(), ids=lambda one: one.text[:30])
+def test_an_assumption_reads_as_a_sentence(assumption):
+    assert re.fullmatch('[A-Z].*[.]', assumption.text)
+    assert '``' not in assumption.text
