@@ -11,22 +11,31 @@ import dataclasses
 from typing import Any
 
 from oslo_config import cfg
+from oslo_log import log as logging
+
+LOG = logging.getLogger(__name__)
 
 GROUP = 'powervm_fileio'
+
+MOST_MAPPINGS_PER_BUS = 32
+"""Disks that a Linux client finds on one bus (``ibmvscsi``, run with Linux 6.1)."""
 
 OPTS: list[cfg.Opt] = [
     cfg.ListOpt(
         'mount_point_base',
         default=['/var/lib/nova/mnt', '/var/lib/cinder/mnt'],
         help='Directories below which exports are mounted under the MD5 of their name, as Nova and '
-             'Cinder do. They are looked at in this order, before the mount_point_base that comes '
+             'Cinder do. They are searched in this order, before the mount_point_base that comes '
              'with a volume.'),
     cfg.FloatOpt(
         'probe_timeout_s', default=10.0, min=0.01,
-        help='Seconds that one look at a share may take before the share counts as hung.'),
+        help='Seconds that all probes of shares which one call makes may take together, those '
+             'through the root helper included, before the share counts as hung. A quarter is '
+             'kept for the check after NovaLink has answered.'),
     cfg.FloatOpt(
         'rest_timeout_s', default=600.0, min=0.01,
-        help='Seconds for all that one call does at NovaLink, retries included.'),
+        help='Seconds that all requests of one call to NovaLink may take together, retries '
+             'included. Probes of shares are not counted.'),
     cfg.StrOpt(
         'backstore', default='loop', choices=['loop', 'fileio'],
         help='How NovaLink serves raw files when the volume does not say: loop is faster, fileio '
@@ -41,10 +50,12 @@ OPTS: list[cfg.Opt] = [
     cfg.ListOpt(
         'trusted_directories', default=[],
         help='Directories whose files may be attached although they lie on the root file system, '
-             "such as NovaLink's own /var/lib/pvm/fileio."),
+             "such as NovaLink's own /var/lib/pvm/fileio, or on another file system of a local "
+             'disk. Symlinks in them are resolved.'),
     cfg.IntOpt(
         'max_mappings_per_bus', default=32, min=1,
-        help='Disks on one virtual SCSI bus before another adapter pair is created.'),
+        help='Disks on one virtual SCSI bus before another adapter pair is created. More than '
+             '32 counts as 32, which is what the ibmvscsi driver of a Linux client scans.'),
     cfg.HostAddressOpt(
         'novalink_host', default='localhost',
         help='Host of the NovaLink REST server.'),
@@ -66,24 +77,31 @@ OPTS: list[cfg.Opt] = [
 ]
 
 
+def _default(name: str) -> Any:
+    """Return an option's default, which stands in :data:`OPTS` alone."""
+    value = next(opt.default for opt in OPTS if opt.dest == name)
+    return tuple(value) if isinstance(value, list) else value
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The options in force, one field for each option of the same name."""
 
-    mount_point_base: tuple[str, ...] = ('/var/lib/nova/mnt', '/var/lib/cinder/mnt')
-    probe_timeout_s: float = 10.0
-    rest_timeout_s: float = 600.0
-    backstore: str = 'loop'
-    qcow2_backing: str = 'refuse'
-    allow_block_devices: bool = False
-    trusted_directories: tuple[str, ...] = ()
-    max_mappings_per_bus: int = 32
-    novalink_host: str = 'localhost'
-    novalink_port: int | None = None
-    novalink_protocol: str | None = None
-    novalink_username: str | None = None
-    novalink_password: str | None = dataclasses.field(default=None, repr=False)
-    novalink_certpath: str = '/etc/ssl/certs/'
+    mount_point_base: tuple[str, ...] = _default('mount_point_base')
+    probe_timeout_s: float = _default('probe_timeout_s')
+    rest_timeout_s: float = _default('rest_timeout_s')
+    backstore: str = _default('backstore')
+    qcow2_backing: str = _default('qcow2_backing')
+    allow_block_devices: bool = _default('allow_block_devices')
+    trusted_directories: tuple[str, ...] = _default('trusted_directories')
+    max_mappings_per_bus: int = _default('max_mappings_per_bus')
+    novalink_host: str = _default('novalink_host')
+    novalink_port: int | None = _default('novalink_port')
+    novalink_protocol: str | None = _default('novalink_protocol')
+    novalink_username: str | None = _default('novalink_username')
+    novalink_password: str | None = dataclasses.field(
+        default=_default('novalink_password'), repr=False)
+    novalink_certpath: str = _default('novalink_certpath')
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
@@ -103,4 +121,8 @@ def read(conf: cfg.ConfigOpts | None = None) -> Settings:
     for field in dataclasses.fields(Settings):
         value = conf[GROUP][field.name]
         values[field.name] = tuple(value) if isinstance(value, list) else value
+    if values['max_mappings_per_bus'] > MOST_MAPPINGS_PER_BUS:
+        LOG.warning('max_mappings_per_bus = %d counts as %d: a Linux client scans no more disks '
+                    'on one bus.', values['max_mappings_per_bus'], MOST_MAPPINGS_PER_BUS)
+        values['max_mappings_per_bus'] = MOST_MAPPINGS_PER_BUS
     return Settings(**values)

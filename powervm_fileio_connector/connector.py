@@ -25,6 +25,8 @@ from powervm_fileio_connector import attachments
 from powervm_fileio_connector import conf as conf_module
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
+from powervm_fileio_connector.connection_properties import parse
+from powervm_fileio_connector.connection_properties import parse_leniently
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.host import probe
@@ -34,8 +36,6 @@ from powervm_fileio_connector.novalink import writer
 from powervm_fileio_connector.volume import QCOW
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
-from powervm_fileio_connector.volume import parse
-from powervm_fileio_connector.volume import parse_leniently
 
 if TYPE_CHECKING:
     from pypowervm import adapter as pvm_adapter

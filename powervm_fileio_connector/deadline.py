@@ -7,17 +7,18 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+# Longer than any wait that select() and locks can be asked for is no use: a year is for ever.
+_MOST_S = 365 * 86400.0
+
 
 class Deadline:
     """The time that something may take, from now on.
 
-    Each call has two: one for its requests to NovaLink, one for its probes of shares. While it
-    does the one, the clock of the other is paused.
-
-    :param seconds: how long
+    :param seconds: how long; more than a year, infinity and NaN count as a year
     """
 
     def __init__(self, seconds: float) -> None:
+        seconds = seconds if seconds < _MOST_S else _MOST_S
         self.seconds = seconds
         self._end = time.monotonic() + seconds
         self._paused_at: float | None = None
@@ -48,3 +49,34 @@ class Deadline:
     def earlier(self, seconds: float) -> Deadline:
         """Return a deadline of its own that ends by so many seconds before this one does."""
         return Deadline(max(0.0, self.left() - seconds))
+
+
+class CallDeadlines:
+    """The two deadlines of one call: of its requests to NovaLink, and of its probes of shares.
+
+    While shares are probed, the clock of the requests is paused, and the other way round.
+
+    :ivar requests: for all requests, probes not counted
+    :param request_timeout_s: for all requests together
+    :param probe_timeout_s: for all probes together
+    """
+
+    def __init__(self, request_timeout_s: float, probe_timeout_s: float) -> None:
+        self.requests = Deadline(request_timeout_s)
+        self._probe_left_s = Deadline(probe_timeout_s).seconds
+        self._kept_s = self._probe_left_s / 4
+
+    @contextlib.contextmanager
+    def probing(self, is_last: bool = False) -> Iterator[Deadline]:
+        """Pause the clock of the requests, and return the deadline of the probes.
+
+        :param is_last: the probes after NovaLink's answer, for which a quarter of the time is kept
+        """
+        deadline = Deadline(max(0.0, self._probe_left_s - (0.0 if is_last else self._kept_s)))
+        started = time.monotonic()
+        with self.requests.paused():
+            try:
+                yield deadline
+            finally:
+                self._probe_left_s = max(
+                    0.0, self._probe_left_s - (time.monotonic() - started))

@@ -15,9 +15,9 @@ from powervm_fileio_connector.cli import preview
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.errors import NotAttached
 from powervm_fileio_connector.cli.errors import UsageError
+from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.mappings import MappingRecord
-from powervm_fileio_connector.volume import parse
 
 
 class _OfWhoHasIt(acts.Act):

@@ -22,10 +22,10 @@ from powervm_fileio_connector.cli.checks import SKIPPED
 from powervm_fileio_connector.cli.checks import Row
 from powervm_fileio_connector.cli.checks import ms
 from powervm_fileio_connector.cli.host import Host
+from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.volume import VolumeSpec
-from powervm_fileio_connector.volume import parse
 
 _NO_SHARE = (exceptions.ShareNotMounted, exceptions.MountNotResponding, exceptions.StaleMount)
 

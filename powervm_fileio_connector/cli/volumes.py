@@ -14,9 +14,9 @@ from typing import Any
 from oslo_utils import uuidutils
 
 from powervm_fileio_connector.cli.errors import UsageError
+from powervm_fileio_connector.connection_properties import parse_leniently
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
-from powervm_fileio_connector.volume import parse_leniently
 
 if TYPE_CHECKING:
     from powervm_fileio_connector.cli.host import Host

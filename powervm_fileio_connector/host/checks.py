@@ -6,13 +6,13 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-import re
 import stat
 from collections.abc import Sequence
 from typing import Any
 from typing import NoReturn
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import volume
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
@@ -27,10 +27,6 @@ _REFUSALS: dict[str, type[exceptions.FileIOConnectorError]] = {
 _TYPES = {stat.S_IFDIR: 'a directory (such as a Virtuozzo ploop image)', stat.S_IFIFO: 'a pipe',
           stat.S_IFCHR: 'a character device', stat.S_IFBLK: 'a block device',
           stat.S_IFSOCK: 'a socket', stat.S_IFLNK: 'a symlink'}
-
-# What a symlink may lead to although no REST request can carry it; bytes that are not UTF-8 show as
-# surrogates.
-_UNSENDABLE = re.compile('[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +63,7 @@ def raise_unless_fit(answer: probe.Answer, table: Sequence[mount_table.Mount],
         have to allow it
     """
     facts = answer.facts
-    if _UNSENDABLE.search(subject.path):
+    if not volume.can_be_sent(subject.path):
         raise exceptions.UnsafeVolumePath(
             reason=f'path {subject.path!r} cannot be sent to NovaLink', **subject.fields)
     if stat.S_ISBLK(facts['mode']):

@@ -16,9 +16,9 @@ from oslo_log import log as logging
 from pypowervm import const
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.connection_properties import parse_leniently
 from powervm_fileio_connector.nova import migration
 from powervm_fileio_connector.nova import steps
-from powervm_fileio_connector.volume import parse_leniently
 
 LOG = logging.getLogger(__name__)
 

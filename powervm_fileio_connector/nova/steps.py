@@ -12,6 +12,8 @@ from oslo_log import log as logging
 from powervm_fileio_connector import connector
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
+from powervm_fileio_connector.connection_properties import parse
+from powervm_fileio_connector.connection_properties import parse_leniently
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.nova import migration
@@ -20,8 +22,6 @@ from powervm_fileio_connector.novalink import partitions
 from powervm_fileio_connector.novalink import writer
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
-from powervm_fileio_connector.volume import parse
-from powervm_fileio_connector.volume import parse_leniently
 
 LOG = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ LEVELS = [
     ['attachments'],
     ['novalink', 'host'],
     ['mappings'],
+    ['connection_properties'],
     ['volume'],
     ['export'],
     ['deadline', 'exceptions', 'conf'],

@@ -34,3 +34,11 @@ def test_the_password_is_not_shown():
 
 def test_the_options_are_offered_to_the_sample_generator():
     assert conf.list_opts() == [('powervm_fileio', conf.OPTS)]
+
+
+def test_more_mappings_per_bus_than_a_linux_client_scans_count_as_32(caplog):
+    config = cfg.ConfigOpts()
+    conf.read(config)
+    config.set_override('max_mappings_per_bus', 64, group=conf.GROUP)
+    assert conf.read(config).max_mappings_per_bus == 32
+    assert 'max_mappings_per_bus = 64 counts as 32' in caplog.text

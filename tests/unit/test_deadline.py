@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from powervm_fileio_connector.deadline import CallDeadlines
 from powervm_fileio_connector.deadline import Deadline
 
 
@@ -68,3 +69,36 @@ def test_an_earlier_deadline_keeps_time_for_the_rest(clock):
     clock.advance(2)
     assert deadline.earlier(3).left() == 5
     assert deadline.earlier(20).has_passed
+
+
+@pytest.mark.parametrize('seconds', [float('inf'), float('nan'), 1e300])
+def test_a_deadline_without_end_is_one_that_can_be_waited_for(clock, seconds):
+    assert Deadline(seconds).left() == 365 * 86400
+
+
+def test_probes_do_not_count_as_time_of_requests(clock):
+    deadlines = CallDeadlines(request_timeout_s=1.5, probe_timeout_s=10)
+    with deadlines.probing():
+        clock.advance(2)
+    assert deadlines.requests.left() == 1.5
+
+
+def test_a_quarter_is_kept_for_the_probe_after_the_answer(clock):
+    deadlines = CallDeadlines(request_timeout_s=60, probe_timeout_s=8)
+    with deadlines.probing() as deadline:
+        assert deadline.left() == 6
+        clock.advance(6)
+        assert deadline.has_passed
+    clock.advance(30)
+    with deadlines.probing(is_last=True) as deadline:
+        assert deadline.left() == 2
+
+
+def test_all_probes_of_a_call_share_one_deadline(clock):
+    deadlines = CallDeadlines(request_timeout_s=60, probe_timeout_s=8)
+    with deadlines.probing():
+        clock.advance(4)
+    with deadlines.probing() as deadline:
+        assert deadline.left() == 2
+    with deadlines.probing(is_last=True) as deadline:
+        assert deadline.left() == 4

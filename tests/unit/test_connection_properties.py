@@ -9,15 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from os_brick.remotefs import remotefs
 
+from powervm_fileio_connector import connection_properties
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import volume
+from powervm_fileio_connector.connection_properties import parse_leniently
+from powervm_fileio_connector.volume import DeviceInfo
+from powervm_fileio_connector.volume import Kind
 from tests import shapes
 
 LPAR = '4D2C1F61-8F2D-4C1C-9E4C-0E6C2B6D3A11'
 
 
-def parse(connection_properties, **kwargs):
-    return volume.parse(connection_properties, lpar_uuid=LPAR, **kwargs)
+def parse(properties, **kwargs):
+    return connection_properties.parse(properties, lpar_uuid=LPAR, **kwargs)
 
 
 @pytest.mark.parametrize('layer', shapes.LAYERS)
@@ -59,7 +62,7 @@ def test_the_properties_are_never_changed():
     info = shapes.nova_attachment('nfs')
     before = copy.deepcopy(info)
     parse(info)
-    volume.parse_leniently(info, lpar_uuid=LPAR)
+    parse_leniently(info, lpar_uuid=LPAR)
     assert info == before
 
 
@@ -123,8 +126,8 @@ def test_what_novalink_cannot_serve_is_refused(change):
 
 def test_no_lpar_at_all_is_refused_unless_none_is_needed():
     with pytest.raises(exceptions.InvalidConnectionProperties, match='lpar_uuid'):
-        volume.parse(shapes.driver('nfs'))
-    assert volume.parse(shapes.driver('nfs'), need_lpar=False).lpar_uuid == ''
+        connection_properties.parse(shapes.driver('nfs'))
+    assert connection_properties.parse(shapes.driver('nfs'), need_lpar=False).lpar_uuid == ''
 
 
 @pytest.mark.parametrize(('data', 'default', 'expected'), [
@@ -165,7 +168,7 @@ def test_a_password_in_an_export_is_not_shown(export, shown):
 
 
 def test_leniently_takes_what_is_left_of_a_volume():
-    spec = volume.parse_leniently(
+    spec = parse_leniently(
         {'data': {'export': 5, 'name': 'v', 'encrypted': 'maybe', 'format': 'vmdk',
                   'access_mode': 'ro', 'slot': 'x'}, 'serial': 'id-1'}, lpar_uuid=LPAR)
     assert (spec.export, spec.name, spec.volume_id) == (None, 'v', 'id-1')
@@ -179,30 +182,30 @@ def test_leniently_takes_what_is_left_of_a_volume():
     ({'path': '/v', 'export': 'e', 'name': 'w'}, (None, '/v')),
     ({'export': 'e', 'name': 'w'}, ('e', None))])
 def test_leniently_reads_the_place_that_connecting_reads(keys, expected):
-    spec = volume.parse_leniently(keys, lpar_uuid=LPAR)
+    spec = parse_leniently(keys, lpar_uuid=LPAR)
     assert (spec.export, spec.path) == expected
 
 
 @pytest.mark.parametrize('nothing', [None, {}, 'gone', {'data': None}])
 def test_leniently_takes_nothing_at_all(nothing):
-    assert volume.parse_leniently(nothing, lpar_uuid=LPAR).lpar_uuid == LPAR
+    assert parse_leniently(nothing, lpar_uuid=LPAR).lpar_uuid == LPAR
 
 
 def test_leniently_still_needs_an_lpar():
     with pytest.raises(exceptions.InvalidConnectionProperties, match='lpar_uuid'):
-        volume.parse_leniently(shapes.driver('nfs'))
+        parse_leniently(shapes.driver('nfs'))
 
 
 def test_device_info_survives_json():
-    info = volume.DeviceInfo(path='/mnt/a', slot=4, lua='lun1', udid='u', lpar_uuid=LPAR)
-    assert volume.DeviceInfo.parse(json.loads(json.dumps(info.to_dict()))) == info
+    info = DeviceInfo(path='/mnt/a', slot=4, lua='lun1', udid='u', lpar_uuid=LPAR)
+    assert DeviceInfo.parse(json.loads(json.dumps(info.to_dict()))) == info
     assert info.to_dict()['type'] == 'file'
 
 
 @pytest.mark.parametrize('stored', [None, 'x', {}, {'path': 5, 'slot': 'x', 'udid': ''},
                                     {'lpar_uuid': 'garbage'}])
 def test_device_info_that_makes_no_sense_counts_as_missing(stored):
-    assert volume.DeviceInfo.parse(stored) == volume.DeviceInfo()
+    assert DeviceInfo.parse(stored) == DeviceInfo()
 
 
 JSON = st.recursive(
@@ -227,4 +230,67 @@ def test_whatever_comes_in_a_spec_or_our_error_comes_out(anything):
 
 @given(JSON | st.dictionaries(KEYS, JSON | st.dictionaries(KEYS, JSON)))
 def test_leniently_never_fails_when_the_lpar_is_given(anything):
-    assert volume.parse_leniently(anything, lpar_uuid=LPAR).lpar_uuid
+    assert parse_leniently(anything, lpar_uuid=LPAR).lpar_uuid
+
+
+@pytest.mark.parametrize(('keys', 'kind'), [
+    ({'export': 'nas1:/vols', 'name': 'v'}, Kind.NETWORK),
+    ({'device_path': '/gpfs/v', 'name': 'v'}, Kind.CLUSTER),
+    ({'device_path': '/gpfs/v'}, Kind.LOCAL),
+    ({'path': '/mnt/v'}, Kind.LOCAL),
+    ({'driver_volume_type': 'gpfs', 'data': {'device_path': '/gpfs/v'}}, Kind.CLUSTER),
+    ({'driver_volume_type': 'local', 'data': {'device_path': '/gpfs/v', 'name': 'v'}}, Kind.LOCAL),
+    ({'driver_volume_type': 'quobyte', 'data': {'export': 'q/v', 'name': 'v'}}, Kind.NETWORK),
+    ({'driver_volume_type': 'file', 'data': {'device_path': '/g/v', 'name': 'v'}}, Kind.CLUSTER)])
+def test_without_a_type_the_keys_decide_what_kind_of_volume_it_is(keys, kind):
+    assert parse(keys).kind is kind
+
+
+@pytest.mark.parametrize('path', ['/mnt/../etc/shadow', '/mnt/link/../v', '/..', '/mnt/v/..'])
+@pytest.mark.parametrize('key', ['path', 'device_path'])
+def test_a_path_with_two_dots_is_refused(key, path):
+    with pytest.raises(exceptions.UnsafeVolumePath, match=r"contains '\.\.'"):
+        parse({key: path})
+    assert parse_leniently({key: path}, lpar_uuid=LPAR).path is None
+
+
+@pytest.mark.parametrize('path', [
+    '/' * 300_000, '/' + 'a/' * 3000, '/mnt/' + 'n' * 256, '/mnt/' + 'é' * 128],
+    ids=['slashes', 'deep', 'long name', 'long name in UTF-8'])
+def test_a_path_that_linux_cannot_open_is_refused_when_parsed(path):
+    with pytest.raises(exceptions.UnsafeVolumePath, match='at most'):
+        parse({'path': path})
+
+
+def test_a_path_as_long_as_linux_can_open_is_taken():
+    path = '/' + '/'.join(['n' * 255] * 15) + '/' + 'n' * 254
+    assert len(path) == 4095
+    assert parse({'path': path}).path == path
+
+
+def test_a_name_that_no_file_system_holds_is_refused():
+    with pytest.raises(exceptions.UnsafeVolumePath, match='at most 255'):
+        parse({'export': 'nas1:/vols', 'name': 'n' * 256})
+
+
+@pytest.mark.parametrize('export', ['quobyte://', '/', '//', 'quobyte:///'])
+def test_an_export_that_names_nothing_is_refused(export):
+    with pytest.raises(exceptions.InvalidConnectionProperties, match='names no export'):
+        parse({'export': export, 'name': 'v'})
+
+
+def test_an_export_is_not_sent_so_it_may_contain_a_tab():
+    assert parse({'export': 'nas1:/vo\tls', 'name': 'v'}).export == 'nas1:/vo\tls'
+
+
+@pytest.mark.parametrize('slot', [10 ** 5000, '1' * 5000, -10 ** 5000, [10 ** 5000], 2.5, True],
+                         ids=['large', 'long', 'low', 'list', 'fraction', 'truth'])
+def test_a_slot_that_is_none_is_refused_whatever_it_is(slot):
+    with pytest.raises(exceptions.InvalidConnectionProperties, match='slot'):
+        parse({'path': '/mnt/v', 'slot': slot})
+
+
+@pytest.mark.parametrize('key', ['multiattach', 'encrypted'])
+def test_a_number_of_any_length_is_no_truth_value(key):
+    with pytest.raises(exceptions.InvalidConnectionProperties, match=key):
+        parse({'path': '/mnt/v', key: 10 ** 5000})
