@@ -29,7 +29,7 @@ def addition(spec: VolumeSpec, found: finder.VolumeFile, settings: Settings) -> 
     return AddMapping(
         lpar_uuid=spec.lpar_uuid, path=found.path,
         # A mapping that somebody else made may have the spelling that was given.
-        aliases=(*found.aliases, *finder.candidate_paths(spec, settings)),
+        spellings=(*found.aliases, *finder.candidate_paths(spec, settings)),
         backstore=spec.backstore, is_backstore_explicit=spec.is_backstore_explicit,
         tag=spec.volume_id, slot=spec.slot, lua=spec.lua, multiattach=spec.multiattach,
         max_per_bus=settings.max_mappings_per_bus)
@@ -65,7 +65,7 @@ def removal(spec: VolumeSpec, info: DeviceInfo, settings: Settings, *, prober: P
             paths = (*paths, *finder.resolved_paths(paths, prober=prober))
     own = finder.spellings(info.path) if info.path else ()
     return RemoveMapping(
-        lpar_uuid=spec.lpar_uuid, paths=own + paths, aliases=own if is_known else paths,
+        lpar_uuid=spec.lpar_uuid, paths=own + paths, spellings=own if is_known else paths,
         udid=None if own else info.udid, tag=spec.volume_id, file_name=file_name,
         export_hash=spec.export_hash)
 

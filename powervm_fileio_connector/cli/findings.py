@@ -9,10 +9,10 @@ import re
 from typing import Any
 
 from powervm_fileio_connector.cli import inventory
-from powervm_fileio_connector.cli import orphans
 from powervm_fileio_connector.cli import sights
 from powervm_fileio_connector.cli.host import Host
 from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.mappings import RemoveOrphans
 from powervm_fileio_connector.mappings.record import normalised
 
 COLUMNS = ('Finding', 'LPAR', 'Slot', 'Path', 'Detail')
@@ -67,7 +67,7 @@ def audit(host: Host) -> list[Finding]:
 def fixed(host: Host, found: list[Finding]) -> list[Finding]:
     """Remove the orphans, and say of each what came of it."""
     wanted = tuple(finding.record for finding in found if finding.is_fixable)
-    edit = orphans.RemoveOrphans(wanted, frozenset(_live(host)))
+    edit = RemoveOrphans(wanted, frozenset(_live(host)))
     removed = host.writer.submit(edit, host.deadline())
     return [dataclasses.replace(finding, is_fixed=True, detail='removed')
             if finding.is_fixable and finding.record in removed

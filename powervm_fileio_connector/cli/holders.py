@@ -15,7 +15,7 @@ from powervm_fileio_connector import mappings
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.host import Host
 from powervm_fileio_connector.host import finder
-from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.table import MappingTable
 
 
 class Holders:
@@ -29,7 +29,7 @@ class Holders:
         self._lpars = sorted({uuid for uuid in map(host.lpar_of, self._files) if uuid})
         ids: dict[str, int | None] = dict.fromkeys(self._lpars)
         ids.update((lpar.uuid.upper(), lpar.id) for lpar in host.lpars)
-        self._document = Document(vios_w, ids)
+        self._document = MappingTable(vios_w, ids)
         # Read now, not by each thread.
         self._document.without_link()
 
@@ -42,7 +42,7 @@ class Holders:
         """
         found = (self._matching(dataclasses.replace(criteria, file_name=None))
                  or self._matching(criteria) or self._named_after(volume))
-        paths = {*criteria.paths, *criteria.aliases, *(record.path or '' for record in found)}
+        paths = {*criteria.paths, *criteria.spellings, *(record.path or '' for record in found)}
         return found + [shown.record for shown in self._document.of_paths(paths)
                         if shown.record not in found]
 

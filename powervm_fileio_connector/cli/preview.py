@@ -8,9 +8,9 @@ from typing import Any
 from powervm_fileio_connector import connector
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector.deadline import Deadline
-from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.edit import Edit
 from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.novalink import committer
 from powervm_fileio_connector.novalink import partitions
 from powervm_fileio_connector.novalink import writer
@@ -45,8 +45,8 @@ class _Preview:
     def submit(self, edit: Edit, deadline: Deadline) -> Any:
         vios_w = self._real.read(deadline)
         before = mappings.records(vios_w)
-        change = committer.applied(edit, Document(vios_w), self._adapter, deadline,
-                                   is_last_chance=True)
+        change = committer.applied(edit, MappingTable(vios_w), self._adapter, deadline,
+                                   may_defer=False)
         after = mappings.records(vios_w)
         if change.outcome is Outcome.UNCHANGED:
             raise NotSent([_row('none', edit.lpar_uuid, record) for record in change.records]

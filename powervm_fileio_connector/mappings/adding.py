@@ -11,15 +11,15 @@ from pypowervm.wrappers import virtual_io_server
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings import buses
-from powervm_fileio_connector.mappings.document import Document
-from powervm_fileio_connector.mappings.document import ShownMapping
 from powervm_fileio_connector.mappings.edit import Change
-from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.edit import belongs_to
 from powervm_fileio_connector.mappings.edit import file_udid
 from powervm_fileio_connector.mappings.edit import keys_of
 from powervm_fileio_connector.mappings.record import MappingRecord
+from powervm_fileio_connector.mappings.table import MappingEntry
+from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.volume import QCOW
 
 
@@ -27,7 +27,10 @@ from powervm_fileio_connector.volume import QCOW
 class AddMapping:
     """Map a file to an LPAR.
 
-    :ivar path: the file; ``aliases`` are other paths of the same file
+    :ivar path: the file, as NovaLink is told
+    :ivar spellings: every path that reaches this same file; ``path`` may be among them
+    :ivar lookalikes: paths of what may be the same file: a mapping of one to another LPAR refuses
+        this one, but none is taken for a mapping of this file
     :ivar slot: client slot asked for, honoured or refused; ``lua`` likewise
     :ivar is_backstore_explicit: an existing mapping with another backstore is then an error
     :ivar multiattach: other LPARs may have the file too
@@ -36,7 +39,8 @@ class AddMapping:
 
     lpar_uuid: str
     path: str
-    aliases: tuple[str, ...] = ()
+    spellings: tuple[str, ...] = ()
+    lookalikes: tuple[str, ...] = ()
     backstore: str = 'loop'
     is_backstore_explicit: bool = False
     tag: str | None = None
@@ -48,66 +52,71 @@ class AddMapping:
     @property
     def paths(self) -> tuple[str, ...]:
         """All spellings of the file."""
-        return (self.path, *self.aliases)
+        return tuple(dict.fromkeys((self.path, *self.spellings)))
 
     @property
     def keys(self) -> frozenset[str]:
         """What this edit is about; edits that share one are carried out in their order."""
-        return keys_of(self.paths, file_udid(self.path), self.tag)
+        return keys_of((*self.paths, *self.lookalikes), file_udid(self.path), self.tag)
 
-    def apply(self, document: Document, is_last_chance: bool = False) -> Change:
+    def apply(self, table: MappingTable, may_defer: bool = True) -> Change:
         """Add the mapping, and remove orphans of the file.
 
-        :param is_last_chance: nobody will apply it again to a later document
+        :param may_defer: whether DEFERRED may be the outcome: the edit is applied again to a
+            later table
         :raises VolumeInUse: the file is mapped to another LPAR, or to any
         :raises SlotOrLUAConflict: slot or LUA are taken, or the volume has others
         :raises MappingFailed: it is mapped with another backstore than the one asked for
         :raises LPARIdNeeded: see there
         """
-        mine, others, orphans = self._sorted(document)
+        mine, others, orphans = self._by_owner(table)
         if mine:
-            return Change(Outcome.UNCHANGED, (self._agreeing(mine),))
+            return Change(Outcome.UNCHANGED, (self._matching_existing(mine),))
         if others and not self.multiattach:
             raise exceptions.VolumeInUse(
                 reason=f'{others[0].path} is mapped to {others[0].client}', path=self.path,
                 lpar=others[0].lpar_uuid or others[0].lpar_id, slot=others[0].slot)
-        bus = buses.choose(document, self)
-        if bus is None and not is_last_chance and self._shares_new_bus(document):
-            return Change(Outcome.LATER)
+        bus = buses.choose(table, self)
+        if bus is None and may_defer and self._shares_new_bus(table):
+            return Change(Outcome.DEFERRED)
         for orphan in orphans:
-            document.remove(orphan)
-        document.append(self._built(document, bus))
+            table.remove(orphan)
+        table.append(self._build(table, bus))
         return Change(Outcome.CHANGED, makes_adapters=bus is None)
 
-    def result(self, document: Document, change: Change) -> MappingRecord:
+    def result(self, table: MappingTable, change: Change) -> MappingRecord:
         """Return the mapping as the server's answer shows it.
 
-        :raises NotShown: it does not, or with another slot or LUA than asked for
+        :raises NotConfirmed: it does not, or with another slot or LUA than asked for
         """
         if change.outcome is Outcome.UNCHANGED:
             return change.records[0]
-        mine = self._sorted(document)[0]
+        mine = self._by_owner(table)[0]
         if not mine:
-            raise NotShown(f'the answer does not show {self.path} mapped to LPAR {self.lpar_uuid}')
+            raise NotConfirmed(
+                f'the answer does not show {self.path} mapped to LPAR {self.lpar_uuid}')
         try:
-            return dataclasses.replace(self._agreeing(mine), is_new=True)
+            return dataclasses.replace(self._matching_existing(mine), is_new=True)
         except exceptions.SlotOrLUAConflict as err:
-            raise NotShown(err.kwargs['reason']) from err
+            raise NotConfirmed(err.kwargs['reason']) from err
 
-    def _sorted(self, document: Document,
-                ) -> tuple[list[MappingRecord], list[MappingRecord], list[ShownMapping]]:
+    def _by_owner(self, table: MappingTable,
+                ) -> tuple[list[MappingRecord], list[MappingRecord], list[MappingEntry]]:
         """The mappings of the file: this LPAR's, those of others, and orphans."""
         mine, others, orphans = [], [], []
-        for shown in document.of_paths(self.paths):
-            if shown.record.is_orphan:
-                orphans.append(shown)
-            elif belongs_to(shown.record, self.lpar_uuid, document):
-                mine.append(shown.record)
+        for entry in table.of_paths(self.paths):
+            if entry.record.is_orphan:
+                orphans.append(entry)
+            elif belongs_to(entry.record, self.lpar_uuid, table):
+                mine.append(entry.record)
             else:
-                others.append(shown.record)
+                others.append(entry.record)
+        others += [entry.record for entry in table.of_paths(self.lookalikes)
+                   if not entry.record.is_orphan
+                   and not belongs_to(entry.record, self.lpar_uuid, table)]
         return mine, others, orphans
 
-    def _agreeing(self, mine: list[MappingRecord]) -> MappingRecord:
+    def _matching_existing(self, mine: list[MappingRecord]) -> MappingRecord:
         for record in mine:
             if self.slot in (None, record.slot) and (
                     self.lua is None or record.lua is None
@@ -118,7 +127,7 @@ class AddMapping:
             raise exceptions.SlotOrLUAConflict(
                 reason=f'{record.path} is mapped in slot {record.slot} as {record.lua}, but '
                 f'{self._place} was asked for', path=self.path, slot=self.slot, lua=self.lua)
-        if not self._may_have(record.backstore):
+        if not self._is_compatible_backstore(record.backstore):
             raise exceptions.MappingFailed(
                 reason=f'{record.path} is mapped with backstore {record.backstore}, but '
                 f'{self.backstore} was asked for', path=self.path, slot=record.slot,
@@ -131,7 +140,7 @@ class AddMapping:
         return ' and '.join(f'{name} {value}' for name, value in
                             [('slot', self.slot), ('LUA', self.lua)] if value is not None)
 
-    def _may_have(self, backstore: str | None) -> bool:
+    def _is_compatible_backstore(self, backstore: str | None) -> bool:
         """Whether an existing mapping may have this backstore.
 
         loop and fileio serve the same bytes. user:qcow serves other bytes of the same file, so
@@ -141,28 +150,28 @@ class AddMapping:
             return backstore in (None, self.backstore)
         return True
 
-    def _shares_new_bus(self, document: Document) -> bool:
+    def _shares_new_bus(self, table: MappingTable) -> bool:
         """Whether an edit before this one makes an adapter pair that has room for this one too.
 
         Two new mappings that leave the slot to the server each get a pair of their own. Slots
-        are few, so the others wait for the next document, which shows the pair.
+        are few, so the others wait for the next table, which shows the pair.
         """
         key = (self.lpar_uuid.upper(), self.slot)
-        claims = document.new_buses.get(key, 0)
-        document.new_buses[key] = claims + 1
+        claims = table.new_buses.get(key, 0)
+        table.new_buses[key] = claims + 1
         return claims % self.max_per_bus != 0
 
-    def _built(self, document: Document, bus: ShownMapping | None) -> Any:
+    def _build(self, table: MappingTable, bus: MappingEntry | None) -> Any:
         # scsi_mapper.build_vscsi_mapping would wrap every mapping again to find a pair to clone,
         # and gives a slot asked for to the clone of whatever pair it finds first.
-        adapter = document.vios_w.adapter
+        adapter = table.vios_w.adapter
         file = storage.FileIO.bld_ref(adapter, self.path, backstore_type=self.backstore,
                                       tag=self.tag)
         if bus is None:
             return virtual_io_server.VSCSIMapping.bld(
                 adapter, None, self.lpar_uuid, file, lpar_slot_num=self.slot, lua=self.lua)
         mapping = virtual_io_server.VSCSIMapping.bld_from_existing(
-            document.wrap(bus), file, lua=self.lua)
+            table.wrap(bus), file, lua=self.lua)
         if mapping.client_lpar_href is None:
             # Recorded mappings of files have no link to copy, but new ones have had one so far.
             mapping._client_lpar_href(virtual_io_server.VSCSIMapping.crt_related_href(

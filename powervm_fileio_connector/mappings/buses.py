@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.mappings.document import Document
-from powervm_fileio_connector.mappings.document import ShownMapping
+from powervm_fileio_connector.mappings.table import MappingEntry
+from powervm_fileio_connector.mappings.table import MappingTable
 
 
 class Wish(Protocol):
@@ -25,12 +25,12 @@ class Wish(Protocol):
     def max_per_bus(self) -> int: ...
 
 
-def choose(document: Document, wish: Wish) -> ShownMapping | None:
+def choose(table: MappingTable, wish: Wish) -> MappingEntry | None:
     """A mapping on the bus to use; None: a new adapter pair is to be made.
 
     :raises SlotOrLUAConflict: the LUA is taken on the bus in the slot asked for
     """
-    buses = _buses(document, wish.lpar_uuid)
+    buses = _buses(table, wish.lpar_uuid)
     if wish.slot is not None:
         members = buses.get(wish.slot, [])
         holder = _holder(wish.lua, members)
@@ -53,24 +53,24 @@ def same_lua(one: str, other: str) -> bool:
     return one.lower() == other.lower()
 
 
-def _buses(document: Document, lpar_uuid: str) -> dict[int, list[ShownMapping]]:
+def _buses(table: MappingTable, lpar_uuid: str) -> dict[int, list[MappingEntry]]:
     """The mappings on each bus of an LPAR, by client slot; adapters yet to be made are none."""
     try:
-        lpar_id = document.lpar_id(lpar_uuid)
+        lpar_id = table.lpar_id(lpar_uuid)
     except KeyError:
         # Not worth a request: without the id, a bus may be overlooked and another one made.
         lpar_id = None
-    buses: dict[int, list[ShownMapping]] = {}
-    for shown in (*document.of_lpar(lpar_uuid), *document.without_link()):
-        record = shown.record
+    buses: dict[int, list[MappingEntry]] = {}
+    for entry in (*table.of_lpar(lpar_uuid), *table.without_link()):
+        record = entry.record
         if record.slot is not None and record.server_slot is not None and (
                 record.lpar_uuid is not None or record.lpar_id == lpar_id):
-            buses.setdefault(record.slot, []).append(shown)
+            buses.setdefault(record.slot, []).append(entry)
     return buses
 
 
-def _holder(lua: str | None, members: list[ShownMapping]) -> ShownMapping | None:
+def _holder(lua: str | None, members: list[MappingEntry]) -> MappingEntry | None:
     if lua is None:
         return None
-    return next((shown for shown in members
-                 if shown.record.lua is not None and same_lua(shown.record.lua, lua)), None)
+    return next((entry for entry in members
+                 if entry.record.lua is not None and same_lua(entry.record.lua, lua)), None)

@@ -11,17 +11,17 @@ from collections.abc import Iterable
 from typing import Any
 from typing import Protocol
 
-from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
+from powervm_fileio_connector.mappings.table import MappingTable
 
 
 class Outcome(enum.Enum):
-    """What applying an edit did to the document."""
+    """What applying an edit did to the table."""
 
     CHANGED = 'the document was changed'
     UNCHANGED = 'nothing is to be done'
-    LATER = 'an edit before it in the same document has to be carried out first'
+    DEFERRED = 'an edit before it in the same document has to be carried out first'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,25 +48,26 @@ class Edit(Protocol):
     def paths(self) -> tuple[str, ...]:
         """The files that it is about, as far as they are known."""
 
-    def apply(self, document: Document, is_last_chance: bool = False) -> Change:
+    def apply(self, table: MappingTable, may_defer: bool = True) -> Change:
         """Change a document in memory, or find that nothing is to be done.
 
-        :param is_last_chance: nobody will apply it again to a later document
+        :param may_defer: whether DEFERRED may be the outcome: the edit is applied again to a
+            later table
         :raises FileIOConnectorError: it cannot be done; the document is as it was
         :raises LPARIdNeeded: see there
         """
 
-    def result(self, document: Document, change: Change) -> Any:
+    def result(self, table: MappingTable, change: Change) -> Any:
         """Return what came of a change, as the server's answer shows it.
 
-        :raises NotShown: the answer does not show it
+        :raises NotConfirmed: the answer does not show it
         """
 
 
 class LPARIdNeeded(Exception):
     """Some mappings show only the id of their LPAR, and the document does not tell ours.
 
-    Whoever applies the edit asks the server, notes it in ``document.lpar_ids`` (None: there is no
+    Whoever applies the edit asks the server, notes it in ``table.lpar_ids`` (None: there is no
     such LPAR), and applies the edit again.
     """
 
@@ -75,11 +76,11 @@ class LPARIdNeeded(Exception):
         self.lpar_uuid = lpar_uuid
 
 
-class NotShown(Exception):
+class NotConfirmed(Exception):
     """The answer does not show what was asked for; a fresh read decides."""
 
 
-def belongs_to(record: MappingRecord, lpar_uuid: str, document: Document) -> bool:
+def belongs_to(record: MappingRecord, lpar_uuid: str, table: MappingTable) -> bool:
     """Whether a mapping is an LPAR's, by its link or else by the id of its adapters.
 
     :raises LPARIdNeeded: it has no link, and nothing in the document tells the LPAR's id
@@ -91,7 +92,7 @@ def belongs_to(record: MappingRecord, lpar_uuid: str, document: Document) -> boo
     if record.is_orphan or record.lpar_id is None:
         return False
     try:
-        return record.lpar_id == document.lpar_id(lpar_uuid)
+        return record.lpar_id == table.lpar_id(lpar_uuid)
     except KeyError:
         raise LPARIdNeeded(lpar_uuid) from None
 

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from collections.abc import Iterable
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.mappings.document import Document
-from powervm_fileio_connector.mappings.document import ShownMapping
 from powervm_fileio_connector.mappings.edit import Change
-from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.edit import belongs_to
 from powervm_fileio_connector.mappings.edit import keys_of
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
+from powervm_fileio_connector.mappings.table import MappingEntry
+from powervm_fileio_connector.mappings.table import MappingTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +29,14 @@ class RemoveMapping:
     each of ``paths``, tag, file name. Mappings of other LPARs, wild cards and other kinds of
     storage are never touched. None found is no error: the volume is detached.
 
-    :ivar aliases: paths that are the same file as the one that is found first
+    :ivar spellings: paths that are the same file as the one that is found first
     :ivar file_name: for the case that the file's place is not known for sure: a mapping of a file
         of that name counts if it lies in a directory called ``export_hash``
     """
 
     lpar_uuid: str
     paths: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
+    spellings: tuple[str, ...] = ()
     udid: str | None = None
     tag: str | None = None
     file_name: str | None = None
@@ -45,56 +45,57 @@ class RemoveMapping:
     @property
     def keys(self) -> frozenset[str]:
         """What this edit is about; edits that share one are carried out in their order."""
-        return keys_of((*self.paths, *self.aliases), self.udid, self.tag)
+        return keys_of((*self.paths, *self.spellings), self.udid, self.tag)
 
-    def apply(self, document: Document, is_last_chance: bool = False) -> Change:
+    def apply(self, table: MappingTable, may_defer: bool = True) -> Change:
         """Remove the mappings.
 
         :raises MappingFailed: only the file name is known, and it fits mappings of other places
         :raises LPARIdNeeded: see there
         """
-        found = self.matches(document)
-        paths = {shown.record.path for shown in found if shown.record.path}
+        found = self.matches(table)
+        paths = {entry.record.path for entry in found if entry.record.path}
         if found:
             # The same file may be mapped a second time, under another spelling.
-            found += [shown for shown in document.of_paths({*paths, *self.aliases})
-                      if shown not in found
-                      and belongs_to(shown.record, self.lpar_uuid, document)]
-        found += [shown for shown in document.of_paths({*paths, *self.paths, *self.aliases})
-                  if shown.record.is_orphan and shown not in found]
+            found += [entry for entry in table.of_paths({*paths, *self.spellings})
+                      if entry not in found
+                      and belongs_to(entry.record, self.lpar_uuid, table)]
+        found += [entry for entry in table.of_paths({*paths, *self.paths, *self.spellings})
+                  if entry.record.is_orphan and entry not in found]
         if not found:
             return Change(Outcome.UNCHANGED)
-        if any(shown in document.added for shown in found):
-            return Change(Outcome.LATER)
-        for shown in found:
-            document.remove(shown)
-        return Change(Outcome.CHANGED, tuple(shown.record for shown in found))
+        if any(entry in table.added for entry in found):
+            return Change(Outcome.DEFERRED)
+        for entry in found:
+            table.remove(entry)
+        return Change(Outcome.CHANGED, tuple(entry.record for entry in found))
 
-    def result(self, document: Document, change: Change) -> tuple[MappingRecord, ...]:
+    def result(self, table: MappingTable, change: Change) -> tuple[MappingRecord, ...]:
         """Return the mappings that the server's answer no longer shows; empty: they were gone.
 
-        :raises NotShown: it still shows one
+        :raises NotConfirmed: it still shows one
         """
         paths = [record.path for record in change.records if record.path]
-        for shown in document.of_paths(paths):
-            record = shown.record
-            if record.is_orphan or belongs_to(record, self.lpar_uuid, document):
-                raise NotShown(f'the answer still shows {record.path} mapped in slot {record.slot}')
+        for entry in table.of_paths(paths):
+            record = entry.record
+            if record.is_orphan or belongs_to(record, self.lpar_uuid, table):
+                raise NotConfirmed(f'the answer still shows {record.path} mapped in slot '
+                                   f'{record.slot}')
         return change.records
 
-    def matches(self, document: Document) -> list[ShownMapping]:
+    def matches(self, table: MappingTable) -> list[MappingEntry]:
         """Return the LPAR's mappings of the volume; nothing is changed.
 
         :raises MappingFailed: only the file name is known, and it fits mappings of other places
         :raises LPARIdNeeded: see there
         """
-        mine = _file_mappings(document, self.lpar_uuid)
+        mine = _file_mappings(table, self.lpar_uuid)
         for is_it in self._criteria():
-            found = [shown for shown in mine if is_it(shown.record)
-                     and belongs_to(shown.record, self.lpar_uuid, document)]
+            found = [entry for entry in mine if is_it(entry.record)
+                     and belongs_to(entry.record, self.lpar_uuid, table)]
             if found:
                 return found
-        return self._find_by_name(document, mine) if self.file_name else []
+        return self._find_by_name(table, mine) if self.file_name else []
 
     def _criteria(self) -> Iterable[Callable[[MappingRecord], bool]]:
         if self.udid is not None:
@@ -105,15 +106,15 @@ class RemoveMapping:
         if self.tag is not None:
             yield lambda record: record.tag == self.tag
 
-    def _find_by_name(self, document: Document, mine: list[ShownMapping]) -> list[ShownMapping]:
-        named = [shown for shown in mine
-                 if posixpath.basename(_path_of(shown.record)) == self.file_name
+    def _find_by_name(self, table: MappingTable, mine: list[MappingEntry]) -> list[MappingEntry]:
+        named = [entry for entry in mine
+                 if posixpath.basename(_path_of(entry.record)) == self.file_name
                  # One that is tagged as another volume is another volume.
-                 and (self.tag is None or shown.record.tag in (None, self.tag))
-                 and belongs_to(shown.record, self.lpar_uuid, document)]
+                 and (self.tag is None or entry.record.tag in (None, self.tag))
+                 and belongs_to(entry.record, self.lpar_uuid, table)]
         if not named:
             return []
-        paths = sorted(_path_of(shown.record) for shown in named)
+        paths = sorted(_path_of(entry.record) for entry in named)
         if len(named) == 1 and (
                 posixpath.basename(posixpath.dirname(paths[0])) == self.export_hash):
             return named
@@ -123,24 +124,24 @@ class RemoveMapping:
             'once the share is mounted again.')
 
 
-def find(document: Document, lpar_uuid: str, paths: Iterable[str],
+def find(table: MappingTable, lpar_uuid: str, paths: Iterable[str],
          tag: str | None = None) -> MappingRecord | None:
     """Return an LPAR's mapping of a file, by path or else by tag; None: there is none.
 
     :raises LPARIdNeeded: see there
     """
-    mine = [shown.record for shown in _file_mappings(document, lpar_uuid)
-            if belongs_to(shown.record, lpar_uuid, document)]
+    mine = [entry.record for entry in _file_mappings(table, lpar_uuid)
+            if belongs_to(entry.record, lpar_uuid, table)]
     wanted = {normalised(path) for path in paths}
     by_path = [record for record in mine if _path_of(record) in wanted]
     by_tag = [record for record in mine if tag is not None and record.tag == tag]
     return next(iter(by_path + by_tag), None)
 
 
-def _file_mappings(document: Document, lpar_uuid: str) -> list[ShownMapping]:
+def _file_mappings(table: MappingTable, lpar_uuid: str) -> list[MappingEntry]:
     """The mappings of files that are, or may turn out to be, an LPAR's."""
-    return [shown for shown in (*document.of_lpar(lpar_uuid), *document.without_link())
-            if shown.record.kind == 'file' and shown.record.path]
+    return [entry for entry in (*table.of_lpar(lpar_uuid), *table.without_link())
+            if entry.record.kind == 'file' and entry.record.path]
 
 
 def _is_of_path(path: str, record: MappingRecord) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector.mappings import edit as edits
-from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.table import MappingTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class AddMapping(mappings.AddMapping):
 
     slot_mgr: Any = None
 
-    def result(self, document: Document, change: edits.Change) -> mappings.MappingRecord:
+    def result(self, document: MappingTable, change: edits.Change) -> mappings.MappingRecord:
         """Return the mapping as the server shows it, once it is noted."""
         record = super().result(document, change)
         for mapping in document.of_paths(self.paths):
@@ -47,16 +47,16 @@ class RemoveMapping(mappings.RemoveMapping):
     _removed: list[Any] = dataclasses.field(
         default_factory=list, init=False, compare=False, repr=False)
 
-    def apply(self, document: Document, is_last_chance: bool = False) -> edits.Change:
+    def apply(self, document: MappingTable, may_defer: bool = True) -> edits.Change:
         """Remove the mappings, and remember them until the server's answer is there."""
         mine = (*document.of_lpar(self.lpar_uuid), *document.without_link())
-        change = super().apply(document, is_last_chance)
+        change = super().apply(document, may_defer)
         removed = [document.wrap(mapping) for mapping in mine if mapping.is_removed]
         # After an answer that was lost there is nothing left to remove, but what was sent counts.
         self._removed[:] = removed or self._removed
         return change
 
-    def result(self, document: Document,
+    def result(self, document: MappingTable,
                change: edits.Change) -> tuple[mappings.MappingRecord, ...]:
         """Return the mappings that are gone, once they are out of the slot map."""
         records = super().result(document, change)
@@ -76,15 +76,15 @@ class Deferred:
         self._edit = edit
         self._as_nova = as_nova
 
-    def apply(self, document: Document, is_last_chance: bool = False) -> edits.Change:
+    def apply(self, document: MappingTable, may_defer: bool = True) -> edits.Change:
         """Apply the edit; may be repeated."""
         with self._as_nova():
-            return self._edit.apply(document, is_last_chance)
+            return self._edit.apply(document, may_defer)
 
-    def result(self, document: Document, change: edits.Change) -> Any:
+    def result(self, document: MappingTable, change: edits.Change) -> Any:
         """Read from the server's answer what came of it."""
         with self._as_nova():
             try:
                 return self._edit.result(document, change)
-            except edits.NotShown as err:
+            except edits.NotConfirmed as err:
                 raise exceptions.MappingFailed(reason=str(err)) from err

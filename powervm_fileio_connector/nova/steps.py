@@ -15,7 +15,7 @@ from powervm_fileio_connector import mappings
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.connection_properties import parse_leniently
 from powervm_fileio_connector.host import finder
-from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.nova import migration
 from powervm_fileio_connector.nova import slots
 from powervm_fileio_connector.novalink import partitions
@@ -62,7 +62,7 @@ class InstanceConnector(connector.FileIOConnector):
         """
         _, found = self._found(connection_info)
         issued = [shown.record.udid for shown in
-                  Document(vios_w).of_paths((found.path, *found.aliases))]
+                  MappingTable(vios_w).of_paths((found.path, *found.aliases))]
         return next(filter(None, issued), None) or mappings.file_udid(found.path)
 
     def identity(self, connection_info: Any) -> migration.FileIdentity:
@@ -87,7 +87,7 @@ class InstanceConnector(connector.FileIOConnector):
             raise exceptions.UnsafeVolumePath(
                 reason=reason, path=found.path, volume=spec.label,
                 remedy='Mount the same share at the same place on both hosts, then retry.')
-        document = Document(self._writer(self.partition).read(self._deadline()))
+        document = MappingTable(self._writer(self.partition).read(self._deadline()))
         # The LPAR is not here yet, so no mapping that names only an id can be its own.
         document.lpar_ids[(self.lpar_uuid or '').upper()] = None
         super()._addition(spec, found).apply(document)

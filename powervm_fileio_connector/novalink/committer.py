@@ -20,14 +20,14 @@ from pypowervm.wrappers import virtual_io_server
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
-from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import Edit
 from powervm_fileio_connector.mappings.edit import LPARIdNeeded
-from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
-from powervm_fileio_connector.mappings.text_document import Cut
-from powervm_fileio_connector.mappings.text_document import TextDocument
+from powervm_fileio_connector.mappings.table import MappingTable
+from powervm_fileio_connector.mappings.text_table import MappingSplitter
+from powervm_fileio_connector.mappings.text_table import TextTable
 from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink import locks
 from powervm_fileio_connector.novalink import partitions
@@ -52,7 +52,7 @@ class Lane:
     def __init__(self, vios_uuid: str) -> None:
         self.vios_uuid = vios_uuid
         self.batches = Batches(self._carry)
-        self._kept: Document | None = None
+        self._kept: MappingTable | None = None
         self._lpar_ids: dict[str, int | None] = {}
 
     def forget(self) -> None:
@@ -77,7 +77,7 @@ class Lane:
             LOG.debug('%d edits of VIOS %s: %s', len(batch), self.vios_uuid, err)
             refusal.sort_out(err, leader, jobs, [one for one in tickets if not one.is_settled])
 
-    def _changed(self, leader: Ticket, batch: list[Ticket]) -> tuple[Document, list[Job]]:
+    def _changed(self, leader: Ticket, batch: list[Ticket]) -> tuple[MappingTable, list[Job]]:
         """The document with the edits of the batch applied, as far as it goes.
 
         While it is being changed, and until its POST has succeeded, no document is kept.
@@ -92,7 +92,7 @@ class Lane:
             jobs = self._apply_all(document, batch, leader)
         return document, jobs
 
-    def _apply_all(self, document: Document, batch: list[Ticket], leader: Ticket) -> list[Job]:
+    def _apply_all(self, document: MappingTable, batch: list[Ticket], leader: Ticket) -> list[Job]:
         """Apply the edits in their order, and settle those with which nothing is to be done.
 
         Equal edits are one. An edit that is about the same volume as one before it waits for a
@@ -118,7 +118,7 @@ class Lane:
                 waited_for |= edit.keys
         return list(jobs.values())
 
-    def _apply(self, document: Document, ticket: Ticket, leader: Ticket) -> Change | None:
+    def _apply(self, document: MappingTable, ticket: Ticket, leader: Ticket) -> Change | None:
         """Apply one edit; None: it is settled, or has to wait for a fresher document."""
         is_final = not document.is_edited and document.as_of >= ticket.submitted
         try:
@@ -136,9 +136,9 @@ class Lane:
             ticket.settle(ticket.edit.result(document, ticket.sent or change))
         return None
 
-    def _read(self, leader: Ticket, known: Document | None = None) -> Document:
+    def _read(self, leader: Ticket, known: MappingTable | None = None) -> MappingTable:
         """Read the document, or find that the one that is known has not changed."""
-        as_of, cut = time.monotonic(), Cut()
+        as_of, cut = time.monotonic(), MappingSplitter()
         etag = known.vios_w.etag if known is not None and not known.is_edited else None
         response = session.renewing(leader.adapter, leader.deadline, lambda: failures.request(
             leader.deadline, leader.adapter.read, _VIOS.schema_type, root_id=self.vios_uuid,
@@ -148,12 +148,12 @@ class Lane:
             return known
         return self._document(response, as_of, cut)
 
-    def _post(self, leader: Ticket, body: bytes, etag: str) -> Document:
+    def _post(self, leader: Ticket, body: bytes, etag: str) -> MappingTable:
         """Send a changed document; return the one that the server answers with."""
         # wrapper.update() posts to the link that the document calls its own, which need not name
         # the group, and the etag is that of the group.
         path = leader.adapter.build_path('uom', _VIOS.schema_type, self.vios_uuid, xag=GROUP)
-        as_of, cut = time.monotonic(), Cut()
+        as_of, cut = time.monotonic(), MappingSplitter()
         response = session.renewing(leader.adapter, leader.deadline, lambda: failures.request(
             leader.deadline, leader.adapter.update_by_path, body, etag, path, on_answer=cut))
         element = response.entry.element if response.entry is not None else None
@@ -161,7 +161,7 @@ class Lane:
             return self._read(leader)
         return self._document(response, as_of, cut)
 
-    def _confirm(self, leader: Ticket, document: Document, jobs: list[Job]) -> Document:
+    def _confirm(self, leader: Ticket, document: MappingTable, jobs: list[Job]) -> MappingTable:
         """Settle the tickets by what the answer shows; where it does not, by a fresh read.
 
         :returns: the latest document
@@ -173,11 +173,12 @@ class Lane:
                 self._settle(leader, document, job, is_final=True)
         return document
 
-    def _settle(self, leader: Ticket, document: Document, job: Job, is_final: bool = False) -> bool:
+    def _settle(self, leader: Ticket, document: MappingTable, job: Job,
+                is_final: bool = False) -> bool:
         try:
             result = asked(document, leader.adapter, leader.deadline,
                            lambda: job.edit.result(document, job.change))
-        except NotShown as err:
+        except NotConfirmed as err:
             if is_final:
                 is_elsewhere = isinstance(err.__cause__, exceptions.SlotOrLUAConflict)
                 kind = exceptions.SlotOrLUAConflict if is_elsewhere else exceptions.MappingFailed
@@ -191,16 +192,16 @@ class Lane:
             ticket.settle(result)
         return True
 
-    def _document(self, response: Any, as_of: float, cut: Cut) -> Document:
+    def _document(self, response: Any, as_of: float, cut: MappingSplitter) -> MappingTable:
         # Usually a header, in any case an element of the entry.
         failures.expected(response, 'entry')
         vios_w = _VIOS.wrap(response.entry, etag=response.etag or response.entry.etag)
-        document = (Document(vios_w, self._lpar_ids) if cut.mappings is None
-                    else TextDocument(vios_w, self._lpar_ids, cut))
+        document = (MappingTable(vios_w, self._lpar_ids) if cut.mappings is None
+                    else TextTable(vios_w, self._lpar_ids, cut))
         document.as_of = as_of
         return document
 
-    def _keep(self, document: Document) -> None:
+    def _keep(self, document: MappingTable) -> None:
         """Keep a document for the next batch, but not the session alive for it.
 
         One without an etag is not kept: nothing would tell that somebody else has changed it.
@@ -214,13 +215,13 @@ class Lane:
         self._kept = document
 
 
-def applied(edit: Edit, document: Document, adapter: Any,
-            deadline: Deadline, is_last_chance: bool = False) -> Change:
+def applied(edit: Edit, document: MappingTable, adapter: Any,
+            deadline: Deadline, may_defer: bool = True) -> Change:
     """Apply an edit, and ask the server for the LPAR's id if it is needed for that."""
-    return asked(document, adapter, deadline, lambda: edit.apply(document, is_last_chance))
+    return asked(document, adapter, deadline, lambda: edit.apply(document, may_defer))
 
 
-def asked(document: Document, adapter: Any, deadline: Deadline,
+def asked(document: MappingTable, adapter: Any, deadline: Deadline,
           call: Callable[[], Any]) -> Any:
     """Ask something of a document, and the server for the LPAR's id if it is needed for that."""
     try:

@@ -18,11 +18,11 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import MappingRecord
-from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import Edit
-from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink import partitions
 from powervm_fileio_connector.novalink.committer import GROUP
@@ -88,7 +88,7 @@ class Writer:
         :param paths: all that the file can be known by; where none is mapped, ``tag`` decides
         :raises NovaLinkUnavailable: the server does not answer
         """
-        document = Document(self.read(deadline))
+        document = MappingTable(self.read(deadline))
         return asked(document, self._adapter, deadline,
                      lambda: mappings.find(document, lpar_uuid, paths, tag))
 
@@ -123,9 +123,9 @@ def add_to_feed_task(feed_task: Any, edit: Edit, vios_uuid: str,
     def apply(vios_w: Any) -> bool:
         if not is_ours(vios_w):
             return False
-        document = Document(vios_w)
+        document = MappingTable(vios_w)
         deadline = Deadline(timeout_s)
-        change = applied(edit, document, vios_w.adapter, deadline, is_last_chance=True)
+        change = applied(edit, document, vios_w.adapter, deadline, may_defer=False)
         changes[:] = [change]
         return change.outcome is Outcome.CHANGED
 
@@ -135,8 +135,8 @@ def add_to_feed_task(feed_task: Any, edit: Edit, vios_uuid: str,
             raise exceptions.MappingFailed(
                 reason=f'the task at hand does not concern VIOS {vios_uuid}', vios=vios_uuid)
         try:
-            result = edit.result(Document(vios_w), changes[0])
-        except NotShown as err:
+            result = edit.result(MappingTable(vios_w), changes[0])
+        except NotConfirmed as err:
             raise exceptions.MappingFailed(reason=str(err)) from err
         if on_result is not None:
             on_result(result)

@@ -10,15 +10,15 @@ import powervm_fileio_connector as pfc
 from powervm_fileio_connector.cli import findings
 from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.inventory import Disk
-from powervm_fileio_connector.cli.orphans import RemoveOrphans
 from powervm_fileio_connector.cli.sights import Sight
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
-from powervm_fileio_connector.mappings.document import Document
+from powervm_fileio_connector.mappings import RemoveOrphans
 from powervm_fileio_connector.mappings.edit import Change
-from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.record import MappingRecord
+from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.novalink.writer import writer_for
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import InternalError500
@@ -193,7 +193,7 @@ def test_recorded_orphans_of_other_storage_are_left_alone(operate, novalink):
 def document(novalink, orphan):
     """The document of a host with one orphan."""
     writer = writer_for(novalink.adapter(), novalink.vios_uuid)
-    return Document(writer.read(Deadline(30)))
+    return MappingTable(writer.read(Deadline(30)))
 
 
 def test_an_orphan_whose_lpar_is_there_is_not_removed(document, orphan):
@@ -224,7 +224,7 @@ def test_novalink_refusing_to_remove_orphans_is_told(operate, novalink, orphan):
 def test_a_removed_orphan_that_is_still_shown_is_not_removed(document, orphan):
     [shown] = document.of_paths([orphan])
     edit = RemoveOrphans((shown.record,), frozenset())
-    with pytest.raises(NotShown, match='still shows the orphan'):
+    with pytest.raises(NotConfirmed, match='still shows the orphan'):
         edit.result(document, Change(Outcome.CHANGED, (shown.record,)))
 
 

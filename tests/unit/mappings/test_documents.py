@@ -11,11 +11,11 @@ from pypowervm.wrappers import storage
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
-from powervm_fileio_connector.mappings.document import records
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.mappings.record import record_of
-from powervm_fileio_connector.mappings.text_document import Cut
+from powervm_fileio_connector.mappings.table import records
+from powervm_fileio_connector.mappings.text_table import MappingSplitter
 from tests.unit.mappings import vios_documents
 from tests.unit.mappings.vios_documents import ONE
 from tests.unit.mappings.vios_documents import TWO
@@ -95,7 +95,7 @@ def test_a_document_that_could_be_mistaken_is_not_cut(spoil):
     class Answer:
         body = spoil(vios_documents.entry(mapping('/mnt/a'), mapping('/mnt/b')))
 
-    whole, cut = Answer.body, Cut()
+    whole, cut = Answer.body, MappingSplitter()
     cut(Answer)
     assert cut.mappings is None
     assert Answer.body == whole

@@ -11,7 +11,7 @@ from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings import find
 from powervm_fileio_connector.mappings.edit import LPARIdNeeded
-from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.record import record_of
 from tests.unit.mappings import vios_documents
@@ -79,7 +79,7 @@ def test_the_same_file_twice_is_one_mapping_however_it_is_spelled(make, spelling
     assert change.records[0].slot == 3
 
 
-def test_a_file_is_known_by_its_aliases_too(make):
+def test_a_file_is_known_by_its_other_spellings_too(make):
     doc = make(mapping('/real/a', ONE))
     assert AddMapping(ONE, '/link/a', ('/real/a',)).apply(doc).outcome is Outcome.UNCHANGED
 
@@ -87,6 +87,20 @@ def test_a_file_is_known_by_its_aliases_too(make):
 def test_a_file_without_label_is_known_by_its_name(make):
     doc = make(mapping('/mnt/a', ONE, label=''))
     assert AddMapping(ONE, '/mnt/a').apply(doc).outcome is Outcome.UNCHANGED
+
+
+def test_a_lookalike_of_another_lpar_refuses_a_second_one(make):
+    doc = make(mapping('/mnt/b', TWO, 6))
+    with pytest.raises(exceptions.VolumeInUse, match='/mnt/b'):
+        AddMapping(ONE, '/mnt/a', lookalikes=('/mnt/b',)).apply(doc)
+    edit = AddMapping(ONE, '/mnt/a', lookalikes=('/mnt/b',), multiattach=True)
+    assert edit.apply(doc).outcome is Outcome.CHANGED
+
+
+def test_a_lookalike_is_never_taken_for_the_file(make):
+    doc = make(mapping('/mnt/b', ONE), mapping('/mnt/b', has_link=False, has_client=False))
+    assert AddMapping(ONE, '/mnt/a', lookalikes=('/mnt/b',)).apply(doc).outcome is Outcome.CHANGED
+    assert paths(doc) == ['/mnt/b', '/mnt/b', '/mnt/a']
 
 
 @pytest.mark.parametrize('path', ['/mnt/a&b', '/mnt/a<b>', "/mnt/a'b\"c", '/mnt/ä ö', '/mnt/日本'])
@@ -189,12 +203,12 @@ class TestSlotAndLUA:
         doc = make()
         outcomes = [AddMapping(ONE, f'/mnt/{i}', max_per_bus=2).apply(doc).outcome.name
                     for i in range(5)]
-        assert outcomes == ['CHANGED', 'LATER', 'CHANGED', 'LATER', 'CHANGED']
+        assert outcomes == ['CHANGED', 'DEFERRED', 'CHANGED', 'DEFERRED', 'CHANGED']
 
     def test_nobody_waits_who_has_no_later_document(self, make):
         doc = make()
         for i in range(2):
-            AddMapping(ONE, f'/mnt/{i}').apply(doc, is_last_chance=True)
+            AddMapping(ONE, f'/mnt/{i}').apply(doc, may_defer=False)
         assert paths(doc) == ['/mnt/0', '/mnt/1']
 
 
@@ -259,7 +273,7 @@ class TestRemoving:
     def test_a_mapping_that_is_yet_to_be_made_is_removed_later(self, make):
         doc = make()
         AddMapping(ONE, '/mnt/a').apply(doc)
-        assert RemoveMapping(ONE, paths=('/mnt/a',)).apply(doc).outcome is Outcome.LATER
+        assert RemoveMapping(ONE, paths=('/mnt/a',)).apply(doc).outcome is Outcome.DEFERRED
 
 
 class TestMappingsWithoutLink:
@@ -312,21 +326,21 @@ class TestResults:
     def test_an_answer_that_shows_something_else_proves_nothing(self, make, answer):
         edit = AddMapping(ONE, '/mnt/a', slot=3)
         change = edit.apply(make())
-        with pytest.raises(NotShown):
+        with pytest.raises(NotConfirmed):
             edit.result(make(*answer), change)
 
     def test_a_mapping_that_is_still_shown_is_not_removed(self, make):
         edit = RemoveMapping(ONE, udid='udid-of-/mnt/a')
         change = edit.apply(make(mapping('/mnt/a', ONE)))
         assert edit.result(make(), change) == change.records
-        with pytest.raises(NotShown):
+        with pytest.raises(NotConfirmed):
             edit.result(make(mapping('/mnt/a', ONE)), change)
 
 
 def test_edits_of_one_volume_share_a_key():
     add = AddMapping(ONE, '/mnt/a', tag='T')
     assert add.keys & RemoveMapping(TWO, paths=('/other/b', '/mnt//a')).keys
-    assert add.keys & RemoveMapping(TWO, aliases=('/mnt/a',)).keys
+    assert add.keys & RemoveMapping(TWO, spellings=('/mnt/a',)).keys
     assert add.keys & RemoveMapping(ONE, tag='t').keys
     # Nexenta calls every volume's file "volume".
     assert not add.keys & AddMapping(ONE, '/other/a').keys

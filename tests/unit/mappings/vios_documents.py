@@ -10,9 +10,9 @@ from lxml import etree
 from pypowervm import adapter as pvm_adapter
 from pypowervm.wrappers import virtual_io_server
 
-from powervm_fileio_connector.mappings.document import Document
-from powervm_fileio_connector.mappings.text_document import Cut
-from powervm_fileio_connector.mappings.text_document import TextDocument
+from powervm_fileio_connector.mappings.table import MappingTable
+from powervm_fileio_connector.mappings.text_table import MappingSplitter
+from powervm_fileio_connector.mappings.text_table import TextTable
 
 UOM = 'http://www.ibm.com/xmlns/systems/power/firmware/uom/mc/2012_10/'
 VIOS_UUID = '1300C76F-9814-4A4D-B1F0-5B69352A7DEA'
@@ -96,15 +96,15 @@ def document(answer, form='tree'):
     response = pvm_adapter.Response('GET', '/rest/api/uom/VirtualIOServer/x', 200, 'OK',
                                     {'etag': '1'}, body=answer)
     response.adapter = pvm_adapter.Adapter(FakeSession())
-    cut = Cut()
+    cut = MappingSplitter()
     if form == 'text':
         cut(response)
     response._unmarshal_atom()
     vios_w = virtual_io_server.VIOS.wrap(response.entry, etag='1')
     if form == 'tree':
-        return Document(vios_w)
+        return MappingTable(vios_w)
     assert cut.mappings is not None, 'the answer was not cut'
-    return TextDocument(vios_w, {}, cut)
+    return TextTable(vios_w, {}, cut)
 
 
 def sent(doc):

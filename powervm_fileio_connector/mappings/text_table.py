@@ -19,8 +19,8 @@ from xml.sax import saxutils
 from lxml import etree
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.mappings.document import Document
-from powervm_fileio_connector.mappings.document import ShownMapping
+from powervm_fileio_connector.mappings.table import MappingEntry
+from powervm_fileio_connector.mappings.table import MappingTable
 
 _MARK = 'kept-mappings'
 _PREFIX = re.compile(r'(?:[\w.-]+:)?')
@@ -28,7 +28,7 @@ _PLAIN = re.compile(r'[A-Za-z0-9_./-]+')
 _ESCAPED_PLAIN = re.compile(r'&#(?:0*(?:3[2-9]|[4-9]\d|1[01]\d|12[0-6])|[xX]0*[2-7][0-9A-Fa-f]);')
 
 
-class Cut:
+class MappingSplitter:
     """Cuts the mappings out of an answer, before pypowervm parses it.
 
     Where a document is written in a way that plain text search could mistake, nothing is cut.
@@ -74,16 +74,17 @@ class Cut:
         self.has_references = text.find('&#', start, end) >= 0
 
 
-class TextDocument(Document):
+class TextTable(MappingTable):
     """A document whose mappings were cut out; those that are added are in the wrapper's tree."""
 
-    def __init__(self, vios_w: Any, lpar_ids: Mapping[str, int | None], cut: Cut) -> None:
+    def __init__(self, vios_w: Any, lpar_ids: Mapping[str, int | None],
+                 cut: MappingSplitter) -> None:
         super().__init__(vios_w, lpar_ids)
         assert cut.mappings is not None
         self._texts: list[str | None] = list(cut.mappings)
         self._end_tag = cut.end_tag
         self._has_references = cut.has_references
-        self._parsed: dict[int, ShownMapping] = {}
+        self._parsed: dict[int, MappingEntry] = {}
         self._places: dict[tuple[str, ...], list[int]] = {}
         self._without_link: list[int] | None = None
         self._section.append(etree.ProcessingInstruction(_MARK, _MARK))
@@ -92,11 +93,11 @@ class TextDocument(Document):
             for prefix, uri in self._section.nsmap.items() if prefix != 'xml')
         self._context = f'<context{names}>'
 
-    def remove(self, shown: ShownMapping) -> None:
+    def remove(self, entry: MappingEntry) -> None:
         """Take a mapping out that is not one of those that were added."""
-        assert shown.place is not None
-        self._texts[shown.place] = None
-        shown.is_removed = self.is_edited = True
+        assert entry.place is not None
+        self._texts[entry.place] = None
+        entry.is_removed = self.is_edited = True
 
     def body(self) -> bytes:
         """What to send."""
@@ -108,19 +109,19 @@ class TextDocument(Document):
             kept[0], head = head + kept[0], ''
         return self._end_tag.join([*kept, head + tail]).encode()
 
-    def _containing(self, *texts: str) -> Iterable[ShownMapping]:
+    def _containing(self, *texts: str) -> Iterable[MappingEntry]:
         if texts not in self._places:
             self._places[texts] = self._search(texts)
         return [*self._at(self._places[texts]), *self.added]
 
-    def _unlinked(self) -> Iterable[ShownMapping]:
+    def _unlinked(self) -> Iterable[MappingEntry]:
         if self._without_link is None:
             self._without_link = [
                 place for place, text in enumerate(self._texts)
                 if text is not None and 'AssociatedLogicalPartition' not in text]
         return [*self._at(self._without_link), *self.added]
 
-    def _everything(self) -> list[ShownMapping]:
+    def _everything(self) -> list[MappingEntry]:
         return []
 
     def _search(self, wanted: tuple[str, ...]) -> list[int]:
@@ -130,13 +131,13 @@ class TextDocument(Document):
                 and (any(part in text for part in parts)
                      or (self._has_references and _ESCAPED_PLAIN.search(text)))]
 
-    def _at(self, places: list[int]) -> Iterable[ShownMapping]:
+    def _at(self, places: list[int]) -> Iterable[MappingEntry]:
         for place in places:
             text = self._texts[place]
             if text is None:
                 continue
             if place not in self._parsed:
-                self._parsed[place] = ShownMapping(self._parse(text), place)
+                self._parsed[place] = MappingEntry(self._parse(text), place)
             yield self._parsed[place]
 
     def _parse(self, text: str) -> Any:

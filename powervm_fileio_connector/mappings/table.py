@@ -22,8 +22,8 @@ from powervm_fileio_connector.mappings.record import record_of
 _MAPPING = f'{{{const.UOM_NS}}}VirtualSCSIMapping'
 
 
-class ShownMapping:
-    """One mapping of a document: its element, what that says, and whether it was taken out."""
+class MappingEntry:
+    """One mapping of a table: its element, what that says, and whether it was taken out."""
 
     def __init__(self, element: Any, place: int | None = None) -> None:
         self.element = element
@@ -32,7 +32,7 @@ class ShownMapping:
         self.is_removed = False
 
 
-class Document:
+class MappingTable:
     """The mappings of a pypowervm VIOS wrapper, which is edited in place.
 
     :ivar as_of: when the document was asked for (``time.monotonic``)
@@ -47,30 +47,30 @@ class Document:
         self.lpar_ids = dict(lpar_ids or {})
         self.is_edited = False
         self.new_buses: dict[tuple[str, int | None], int] = {}
-        self.added: list[ShownMapping] = []
+        self.added: list[MappingEntry] = []
         self._section = vios_w.scsi_mappings.root_elem.element
-        self._all: list[ShownMapping] | None = None
+        self._all: list[MappingEntry] | None = None
 
-    def of_paths(self, paths: Collection[str]) -> list[ShownMapping]:
+    def of_paths(self, paths: Collection[str]) -> list[MappingEntry]:
         """The mappings of these files, whoever they belong to, whatever the spelling."""
         wanted = {normalised(path) for path in paths}
         # A path that is spelled differently still has the same last component.
         names = {posixpath.basename(path) for path in wanted}
-        return [shown for name in sorted(names) for shown in self._containing(f'/{name}')
-                if shown.record.kind == 'file' and shown.record.path is not None
-                and normalised(shown.record.path) in wanted
-                and posixpath.basename(normalised(shown.record.path)) == name]
+        return [entry for name in sorted(names) for entry in self._containing(f'/{name}')
+                if entry.record.kind == 'file' and entry.record.path is not None
+                and normalised(entry.record.path) in wanted
+                and posixpath.basename(normalised(entry.record.path)) == name]
 
-    def of_lpar(self, lpar_uuid: str) -> list[ShownMapping]:
+    def of_lpar(self, lpar_uuid: str) -> list[MappingEntry]:
         """The mappings that are linked to an LPAR; see also :meth:`without_link`."""
         wanted = lpar_uuid.upper()
-        return [shown for shown in self._containing(wanted, wanted.lower())
-                if shown.record.lpar_uuid == wanted]
+        return [entry for entry in self._containing(wanted, wanted.lower())
+                if entry.record.lpar_uuid == wanted]
 
-    def without_link(self) -> list[ShownMapping]:
+    def without_link(self) -> list[MappingEntry]:
         """The mappings that have a client, but do not say which other than by its LPAR id."""
-        return [shown for shown in self._unlinked() if shown.record.lpar_uuid is None
-                and not shown.record.is_orphan and not shown.record.is_wild_card]
+        return [entry for entry in self._unlinked() if entry.record.lpar_uuid is None
+                and not entry.record.is_orphan and not entry.record.is_wild_card]
 
     def lpar_id(self, lpar_uuid: str) -> int | None:
         """The id of an LPAR, as mappings that show both tell it, or as ``lpar_ids`` does.
@@ -81,47 +81,47 @@ class Document:
         """
         uuid = lpar_uuid.upper()
         if uuid not in self.lpar_ids:
-            for shown in self.of_lpar(uuid):
-                if shown.record.slot is not None and shown.record.lpar_id is not None:
-                    self.lpar_ids[uuid] = shown.record.lpar_id
+            for entry in self.of_lpar(uuid):
+                if entry.record.slot is not None and entry.record.lpar_id is not None:
+                    self.lpar_ids[uuid] = entry.record.lpar_id
                     break
         return self.lpar_ids[uuid]
 
-    def wrap(self, shown: ShownMapping) -> Any:
+    def wrap(self, entry: MappingEntry) -> Any:
         """pypowervm's wrapper of one mapping."""
-        element = type(self.vios_w.element).wrapelement(shown.element, self.vios_w.adapter)
+        element = type(self.vios_w.element).wrapelement(entry.element, self.vios_w.adapter)
         return virtual_io_server.VSCSIMapping.wrap(element)
 
     def append(self, mapping_w: Any) -> None:
         """Put a new mapping behind all others."""
         self._everything()
-        shown = ShownMapping(mapping_w.element.element)
-        self._section.append(shown.element)
-        self.added.append(shown)
+        entry = MappingEntry(mapping_w.element.element)
+        self._section.append(entry.element)
+        self.added.append(entry)
         self.is_edited = True
 
-    def remove(self, shown: ShownMapping) -> None:
+    def remove(self, entry: MappingEntry) -> None:
         """Take a mapping out that is not one of those that were added."""
         # lxml takes the text behind an element away with it, as pypowervm's own remove does.
-        self._section.remove(shown.element)
-        self._everything().remove(shown)
-        shown.is_removed = self.is_edited = True
+        self._section.remove(entry.element)
+        self._everything().remove(entry)
+        entry.is_removed = self.is_edited = True
 
     def body(self) -> bytes:
         """What to send."""
         return self.vios_w.toxmlstring()
 
-    def _containing(self, *texts: str) -> Iterable[ShownMapping]:
+    def _containing(self, *texts: str) -> Iterable[MappingEntry]:
         """The mappings that may have one of these texts in them; here: all."""
         return [*self._everything(), *self.added]
 
-    def _unlinked(self) -> Iterable[ShownMapping]:
+    def _unlinked(self) -> Iterable[MappingEntry]:
         """The mappings that may have no link to an LPAR; here: all."""
         return self._containing()
 
-    def _everything(self) -> list[ShownMapping]:
+    def _everything(self) -> list[MappingEntry]:
         if self._all is None:
-            self._all = [ShownMapping(element) for element in self._section.findall(_MAPPING)]
+            self._all = [MappingEntry(element) for element in self._section.findall(_MAPPING)]
         return self._all
 
 

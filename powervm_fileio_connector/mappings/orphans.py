@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from powervm_fileio_connector.mappings.document import Document
 from powervm_fileio_connector.mappings.edit import Change
-from powervm_fileio_connector.mappings.edit import NotShown
+from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.edit import keys_of
 from powervm_fileio_connector.mappings.record import MappingRecord
+from powervm_fileio_connector.mappings.table import MappingTable
 
 _NOBODY = '00000000-0000-0000-0000-000000000000'
 
@@ -44,23 +44,23 @@ class RemoveOrphans:
         """Whom the writer asks about when NovaLink refuses: an LPAR that is gone."""
         return self.orphans[0].lpar_uuid or _NOBODY
 
-    def apply(self, document: Document, is_last_chance: bool = False) -> Change:
+    def apply(self, table: MappingTable, may_defer: bool = True) -> Change:
         """Remove those that still are what they were seen to be."""
-        found = [shown for shown in document.of_paths(self.paths)
-                 if self._is_one(shown.record)]
-        for shown in found:
-            document.remove(shown)
+        found = [entry for entry in table.of_paths(self.paths)
+                 if self._is_one(entry.record)]
+        for entry in found:
+            table.remove(entry)
         outcome = Outcome.CHANGED if found else Outcome.UNCHANGED
-        return Change(outcome, tuple(shown.record for shown in found))
+        return Change(outcome, tuple(entry.record for entry in found))
 
-    def result(self, document: Document, change: Change) -> tuple[MappingRecord, ...]:
+    def result(self, table: MappingTable, change: Change) -> tuple[MappingRecord, ...]:
         """Return the orphans that the server's answer no longer shows.
 
-        :raises NotShown: it still shows one
+        :raises NotConfirmed: it still shows one
         """
-        for shown in document.of_paths([record.path or '' for record in change.records]):
-            if shown.record in change.records:
-                raise NotShown(f'the answer still shows the orphan of {shown.record.path}')
+        for entry in table.of_paths([record.path or '' for record in change.records]):
+            if entry.record in change.records:
+                raise NotConfirmed(f'the answer still shows the orphan of {entry.record.path}')
         return change.records
 
     def _is_one(self, record: MappingRecord) -> bool:
