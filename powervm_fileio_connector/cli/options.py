@@ -110,7 +110,7 @@ def _simulator(url: str) -> dict[str, object]:
     except ValueError:
         port = None
     if parts.scheme not in ('', 'http') or not parts.hostname or not port:
-        raise UsageError(f'--simulator {url} is not an address like http://localhost:8080, which '
+        raise UsageError(f'--simulator {url} is not an address like http://127.0.0.1:8080, which '
                          '"powervm-fileio simulate" prints when it starts.')
     return {'novalink_host': parts.hostname, 'novalink_port': port,
             'novalink_protocol': 'http', 'novalink_username': None, 'novalink_password': None}

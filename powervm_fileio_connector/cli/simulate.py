@@ -21,13 +21,13 @@ class Simulate(command.Command):
     """Run a simulated NovaLink on loopback until Ctrl-C.
 
     Point anything that speaks to NovaLink at it: this command with --simulator URL, or any program
-    that uses pypowervm, with host localhost, protocol http and the port shown.
+    that uses pypowervm, with host 127.0.0.1, protocol http and the port shown.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument('--port', type=_port, default=0, metavar='N',
-                            help='port on localhost (default: any free one)')
+                            help='port on 127.0.0.1 (default: any free one)')
         parser.add_argument('--lpars', type=_count, metavar='N',
                             help='client LPARs to start with (default: 2)')
         parser.add_argument('--mappings', type=_count, metavar='N',

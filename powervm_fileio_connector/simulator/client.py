@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import abc
+import logging
 import threading
 import weakref
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import Self
 class Reachable(abc.ABC):
     """A server on loopback, for the time of a ``with`` block; sessions for it end with it."""
 
-    host = 'localhost'
+    host = '127.0.0.1'      # an address, since not every machine can resolve localhost
 
     def __init__(self) -> None:
         self._sessions_lock = threading.Lock()
@@ -47,6 +48,7 @@ class Reachable(abc.ABC):
         from pypowervm import adapter
         if password is not None and username is None:
             username = 'simulator'
+        logging.getLogger('pypowervm.adapter').addFilter(_is_no_warning_of_http)
         session = adapter.Session(host=self.host, port=self.port, protocol='http',
                                   username=username, password=password, **kwargs)
         with self._sessions_lock:
@@ -73,6 +75,11 @@ class Reachable(abc.ABC):
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.stop()
+
+
+def _is_no_warning_of_http(record: logging.LogRecord) -> bool:
+    """pypowervm warns of http to every host but the name localhost, also to a loopback address."""
+    return 'Unencrypted communication' not in str(record.msg)
 
 
 def _end(session: Any) -> None:

@@ -59,7 +59,7 @@ def test_simulate_serves_until_it_is_ended(command, tmp_path, signal_number):
                           stderr=subprocess.PIPE, text=True,
                           env={**os.environ, 'TMPDIR': str(tmp_path)}) as process:
         first = process.stdout.readline()
-        url = re.fullmatch(r'NovaLink simulator at (http://localhost:\d+)\n', first)[1]
+        url = re.fullmatch(r'NovaLink simulator at (http://127\.0\.0\.1:\d+)\n', first)[1]
         assert sum('LPAR' in process.stdout.readline() for _ in range(3)) == 3
         assert _lpar_names(url) == ['lpar1', 'lpar2', 'lpar3']
         assert list(tmp_path.iterdir())

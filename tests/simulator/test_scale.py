@@ -78,6 +78,19 @@ def test_only_loopback_is_listened_on(novalink):
         assert listening.getsockname()[0] in ('127.0.0.1', '::1')
 
 
+def test_the_client_needs_no_name_server(novalink, monkeypatch, caplog):
+    resolve = socket.getaddrinfo
+
+    def resolve_addresses_only(host, *args, **kwargs):
+        if host == 'localhost':
+            raise socket.gaierror(socket.EAI_NONAME, 'Name or service not known')
+        return resolve(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, 'getaddrinfo', resolve_addresses_only)
+    assert len(logical_partition.LPAR.get(novalink.adapter())) == 2
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize('address', ['127.0.0.1', 'localhost'])
 def test_localhost_answers_at_once(novalink, address):
     start = time.perf_counter()
