@@ -14,7 +14,10 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import MappingTable
+from powervm_fileio_connector.mappings import records
+from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import Edit
+from powervm_fileio_connector.novalink import committer
 from powervm_fileio_connector.novalink import partitions
 from powervm_fileio_connector.novalink import writer
 from powervm_fileio_connector.novalink.partitions import LparInfo
@@ -127,6 +130,19 @@ class Committer:
         :raises NovaLinkUnavailable: the server does not answer
         """
         return MappingTable(self._writer(deadline).read(deadline))
+
+    def try_out(self, edit: Edit, deadline: Deadline,
+                ) -> tuple[Change, list[MappingRecord], list[MappingRecord]]:
+        """Apply an edit to the present mappings, and send nothing.
+
+        :returns: what it would change, and the mappings before and after
+        :raises FileIOConnectorError: why it could not be committed
+        """
+        adapter = self._adapter.get(deadline)
+        table = self.read_table(deadline)
+        before = records(table.vios_w)
+        change = committer.applied(edit, table, adapter, deadline, may_defer=False)
+        return change, before, records(table.vios_w)
 
     def find(self, lpar_uuid: str, paths: Iterable[str], tag: str | None,
              deadline: Deadline) -> MappingRecord | None:
