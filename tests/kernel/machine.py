@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small virtual machine with a kernel of its own, which sees this host's files read-only.
+
+``python -m tests.kernel.machine`` starts one and gives a shell in it.
+"""
+
+import contextlib
+import pathlib
+import shlex
+import subprocess
+import sys
+import tempfile
+
+from tests.kernel import packages
+
+_WORKTREE = pathlib.Path(__file__).resolve().parents[2]
+_TRIAL_S = 10
+
+
+class MachineFailed(Exception):
+    """The machine did not start, or did not end in time."""
+
+
+def python(module, *arguments):
+    """Return the command that runs a module in the machine as it would run here."""
+    return f'cd {shlex.quote(str(_WORKTREE))} && exec ' + shlex.join(
+        [sys.executable, '-m', module, *arguments])
+
+
+def run(command, results, timeout_s):
+    """Start a machine, run a shell command in it as root, and return when the machine has ended.
+
+    :param results: a directory of this host, which the command can write to as ``/run/machine``;
+        ``console`` in it is what the machine printed
+    :raises packages.NotAvailable: no such machine can be made here
+    :raises MachineFailed: it did not start, the command failed, or not all ended in time
+    """
+    made = packages.get()
+    (results / 'command').write_text(command)
+    console = results / 'console'
+    arguments = [*_qemu(made, _accelerator(made), f'file:{console}'), *_shares(made, results)]
+    try:
+        ended = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True, timeout=timeout_s, check=False)
+        problem = ended.stderr.strip()
+    except subprocess.TimeoutExpired:
+        problem = f'not ended within {timeout_s} s'
+    status = results / 'status'
+    if not status.exists() or status.read_text().strip() != '0':
+        printed = console.read_text(errors='replace') if console.exists() else ''
+        raise MachineFailed(f'{problem}\n{printed[-3000:]}')
+
+
+def shell():
+    """Give a shell in the machine, at this terminal; the machine ends with it."""
+    made = packages.get()
+    with tempfile.TemporaryDirectory() as results:
+        directory = pathlib.Path(results)
+        (directory / 'command').write_text(
+            f'cd {shlex.quote(str(_WORKTREE))}; alias python={shlex.quote(sys.executable)}\n'
+            'setsid -c bash -i <>/dev/ttyS0 >&0 2>&0')
+        subprocess.run([*_qemu(made, _accelerator(made), 'mon:stdio'), *_shares(made, directory)],
+                       check=False)
+
+
+def _qemu(made, accelerator, serial, *words):
+    tools = made.tools / 'usr'
+    firmware = [argument for directory in ('share/qemu', 'share/seabios', 'lib/ipxe/qemu')
+                if (tools / directory).is_dir() for argument in ('-L', tools / directory)]
+    return [
+        # It ends with us, however we end.
+        'setpriv', '--pdeathsig', 'KILL',
+        *made.command('qemu-system-x86_64'), *firmware,
+        '-accel', accelerator, '-cpu', 'max' if accelerator.startswith('tcg') else 'host',
+        '-smp', '2', '-m', '3072', '-nodefaults', '-no-user-config', '-display', 'none',
+        '-nic', 'none', '-no-reboot', '-serial', serial,
+        '-kernel', made.kernel_image, '-initrd', made.initramfs,
+        '-append', ' '.join(('console=ttyS0 quiet panic=-1 mitigations=off audit=0', *words))]
+
+
+def _shares(made, results):
+    arguments = []
+    for tag, directory, options in (('host', '/', 'readonly=on,multidevs=remap'),
+                                    ('packages', made.directory, 'readonly=on'),
+                                    ('machine', results, 'readonly=off')):
+        arguments += ['-fsdev', f'local,id={tag},path={directory},security_model=none,{options}',
+                      '-device', f'virtio-9p-pci,fsdev={tag},mount_tag={tag}']
+    return arguments
+
+
+def _accelerator(made):
+    """Return KVM where a machine really starts with it: the device alone says little."""
+    if pathlib.Path('/dev/kvm').exists():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            trial = subprocess.run(_qemu(made, 'kvm', 'stdio', 'machine=trial'), text=True,
+                                   stdin=subprocess.DEVNULL, capture_output=True,
+                                   timeout=_TRIAL_S, check=False)
+            if 'the trial went well' in trial.stdout:
+                return 'kvm'
+    return 'tcg,thread=multi'
+
+
+if __name__ == '__main__':
+    shell()

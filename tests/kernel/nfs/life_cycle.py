@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One file that is reached in two ways is one disk: attached, repeated, extended and detached.
+
+The first way is ``nas1:/vols/cinder``, or another export, at its conventional place. To add a
+second way, add a line to ``WAYS``.
+"""
+
+import contextlib
+import dataclasses
+
+from powervm_fileio_connector import exceptions
+from tests.kernel import cases
+from tests.kernel.nfs import site as sites
+
+V4 = ('4.0', '4.1', '4.2')
+ALL = ('3', *V4)
+EXPORT = 'nas1:/vols/cinder'
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """A second way to the file.
+
+    :ivar source: what is mounted
+    :ivar directory: where the file is below that mount
+    :ivar bind: a directory of the mount that is bound elsewhere; the file is reached through that
+    :ivar other_address: the versions whose mount table shows another address of the server, so that
+        nobody can say that both are the same server
+    """
+
+    name: str
+    source: str
+    directory: str = '.'
+    options: str = ''
+    bind: str | None = None
+    export: str = EXPORT
+    versions: tuple[str, ...] = ALL
+    other_address: tuple[str, ...] = ()
+
+
+WAYS = (
+    Way('directory', 'nas1:/vols', 'cinder'),
+    Way('bind_of_directory', 'nas1:/vols', bind='cinder', versions=('3', '4.2')),
+    Way('nosharecache', 'nas1:/vols', 'cinder', 'nosharecache', versions=('3', '4.2')),
+    Way('second_name', 'nas2:/vols/cinder'),
+    Way('second_name_of_directory', 'nas2:/vols', 'cinder', versions=('3', '4.2')),
+    Way('second_name_nosharecache', 'nas2:/vols', 'cinder', 'nosharecache'),
+    Way('second_address', 'nas3:/vols/cinder', other_address=('3', '4.0')),
+    Way('second_address_of_directory', 'nas3:/vols', 'cinder', versions=('3', '4.2'),
+        other_address=('3',)),
+    Way('qualified_name', 'nas1.example.com:/vols/cinder', versions=('4.2',)),
+    Way('address', '192.0.2.1:/vols/cinder', versions=('3',)),
+    Way('ipv6_address', '[2001:db8::1]:/vols/cinder', versions=('3', '4.2'), other_address=('3',)),
+    Way('crossmnt', 'nas1:/vols', 'inner', export='nas1:/vols/inner',
+        versions=('3', '4.2')),
+    Way('pseudo_root', 'nas1:/', 'vols/cinder', versions=('4.0', '4.2')),
+    Way('referral', 'nas1:/', 'moved', versions=('4.0', '4.2'), other_address=('4.0',)),
+)
+
+
+def repeat_by_path_keeps_the_mapping(share):
+    info = share.site.attach(share.by_export)
+    assert share.site.attach(share.by_path) == info
+    assert len(share.site.mapped_paths()) == 1
+
+
+def second_lpar_by_path_is_refused(share):
+    share.site.attach(share.by_export)
+    with share.site.refused(exceptions.VolumeInUse):
+        share.site.attach(share.by_path, lpar=2)
+
+
+def second_lpar_by_export_is_refused(share):
+    share.site.detach_all()
+    share.site.attach(share.by_path)
+    with share.site.refused(exceptions.VolumeInUse):
+        share.site.attach(share.by_export, lpar=2)
+
+
+def extend_by_path_returns_the_new_size_at_once(share):
+    share.site.attach(share.by_export)
+    size = share.grow()
+    assert share.site.connector().extend_volume(share.by_path) == size
+
+
+def extend_by_export_returns_the_new_size_at_once(share):
+    share.site.attach(share.by_path)
+    size = share.grow()
+    assert share.site.connector().extend_volume(share.by_export) == size
+
+
+def detach_by_path_removes_the_mapping(share):
+    share.site.attach(share.by_export)
+    share.site.detach(share.by_path)
+    assert not share.site.mapped_paths()
+
+
+def detach_by_export_removes_the_mapping(share):
+    share.site.attach(share.by_path)
+    share.site.detach(share.by_export)
+    assert not share.site.mapped_paths()
+
+
+def attach_by_the_second_export_maps_the_file(share):
+    share.site.detach_all()
+    share.site.attach(share.by_other_export)
+    assert len(share.site.mapped_paths()) == 1
+
+
+# In an order in which most of them find attached, or detached, what they need so.
+ONE_DISK = (
+    repeat_by_path_keeps_the_mapping,
+    second_lpar_by_path_is_refused,
+    extend_by_path_returns_the_new_size_at_once,
+    detach_by_path_removes_the_mapping,
+    second_lpar_by_export_is_refused,
+    extend_by_export_returns_the_new_size_at_once,
+    detach_by_export_removes_the_mapping,
+)
+# Replicas may have equal file handles as well, so an equal handle only refuses.
+_PERHAPS_ONE_DISK = (
+    second_lpar_by_path_is_refused,
+    second_lpar_by_export_is_refused,
+)
+
+
+def groups():
+    return [cases.Group(version, way.name, _setup(way), _checks(way, version))
+            for version in ALL for way in WAYS if version in way.versions]
+
+
+def _checks(way, version):
+    steps = _PERHAPS_ONE_DISK if version in way.other_address else ONE_DISK
+    if _is_an_export_of_its_own(way):
+        steps = (*steps, attach_by_the_second_export_maps_the_file)
+    return (*steps, sites.no_process_is_left)
+
+
+def _is_an_export_of_its_own(way):
+    return way.directory == '.' and way.bind is None
+
+
+def _setup(way):
+    @contextlib.contextmanager
+    def setup(site, version):
+        # Cases of several versions run at the same time.
+        name = f'volume-{version}'
+        file = sites.make_volume(way.export.partition(':/')[2], name)
+        with contextlib.ExitStack() as mounts:
+            site.keep_mounted(way.export, version)
+            place = mounts.enter_context(site.mounted(way.source, version, way.options))
+            if way.bind:
+                place = mounts.enter_context(
+                    site.bound(place / way.bind, sites.BASE.parent / 'bound'))
+            other = sites.by_export(way.source, name) if _is_an_export_of_its_own(way) else None
+            yield sites.Share(site, file, sites.by_export(way.export, name),
+                              sites.by_path(place / way.directory / name), other)
+    return setup

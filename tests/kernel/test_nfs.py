@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The connector on mounts of a real NFS server, in a virtual machine."""
+
+import pytest
+
+from tests.kernel import cases
+from tests.kernel import tables
+from tests.kernel.nfs import expected_failures
+from tests.kernel.nfs import suite
+
+pytestmark = pytest.mark.nfs
+
+
+def _parameters():
+    for name in suite.names():
+        reason = expected_failures.reason(name)
+        marks = [pytest.mark.xfail(strict=True, raises=cases.CaseFailed, reason=reason)]
+        yield pytest.param(name, id=name, marks=marks if reason else ())
+
+
+@pytest.mark.parametrize('name', list(_parameters()))
+def test_nfs(name, nfs):
+    nfs.raise_failure(name)
+
+
+def test_mount_tables_are_as_recorded(nfs):
+    seen = ''.join(sorted(path.read_text() for path in nfs.directory.glob('tables-*')))
+    kernel = (nfs.directory / 'kernel').read_text()
+    major, minor, *_ = kernel.split()[2].split('.')
+    file = tables.DIRECTORY / f'linux-{major}.{minor}.txt'
+    if tables.IS_RECORDING:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f'## {kernel}{seen}')
+    if not file.exists():
+        pytest.skip(f'nothing was recorded with Linux {major}.{minor}')
+    recorded = tables.recorded(file.stem)
+    for case, table in tables.parse(seen).items():
+        assert tables.comparable(table) == tables.comparable(recorded[case]), case
