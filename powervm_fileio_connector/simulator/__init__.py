@@ -11,22 +11,36 @@ from .faults import Busy500
 from .faults import Busy503
 from .faults import DropAfterApply
 from .faults import DropBeforeApply
+from .faults import EtagOnlyIn
 from .faults import ExpiredSession
 from .faults import Fault
+from .faults import Forbidden403
+from .faults import HeldPost
 from .faults import InternalError500
 from .faults import Latency
 from .faults import LogonRefused
+from .faults import LPARLinksWithoutUUID
+from .faults import LPARListCutShort
+from .faults import MixedCaseUUIDs
+from .faults import NoLPARLinks
+from .faults import NoSectionMetadata
+from .faults import NotShown
 from .faults import OmitLUA
+from .faults import ProcessingInstructions
 from .faults import RefuseConnection
 from .faults import Restart
 from .faults import Slow
 from .faults import StaleEtag412
+from .faults import Trickle
 from .faults import TruncatedAnswer
 from .novalink import NovaLinkSimulator
 from .process import NovaLinkProcess
 
 __all__ = [
-    'Busy500', 'Busy503', 'DropAfterApply', 'DropBeforeApply', 'ExpiredSession', 'Fault',
-    'InternalError500', 'Latency', 'LogonRefused', 'NovaLinkProcess', 'NovaLinkSimulator',
-    'OmitLUA', 'RefuseConnection', 'Restart', 'Slow', 'StaleEtag412', 'TruncatedAnswer',
+    'Busy500', 'Busy503', 'DropAfterApply', 'DropBeforeApply', 'EtagOnlyIn', 'ExpiredSession',
+    'Fault', 'Forbidden403', 'HeldPost', 'InternalError500', 'LPARLinksWithoutUUID',
+    'LPARListCutShort', 'Latency', 'LogonRefused', 'MixedCaseUUIDs', 'NoLPARLinks',
+    'NoSectionMetadata', 'NotShown', 'NovaLinkProcess', 'NovaLinkSimulator', 'OmitLUA',
+    'ProcessingInstructions', 'RefuseConnection', 'Restart', 'Slow', 'StaleEtag412', 'Trickle',
+    'TruncatedAnswer',
 ]

@@ -42,6 +42,7 @@ class Admin:
             'POST faults': lambda rest, data, query: faults.add(from_json(data)),
             'DELETE faults': lambda *_: faults.clear(),
             'POST lpars': lambda rest, data, query: asdict(state.create_lpar(**data)),
+            'POST recreate': lambda rest, data, query: asdict(state.recreate_lpar(rest, **data)),
             'PATCH lpars': lambda rest, data, query: asdict(state.change_partition(rest, **data)),
             'DELETE lpars': lambda rest, data, query: state.remove_partition(
                 rest, query.get('leave_orphans') != ['false']),

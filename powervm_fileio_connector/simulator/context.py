@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from dataclasses import dataclass
 from dataclasses import field
 from urllib.parse import parse_qs
@@ -20,6 +21,7 @@ from .rules import Refused
 from .sessions import Sessions
 from .state import State
 
+_POLL_S = 0.01
 _XML = 'application/atom+xml'
 _BASE = re.compile(r'.*/(?:ManagedSystem|LogicalPartition|VirtualIOServer)(?=/|$)')
 # ASSUMED: NovaLink answers 400 to what it would not do; 412, 404 and 401 are known from
@@ -94,10 +96,16 @@ class Context:
             raise Refused('partition_known', f'{uuid} is not a {kind}.', 'unknown')
         return partition
 
-    def wait(self, seconds: float) -> None:
-        """Wait, but not longer than the server runs."""
-        if seconds > 0 and self.stopping.wait(seconds):
-            raise Dropped
+    def wait(self, seconds: float, until: threading.Event | None = None) -> None:
+        """Wait, but not longer than the server runs, nor than until an event.
+
+        :raises Dropped: the server stops
+        """
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not (until and until.is_set()):
+            # An event cannot be waited for together with another.
+            if self.stopping.wait(left if until is None else min(left, _POLL_S)):
+                raise Dropped
 
     def error(self, status: int, reason: str, message: str) -> Answer:
         """An error in the recorded shape."""

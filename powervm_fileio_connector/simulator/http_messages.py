@@ -30,12 +30,18 @@ class Request:
 
 @dataclass
 class Answer:
-    """One HTTP answer; ``cut`` sends only that many bytes of the body, then closes."""
+    """One HTTP answer.
+
+    :ivar cut: only that many bytes of the body are sent, then the connection is closed
+    :ivar piece: so many bytes are sent at a time, with ``pause_s`` between them; 0: all at once
+    """
 
     status: int
     body: bytes = b''
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
+    piece: int = 0
+    pause_s: float = 0.0
 
 
 class Dropped(Exception):

@@ -36,6 +36,7 @@ class Listener:
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._closed = False
+        self._stopping = threading.Event()
         self._busy = 0
         self._idle = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
@@ -59,6 +60,7 @@ class Listener:
             if self._closed:
                 return
             self._closed = True
+            self._stopping.set()
             self._idle.wait_for(lambda: not self._busy, _GRACE_S)
             connections = list(self._connections)
         self._stop_w.send(b'x')
@@ -106,6 +108,13 @@ class Listener:
                 self._busy -= 1
                 self._idle.notify_all()
 
+    def _send(self, connection: socket.socket, data: bytes, answer: Answer) -> None:
+        piece = answer.piece or len(data)
+        for start in range(0, len(data), piece):
+            if start and self._stopping.wait(answer.pause_s):
+                raise Dropped
+            connection.sendall(data[start:start + piece])
+
     def _serve(self, connection: socket.socket) -> None:
         reader = RequestReader(connection)
         try:
@@ -117,7 +126,7 @@ class Listener:
                     answer = self._handle(request)
                     last = (request.headers.get('connection', '').lower() == 'close'
                             or answer.cut is not None or self._closed)
-                    connection.sendall(serialize(answer, last))
+                    self._send(connection, serialize(answer, last), answer)
                 if last:
                     return
         except Dropped:

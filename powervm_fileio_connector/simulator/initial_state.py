@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Iterable
 
 from .buses import file_udid
+from .foreign import foreign_lpar
+from .foreign import foreign_mappings
 from .model import Host
 from .model import Mapping
 from .model import Partition
@@ -17,12 +19,13 @@ _PER_BUS = 20
 
 
 def make_state(lpars: int = 2, mgmt_is_io_server: bool = True, mappings: int = 0,
-               other_vioses: int = 0) -> State:
+               other_vioses: int = 0, foreign: bool = False) -> State:
     """A host with a management partition, LPARs ``lpar1``..., and mappings spread over them.
 
     :param mgmt_is_io_server: the management partition is a VIOS (software-defined I/O);
         otherwise it is an ordinary LPAR, and the VIOS is another partition
     :param other_vioses: traditional VIOS beside that
+    :param foreign: another program has an LPAR and mappings of every kind
     """
     host = Host(str(uuid.uuid4()), 'simulated', '8247.22L.2100001')
     # As recorded: the partition type is Linux's and RMC is inactive on a NovaLink.
@@ -35,7 +38,12 @@ def make_state(lpars: int = 2, mgmt_is_io_server: bool = True, mappings: int = 0
     first = len(partitions) + 1
     clients = [Partition(new_uuid(), f'lpar{i + 1}', first + i) for i in range(lpars)]
     vios = next(p for p in partitions if p.is_io_server)
-    return State(host, partitions + clients, _seed(vios, clients, mappings))
+    seeded = list(_seed(vios, clients, mappings))
+    if foreign:
+        other = foreign_lpar(first + lpars)
+        seeded = [*foreign_mappings(vios, other, 1 + mappings), *seeded]
+        clients.append(other)
+    return State(host, partitions + clients, seeded)
 
 
 def _seed(vios: Partition, clients: list[Partition], count: int) -> Iterable[Mapping]:

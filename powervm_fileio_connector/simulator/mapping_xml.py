@@ -16,12 +16,16 @@ from .model import Partition
 from .schema import KINDS
 
 
-def mapping_xml(mapping: Mapping, host: Host, vios: Partition, url: str) -> str:
-    """A mapping as the server shows it."""
+def mapping_xml(mapping: Mapping, host: Host, vios: Partition, url: str,
+                shows_lpar: bool = True) -> str:
+    """A mapping as the server shows it.
+
+    :param shows_lpar: it has a link to its LPAR
+    """
     if mapping.source is not None:
         return _recorded(mapping)
     parts = [f'<VirtualSCSIMapping {VERSION}>{META}']
-    if mapping.has_client and mapping.lpar_uuid:
+    if mapping.has_client and mapping.lpar_uuid and shows_lpar:
         href = f'{url}/rest/api/uom/ManagedSystem/{host.uuid}/LogicalPartition/{mapping.lpar_uuid}'
         parts.append('<AssociatedLogicalPartition kb="CUR" kxe="false" '
                      f'href="{href}" rel="related"/>')

@@ -42,6 +42,7 @@ class Partition:
     max_slots: int = 1000
     aliases: tuple[str, ...] = ()  # other UUIDs it answers to (some recordings name two)
     document: str | None = None  # a recorded document, kept as it is
+    is_foreign: bool = False  # another program's, there from the start
 
     @property
     def can_change_io(self) -> bool:
@@ -78,6 +79,7 @@ class Mapping:
     emulate_model: str | None = None
     storage: str | None = None  # the storage element as given, where we do not model it
     source: str | None = None  # the recorded mapping, kept as it is
+    is_foreign: bool = False  # another program's, there from the start
 
     @property
     def is_wild_card(self) -> bool:

@@ -42,7 +42,8 @@ class NovaLinkSimulator(Reachable):
                  faults: Iterable[Fault] = (), password: str | None = None,
                  serialise_posts: bool = True, job_polls: int = 0,
                  event_wait_s: float = 10.0, other_vioses: int = 0,
-                 state: State | None = None) -> None:
+                 state: State | None = None, links_of_files: bool = True,
+                 foreign: bool = False) -> None:
         """Make the host; it is not served before ``start``.
 
         :param port: 0 takes any that is free
@@ -56,6 +57,9 @@ class NovaLinkSimulator(Reachable):
         :param event_wait_s: how long a request for events waits for one
         :param other_vioses: traditional VIOS beside the one of ``vios_uuid``
         :param state: where the host starts instead of a made-up one
+        :param links_of_files: mappings of files name their LPAR; recorded ones do not
+        :param foreign: another program has an LPAR and mappings of every kind, one of which has a
+            name that is not ASCII; ``lpars`` and ``mappings()`` are without them
         """
         super().__init__()
         self._state_file = StateFile(state_file) if state_file else None
@@ -64,7 +68,8 @@ class NovaLinkSimulator(Reachable):
             state = saved
         elif state is None and recording is not None:
             state = load(recording)
-        self.state = state or make_state(lpars, mgmt_is_io_server, mappings, other_vioses)
+        self.state = state or make_state(lpars, mgmt_is_io_server, mappings, other_vioses,
+                                         foreign)
         self.requests = RequestLog()
         self.faults = FaultSet(tuple(faults))
         if latency is not None:
@@ -75,6 +80,7 @@ class NovaLinkSimulator(Reachable):
         self.jobs = Jobs(job_polls)
         self._changes = Changes(self.faults.on_apply, serialise_posts)
         self._port, self._event_wait_s = port, event_wait_s
+        self._links_of_files = links_of_files
         self._listener: Listener | None = None
         self._server: Server | None = None
         self._stopped = threading.Event()
@@ -86,8 +92,9 @@ class NovaLinkSimulator(Reachable):
         listener = self._listener = Listener(self._port)
         self._events = Events(self.url, self.system_uuid, self._event_wait_s)
         self.state.subscribe(self._events.tell)
+        renderer = Renderer(self.state, self.url, self._links_of_files)
         self._server = Server(
-            self.state, Renderer(self.state, self.url), self.faults, self.sessions, self.requests,
+            self.state, renderer, self.faults, self.sessions, self.requests,
             routes(self.sessions, self._changes, self.jobs, self._events),
             Admin(self.state, self.faults, self.requests, self.sessions), self._save)
         self._save()
@@ -176,6 +183,22 @@ class NovaLinkSimulator(Reachable):
         self.state.remove_partition(uuid, leave_orphans)
         self._save()
 
+    def recreate_lpar(self, uuid: str, successor: str | None = None,
+                      leave_orphans: bool = True) -> Partition:
+        """Delete an LPAR and create it again under the same UUID and another id.
+
+        This is what a rebuild, an unshelve, or a migration there and back does.
+
+        :param successor: name of a new LPAR that gets the old id
+        """
+        partition = self.state.recreate_lpar(uuid, successor, leave_orphans)
+        self._save()
+        return partition
+
     def mappings(self, lpar_uuid: str | None = None) -> list[Mapping]:
-        """The mappings, of all VIOSes, of one LPAR or of all."""
-        return [m for m in self.state.mappings() if lpar_uuid in (None, m.lpar_uuid)]
+        """The mappings, of all VIOSes, of one LPAR or of all; not those of other programs.
+
+        ``state.mappings()`` has those as well.
+        """
+        return [m for m in self.state.mappings()
+                if not m.is_foreign and lpar_uuid in (None, m.lpar_uuid)]

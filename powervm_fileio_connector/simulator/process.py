@@ -148,12 +148,14 @@ class NovaLinkProcess(Reachable):
     def lpars(self) -> list[Partition]:
         """The client LPARs, oldest first."""
         partitions = (Partition(**p) for p in self.snapshot()['partitions'])
-        return [p for p in partitions if not p.is_io_server and not p.is_management]
+        return [p for p in partitions
+                if not (p.is_io_server or p.is_management or p.is_foreign)]
 
     def mappings(self, lpar_uuid: str | None = None) -> list[Mapping]:
         """The mappings of one LPAR or of all."""
         mappings = (Mapping(**m) for m in self.snapshot()['mappings'])
-        return [m for m in mappings if lpar_uuid in (None, m.lpar_uuid)]
+        return [m for m in mappings
+                if not m.is_foreign and lpar_uuid in (None, m.lpar_uuid)]
 
     def add_lpar(self, name: str | None = None, **fields: Any) -> Partition:
         """Create an LPAR."""
@@ -166,6 +168,12 @@ class NovaLinkProcess(Reachable):
     def remove_lpar(self, uuid: str, leave_orphans: bool = True) -> None:
         """Delete an LPAR."""
         self.ask('DELETE', f'lpars/{quote(uuid)}?leave_orphans={str(leave_orphans).lower()}')
+
+    def recreate_lpar(self, uuid: str, successor: str | None = None,
+                      leave_orphans: bool = True) -> Partition:
+        """Delete an LPAR and create it again under the same UUID and another id."""
+        return Partition(**self.ask('POST', f'recreate/{quote(uuid)}', {
+            'successor': successor, 'leave_orphans': leave_orphans}))
 
     def restart(self) -> None:
         """Behave as after a restart."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from .http_messages import Answer
@@ -12,31 +13,49 @@ from .model import Host
 from .model import Partition
 from .rules import Refused
 
+# ASSUMED: Partitions can be searched by these properties; pypowervm searches by name and id.
+_SEARCHABLE: dict[str, Callable[[Partition], str]] = {
+    'PartitionName': lambda partition: partition.name,
+    'PartitionID': lambda partition: str(partition.id),
+    'PartitionState': lambda partition: partition.state,
+    'PartitionType': lambda partition: partition.type,
+    'PartitionUUID': lambda partition: partition.uuid,
+    'IsManagementPartition': lambda partition: str(partition.is_management).lower(),
+}
 _SEARCH = re.compile(r"\((\w+)(==|!=)'?(.*?)'?\)")
 
 
 def properties(of: Partition | Host) -> dict[str, Any]:
-    """The quick properties.
+    """The quick properties: names and JSON types as nova-powervm 9.0.0 recorded those of an LPAR
+    (in its tests of get_vm_qp): numbers are numbers, truth values are strings.
 
-    ASSUMED: The quick properties have the names and JSON types with which pypowervm and
-    nova-powervm read them (PartitionID a number, states strings); the real set is larger.
+    ASSUMED: The quick properties of a VIOS, and those of the machine, are like those of an LPAR;
+    each has its UUID besides.
     """
     if isinstance(of, Host):
         return {'UUID': of.uuid, 'SystemName': of.name, 'State': 'operating',
                 'MTMS': '{}-{}*{}'.format(*of.mtms.split('.'))}
     return {
-        'UUID': of.uuid,
-        'PartitionID': of.id,
-        'PartitionName': of.name,
-        'PartitionState': of.state,
-        'PartitionType': of.type,
-        'IsVirtualIOServer': of.is_io_server,
-        'IsManagementPartition': of.is_management,
-        'RMCState': of.rmc_state,
-        'ResourceMonitoringControlState': of.rmc_state,
-        'OperatingSystemVersion': 'Linux/simulated',
-        'ReferenceCode': 'Linux ppc64le',
+        'IsVirtualServiceAttentionLEDOn': 'false',
         'MigrationState': 'Not_Migrating',
+        'CurrentProcessingUnits': 0.5,
+        'ProgressState': None,
+        'PartitionType': of.type,
+        'PartitionID': of.id,
+        'AllocatedVirtualProcessors': 1,
+        'PartitionState': of.state,
+        'RemoteRestartState': 'Invalid',
+        'OperatingSystemVersion': 'Linux/simulated',
+        'RMCState': of.rmc_state,
+        'PowerManagementMode': None,
+        'PartitionName': of.name,
+        'HasDedicatedProcessors': 'false',
+        'ResourceMonitoringIPAddress': None,
+        'ReferenceCode': 'Linux ppc64le',
+        'CurrentProcessors': None,
+        'CurrentMemory': 4096,
+        'SharingMode': 'uncapped',
+        'UUID': of.uuid,
     }
 
 
@@ -68,13 +87,7 @@ def search(partitions: list[Partition], kind: str, wanted: str) -> list[Partitio
         raise Refused('search', f"The search {wanted!r} of {kind} is not understood: expected "
                       "(Property=='value').")
     name, operator, value = found.groups()
-    known = properties(partitions[0]) if partitions else {name: None}
-    if name not in known:
+    if name not in _SEARCHABLE:
         raise Refused('search', f'{kind} cannot be searched by {name}: expected one of '
-                      f'{", ".join(known)}.')
-    return [p for p in partitions
-            if (_shown(properties(p)[name]) == value) == (operator == '==')]
-
-
-def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+                      f'{", ".join(_SEARCHABLE)}.')
+    return [p for p in partitions if (_SEARCHABLE[name](p) == value) == (operator == '==')]

@@ -26,8 +26,10 @@ _END = len(b'</VirtualSCSIMapping>')
 class Renderer:
     """Renders documents; every method may be called from any thread."""
 
-    def __init__(self, state: State, url: str) -> None:
+    def __init__(self, state: State, url: str, links_of_files: bool = True) -> None:
+        """:param links_of_files: mappings of files name their LPAR, as those of other disks do"""
         self.state, self.url = state, url
+        self._links_of_files = links_of_files
         self._lock = threading.Lock()
         self._chunks: dict[int, tuple[Mapping, bytes]] = {}
         self._shells: dict[tuple[str, frozenset[str]], tuple[object, list[bytes]]] = {}
@@ -43,8 +45,9 @@ class Renderer:
         if known is not None and known[0] is mapping:
             return known[1]
         vios = self.state.partition(mapping.vios_uuid)
-        text = mapping_xml(mapping, self.state.host, vios, self.url)
-        chunk = text.encode('ascii', 'xmlcharrefreplace')
+        text = mapping_xml(mapping, self.state.host, vios, self.url,
+                           mapping.kind != 'file' or self._links_of_files)
+        chunk = text.encode()
         self._chunks[mapping.id] = (mapping, chunk)
         return chunk
 
@@ -77,7 +80,7 @@ class Renderer:
         known = self._shells.get(key)
         if known is None or known[0] is not partition:
             document = partition_xml(partition, self.state.host, self.url)
-            shell = of_groups(document, groups).encode('ascii', 'xmlcharrefreplace')
+            shell = of_groups(document, groups).encode()
             known = (partition, shell.split(HOLE.encode()))
             self._shells[key] = known
         content = [known[1][0]]
@@ -93,7 +96,7 @@ class Renderer:
              head: bool) -> tuple[list[bytes], str]:
         """A ManagedSystem's entry, and its etag."""
         etag = self.state.etag(host.uuid, group)
-        content = of_groups(host_xml(host), groups_in(group)).encode('ascii', 'xmlcharrefreplace')
+        content = of_groups(host_xml(host), groups_in(group)).encode()
         href = f'{base}/{host.uuid}' + (f'?group={group}' if group else '')
         return atom.entry(host.uuid, 'ManagedSystem', href, etag, [content],
                           head=f' {atom.NAMESPACES}' if head else ''), etag

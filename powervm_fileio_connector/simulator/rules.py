@@ -11,6 +11,7 @@ RULES: dict[str, str] = {
     'etag_given': 'a change needs an If-Match',
     'etag_current': 'a change needs the etag of the latest document',
     'etag_group': 'an etag is valid for the group it was read with only',
+    'group_taken': 'a request for quick properties or a job has no ?group=',
     'element_order': 'elements come in the order of the schema',
     'document_type': 'the body is the document that the address names',
     'lpar_known': 'the client LPAR of a new mapping exists',

@@ -112,7 +112,10 @@ class Server:
                 check('session', self._sessions.is_valid(_token(context)),
                       'The session token is missing or no longer valid: log on with PUT '
                       f'{LOGON_PATH}.', 'unauthorized')
-            return self._routes.find(context).handler(context)
+            route = self._routes.find(context)
+            check('group_taken', route.takes_group or context.group is None,
+                  f'{route} takes no ?group=.')
+            return route.handler(context)
         except Refused as err:
             return context.refusal(err)
 

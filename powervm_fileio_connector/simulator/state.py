@@ -56,6 +56,7 @@ class State:
         self._buses = {uuid: buses_of(m.values()) for uuid, m in self._mappings.items()}
         self._next_id = 1 + max((i for m in self._mappings.values() for i in m), default=0)
         self._etags = Etags(nonce)
+        self._foreign_losses: list[str] = []
         self._version = 1
 
     # -- reading ---------------------------------------------------------------------------
@@ -79,8 +80,9 @@ class State:
 
     @property
     def lpars(self) -> list[Partition]:
-        """The client LPARs, oldest first."""
-        return [p for p in self.partitions(io_servers=False) if not p.is_management]
+        """The client LPARs, oldest first, but those of other programs."""
+        return [p for p in self.partitions(io_servers=False)
+                if not p.is_management and not p.is_foreign]
 
     def partition(self, uuid: str) -> Partition:
         """One partition by any of its UUIDs, in any case.
@@ -135,7 +137,7 @@ class State:
     def violations(self) -> list[str]:
         """What is wrong with the state; nothing ever, unless it was loaded that way."""
         with self._lock:
-            return [*violations(self.mappings()),
+            return [*violations(self.mappings()), *self._foreign_losses,
                     *(f'the buses of VIOS {uuid} are not those of its mappings'
                       for uuid, mappings in self._mappings.items()
                       if buses_of(mappings.values()) != self._buses[uuid])]
@@ -201,6 +203,9 @@ class State:
             if not gone and not made:
                 return []
             self._next_id += len(made)
+            self._foreign_losses += [
+                f'a client removed or changed {m.kind} mapping {m.id} ({m.path}) of another program'
+                for m in gone if m.is_foreign]
             self._mappings[vios_uuid] = {i: m for i, m in current.items() if i in kept}
             self._mappings[vios_uuid].update((m.id, m) for m in made)
             self._buses[vios_uuid] = plan.buses
@@ -262,6 +267,24 @@ class State:
             partition = Partition(uuid or new_uuid(), name or f'lpar{chosen}', chosen, **fields)
             self.add_partition(partition)
             return partition
+
+    def recreate_lpar(self, uuid: str, successor: str | None = None,
+                      leave_orphans: bool = True) -> Partition:
+        """Delete an LPAR and create it again: the same UUID and name, but another id.
+
+        This is what a rebuild, an unshelve, or a migration there and back does.
+
+        :param successor: name of a new LPAR that gets the old id
+        """
+        with self._lock:
+            old = self.partition(uuid)
+            self.remove_partition(old.uuid, leave_orphans)
+            if successor is not None:
+                self.create_lpar(successor, id=old.id)
+            taken = {old.id, *(p.id for p in self._partitions.values())}
+            new = replace(old, id=next(i for i in range(1, len(taken) + 2) if i not in taken))
+            self.add_partition(new)
+            return new
 
     def change_partition(self, uuid: str, **fields: Any) -> Partition:
         """Change fields of a partition, e.g. ``rmc_state='inactive'``."""

@@ -2,6 +2,7 @@
 """Faults happen when, as often and to what they are told to."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait
 
@@ -9,6 +10,7 @@ import pytest
 from pypowervm import const
 from pypowervm import exceptions
 from pypowervm.tasks import scsi_mapper
+from pypowervm.wrappers import logical_partition
 from pypowervm.wrappers import storage
 from pypowervm.wrappers import virtual_io_server as vios
 
@@ -22,12 +24,18 @@ def read(sim, adapter):
     return vios.VIOS.get(adapter, uuid=sim.vios_uuid, xag=[const.XAG.VIO_SMAP])
 
 
-def post(sim, adapter, path, wrapper=None):
+def post(sim, adapter, path, wrapper=None, **kwargs):
     """One POST of one new mapping, without pypowervm's own retries."""
     wrapper = wrapper or read(sim, adapter)
     wrapper.scsi_mappings.append(scsi_mapper.build_vscsi_mapping(
         None, wrapper, sim.lpars[0].uuid, storage.FileIO.bld(adapter, path)))
-    return wrapper.update()
+    return wrapper.update(**kwargs)
+
+
+def wait_until(is_so):
+    end = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < end
 
 
 def status_of(call, *args):
@@ -182,6 +190,116 @@ def test_changes_wait_for_each_other_and_reads_do_not(novalink, make_file):
     assert len(novalink.mappings()) == 1
     # The second was refused as soon as its turn came.
     assert Held.count == 1
+
+
+@pytest.mark.parametrize('in_turn', [True, False])
+def test_held_change_is_made_after_its_client_has_gone(novalink, make_file, in_turn):
+    adapter = novalink.adapter()
+    held = s.HeldPost(in_turn=in_turn)
+    novalink.faults.add(held)
+    with pytest.raises(exceptions.TimeoutError):
+        post(novalink, adapter, make_file(), timeout=0.2)
+    assert held.reached.is_set()
+    assert novalink.mappings() == []
+    etag = read(novalink, adapter).etag
+    held.release()
+    wait_until(lambda: read(novalink, adapter).etag != etag)
+    assert len(novalink.mappings()) == 1
+
+
+def test_change_that_is_held_out_of_turn_is_overtaken(novalink, make_file):
+    adapter = novalink.adapter()
+    held = s.HeldPost(in_turn=False)
+    first, path, other = read(novalink, adapter), make_file(), make_file('other')
+    novalink.faults.add(held)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(status_of, post, novalink, adapter, path, first)
+        assert held.reached.wait(30)
+        post(novalink, adapter, other)
+        held.release()
+        assert late.result(30) == 412
+    assert [m.path for m in novalink.mappings()] == [other]
+
+
+def test_forbidden_request_is_403(novalink):
+    novalink.faults.add(s.Forbidden403(path='VirtualIOServer'))
+    assert status_of(read, novalink, novalink.adapter()) == 403
+
+
+def test_request_for_one_lpar_fails_while_others_are_answered(novalink):
+    adapter = novalink.adapter()
+    one, other = novalink.lpars
+    novalink.faults.add(s.InternalError500(path=f'LogicalPartition/{one.uuid}', times=None))
+    assert status_of(adapter.read, 'LogicalPartition', one.uuid) == 500
+    assert adapter.read('LogicalPartition', other.uuid).status == 200
+
+
+def test_trickling_answer_arrives_whole_and_ends_with_the_simulator(make_file):
+    with s.NovaLinkSimulator() as sim:
+        adapter = sim.adapter()
+        sim.faults.add(s.Trickle(size=1000, pause_s=0.001))
+        assert read(sim, adapter).name == 'novalink'
+        sim.faults.add(s.Trickle(size=1, pause_s=60))
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(read, sim, adapter)
+            wait_until(lambda: sim.requests.count('GET') == 2)
+            sim.stop()
+            assert isinstance(answer.exception(30), exceptions.Error)
+
+
+@pytest.mark.parametrize(('keep', 'status', 'names'), [(1, 200, ['lpar1']), (0, 204, [])])
+def test_list_of_lpars_is_cut_short(novalink, keep, status, names):
+    adapter = novalink.adapter()
+    novalink.faults.add(s.LPARListCutShort(keep))
+    answer = adapter.read('LogicalPartition')
+    assert answer.status == status
+    assert [p.name for p in logical_partition.LPAR.wrap(answer)] == names
+    assert adapter.read('LogicalPartition', novalink.lpars[1].uuid).status == 200
+
+
+def test_mapping_that_is_not_shown_is_made_and_shown_later(novalink, make_file):
+    adapter = novalink.adapter()
+    novalink.faults.add(s.NotShown())
+    assert len(post(novalink, adapter, make_file()).scsi_mappings) == 0
+    assert len(read(novalink, adapter).scsi_mappings) == 0
+    assert len(novalink.mappings()) == 1
+    novalink.faults.clear()
+    assert len(read(novalink, adapter).scsi_mappings) == 1
+
+
+FORMS = {
+    s.NoLPARLinks(): lambda uuid: None,
+    s.LPARLinksWithoutUUID(): lambda uuid: 'LogicalPartition/',
+    s.MixedCaseUUIDs(): lambda uuid: f'LogicalPartition/{uuid[:18].lower()}{uuid[18:]}',
+    s.ProcessingInstructions(): lambda uuid: f'LogicalPartition/{uuid}',
+    s.NoSectionMetadata(): lambda uuid: f'LogicalPartition/{uuid}',
+}
+
+
+@pytest.mark.parametrize('form', FORMS, ids=lambda form: type(form).__name__)
+def test_other_form_of_the_document_comes_back_as_the_same_mappings(novalink, make_file, form):
+    adapter = novalink.adapter()
+    post(novalink, adapter, make_file('first'))
+    before = novalink.mappings()
+    plain_text = read(novalink, adapter).toxmlstring()
+    novalink.faults.add(form)
+    wrapper = read(novalink, adapter)
+    assert wrapper.toxmlstring() != plain_text
+    link = wrapper.scsi_mappings[0].client_lpar_href
+    expected = FORMS[form](before[0].lpar_uuid)
+    assert (link or '').endswith(expected or '')
+    assert (link is None) == (expected is None)
+    wrapper.update()
+    assert novalink.mappings() == before
+
+
+@pytest.mark.parametrize(('place', 'header', 'metadata'), [
+    ('header', True, False), ('metadata', False, True), ('neither', False, False)])
+def test_etag_is_only_where_the_fault_says(novalink, place, header, metadata):
+    adapter = novalink.adapter()
+    novalink.faults.add(s.EtagOnlyIn(place))
+    answer = adapter.read('VirtualIOServer', novalink.vios_uuid)
+    assert ('etag' in answer.headers, '<etag:etag' in answer.body) == (header, metadata)
 
 
 @pytest.mark.parametrize('name', KNOWN)

@@ -100,6 +100,18 @@ def etag_of_another_group(bench):
     bench.post(wrapper, etag=bench.read('None').etag)
 
 
+@case('group_taken')
+def group_of_quick_properties(bench):
+    bench.adapter.read('LogicalPartition', bench.sim.lpars[0].uuid, suffix_type='quick',
+                       suffix_parm='PartitionID', xag=['None'])
+
+
+@case('group_taken')
+def group_of_a_job(bench):
+    bench.adapter.read('VirtualIOServer', bench.sim.vios_uuid, suffix_type='do',
+                       suffix_parm='RescanVirtualDisk', xag=['None'])
+
+
 @case('element_order')
 def storage_before_adapters(bench):
     mapping = bench.mapping()

@@ -9,7 +9,7 @@ import threading
 from ..context import Context
 from ..http_messages import Answer
 from ..http_messages import Request
-from .kinds import Fault
+from .base import Fault
 
 
 class _Armed:
@@ -52,10 +52,10 @@ class FaultSet:
             return [armed.fault for armed in self._armed if armed.left != 0]
 
     def _firing(self, stage: str, request: Request | None) -> list[_Armed]:
-        """Who may fire at a stage: those whose class does something there."""
+        """The faults that may happen at a stage."""
         with self._lock:
             armed = list(self._armed)
-        return [a for a in armed if getattr(type(a.fault), stage) is not getattr(Fault, stage)
+        return [a for a in armed if a.fault.acts_at(stage)
                 and (request is None or a.fault.concerns(request))]
 
     def _fires(self, armed: _Armed) -> bool:

@@ -1,21 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong, as small named objects that combine.
-
-    sim.faults.add(Busy503(times=2, method='POST'))
-    sim.faults.add(DropAfterApply(probability=0.1, seed=7, times=None))
-
-``times`` is how often a fault happens (None: always), ``method`` and ``path`` (a part of the
-address) which requests it happens to, ``probability`` how likely it then is. Unless ``path``
-says otherwise, faults leave the logon alone.
-"""
+"""Faults of the server: it is busy, refuses, restarts, waits, or loses its connections."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
+import threading
 from dataclasses import dataclass
 from dataclasses import field
-from typing import Any
 from typing import ClassVar
 
 from ..context import Context
@@ -23,40 +14,8 @@ from ..http_messages import Answer
 from ..http_messages import Dropped
 from ..http_messages import Request
 from ..routes import LOGON_PATH
-from ..routes import UOM_PATH
 from ..rules import Refused
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Base of all faults; by itself it does nothing."""
-
-    times: int | None = field(default=1, kw_only=True)
-    method: str | None = field(default=None, kw_only=True)
-    path: str | None = field(default=None, kw_only=True)
-    probability: float = field(default=1.0, kw_only=True)
-    seed: int = field(default=0, kw_only=True)
-    scope: ClassVar[str] = UOM_PATH
-
-    def concerns(self, request: Request) -> bool:
-        """True if the fault can happen to this request."""
-        where = self.scope if self.path is None else self.path
-        return self.method in (None, request.method) and where in request.target
-
-    def on_connect(self) -> bool:
-        """True: the connection is closed unread."""
-        return False
-
-    def on_request(self, context: Context) -> Answer | None:
-        """The request was read and nothing done yet; an answer ends it."""
-        return None
-
-    def on_apply(self, context: Context) -> None:
-        """A change is about to be made, and other changes wait for it."""
-
-    def on_answer(self, context: Context, answer: Answer) -> Answer:
-        """The work is done and the answer is about to be sent."""
-        return answer
+from .base import Fault
 
 
 @dataclass(frozen=True)
@@ -178,19 +137,54 @@ class Restart(Fault):
 
 
 @dataclass(frozen=True)
-class OmitLUA(Fault):
-    """The answer to a POST shows the new mappings without their LUA; a later GET has it."""
+class Forbidden403(Fault):
+    """The user may not do it."""
 
-    def concerns(self, request: Request) -> bool:
-        return request.method == 'POST' and super().concerns(request)
+    def on_request(self, context: Context) -> Answer:
+        return context.error(403, 'Forbidden', 'The user has no authority for this request.')
+
+
+@dataclass(frozen=True)
+class Trickle(Fault):
+    """The work is done, but the answer comes a few bytes at a time."""
+
+    size: int = 1
+    pause_s: float = 0.1
 
     def on_answer(self, context: Context, answer: Answer) -> Answer:
-        body = answer.body
-        for chunk in context.made:
-            body = body.replace(chunk, re.sub(rb'<LogicalUnitAddress[^<]*</LogicalUnitAddress>',
-                                              b'', chunk))
-        context.touch()
-        return dataclasses.replace(answer, body=body)
+        return dataclasses.replace(answer, piece=self.size, pause_s=self.pause_s)
+
+
+@dataclass(frozen=True)
+class HeldPost(Fault):
+    """A change is held, and made later, though its client may have gone by then.
+
+    It is made after ``release()``, or after so many seconds. ``reached`` is set while one is held.
+
+    :ivar in_turn: other changes of the VIOS wait for it; otherwise they overtake it
+    """
+
+    seconds: float = 600.0
+    in_turn: bool = True
+    method: str | None = field(default='POST', kw_only=True)
+    reached: threading.Event = field(default_factory=threading.Event, init=False, repr=False,
+                                     compare=False, metadata={'is_local': True})
+    released: threading.Event = field(default_factory=threading.Event, init=False, repr=False,
+                                      compare=False, metadata={'is_local': True})
+
+    def release(self) -> None:
+        """Let the changes that are held be made, and hold no others."""
+        self.released.set()
+
+    def acts_at(self, stage: str) -> bool:
+        return stage == ('on_apply' if self.in_turn else 'on_request')
+
+    def on_request(self, context: Context) -> None:
+        self.on_apply(context)
+
+    def on_apply(self, context: Context) -> None:
+        self.reached.set()
+        context.wait(self.seconds, until=self.released)
 
 
 @dataclass(frozen=True)
@@ -212,26 +206,3 @@ class Latency(Fault):
     def on_answer(self, context: Context, answer: Answer) -> Answer:
         context.wait(self.per_kb_s * len(answer.body) / 1024)
         return answer
-
-
-KNOWN: dict[str, type[Fault]] = {cls.__name__: cls for cls in (
-    Busy503, Busy500, InternalError500, StaleEtag412, RefuseConnection, DropBeforeApply,
-    DropAfterApply, TruncatedAnswer, ExpiredSession, LogonRefused, Slow, Restart, OmitLUA,
-    Latency)}
-
-
-def to_json(fault: Fault) -> dict[str, Any]:
-    """A fault as plain data."""
-    return {'fault': type(fault).__name__, **dataclasses.asdict(fault)}
-
-
-def from_json(data: dict[str, Any]) -> Fault:
-    """The fault that ``to_json`` was given.
-
-    :raises ValueError: there is no such fault
-    """
-    fields = dict(data)
-    name = fields.pop('fault', None)
-    if name not in KNOWN:
-        raise ValueError(f'no fault {name}; known: {", ".join(KNOWN)}')
-    return KNOWN[name](**fields)

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All faults by name, and faults as plain data, so that another process can be told of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from . import documents
+from . import kinds
+from .base import Fault
+
+KNOWN: dict[str, type[Fault]] = {
+    name: cls for module in (kinds, documents) for name, cls in vars(module).items()
+    if isinstance(cls, type) and issubclass(cls, Fault)
+    and cls not in (Fault, documents.Rewritten)}
+
+
+def to_json(fault: Fault) -> dict[str, Any]:
+    """A fault as plain data."""
+    fields = {field.name: getattr(fault, field.name) for field in dataclasses.fields(fault)
+              if not field.metadata.get('is_local')}
+    return {'fault': type(fault).__name__, **fields}
+
+
+def from_json(data: dict[str, Any]) -> Fault:
+    """The fault that ``to_json`` was given.
+
+    :raises ValueError: there is no such fault
+    """
+    fields = dict(data)
+    name = fields.pop('fault', None)
+    if name not in KNOWN:
+        raise ValueError(f'no fault {name}; known: {", ".join(KNOWN)}')
+    return KNOWN[name](**fields)
