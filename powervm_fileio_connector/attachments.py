@@ -1,78 +1,253 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a volume to the edit that adds or removes its mapping, and from a mapping to device_info."""
+"""Attaching and detaching: planned first, then carried out. The order of the steps is here alone.
+
+A plan holds all that was decided about a volume. To attach one, the management partition is asked
+for, the file is found and checked, and the edit that adds its mapping is made; carrying that out
+sends the edit, and checks once more that the path still leads to the same file. To detach one, all
+that may tell its mapping is gathered, which needs neither the share nor the file.
+"""
 
 from __future__ import annotations
 
-import os.path
-from collections.abc import Callable
+import concurrent.futures
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from oslo_log import log as logging
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import host
+from powervm_fileio_connector import plans
 from powervm_fileio_connector.conf import Settings
-from powervm_fileio_connector.host import finder
-from powervm_fileio_connector.host.probe.prober import Prober
+from powervm_fileio_connector.deadline import CallDeadlines
+from powervm_fileio_connector.host.probe import Prober
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.mappings import Outcome
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.novalink import Client
+from powervm_fileio_connector.plans import Plan
+from powervm_fileio_connector.plans import Preview
+from powervm_fileio_connector.volume import QCOW
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
 
 LOG = logging.getLogger(__name__)
 
-# What leaves open where the file of a volume lies, or to what a symlink on the way to it leads.
-_PLACE_UNKNOWN = (exceptions.ShareNotMounted, exceptions.MountNotResponding, exceptions.StaleMount)
+_MOST_PROBES = 16       # of files that were attached together
+
+Result = DeviceInfo | tuple[MappingRecord, ...]
 
 
-def addition(spec: VolumeSpec, found: finder.VolumeFile, settings: Settings) -> AddMapping:
-    """Return the edit that attaches a volume whose file was found."""
-    return AddMapping(
-        lpar_uuid=spec.lpar_uuid, path=found.path,
-        # A mapping that somebody else made may have the spelling that was given.
-        spellings=(*found.aliases, *finder.candidate_paths(spec, settings)),
-        backstore=spec.backstore, is_backstore_explicit=spec.is_backstore_explicit,
-        tag=spec.volume_id, slot=spec.slot, lua=spec.lua, multiattach=spec.multiattach,
-        max_per_bus=settings.max_mappings_per_bus)
+class Attachments:
+    """Attaches volumes to LPARs and detaches them. Safe to use from several threads.
 
-
-def removal(spec: VolumeSpec, info: DeviceInfo, settings: Settings, *, prober: Prober,
-            find: Callable[[], finder.VolumeFile]) -> RemoveMapping:
-    """Return the edit that detaches a volume: all that may tell which mapping is its own.
-
-    The path that was observed when it was attached comes first. A UDID says no more than the path
-    that it stands for, and a server may give that of a file that is gone to another one, so it
-    counts only where the path is not known.
-
-    :param find: looks for the volume's file; it need not be there
-    :raises InvalidConnectionProperties: nothing tells which volume is meant
+    :param prober: for probes of shares
+    :param client: the session with NovaLink
+    :param attempts: how often a file that may yet appear is looked for
     """
-    paths = finder.candidate_paths(spec, settings)
-    is_known = info.path is not None or info.udid is not None
-    if not (is_known or paths or spec.volume_id):
-        raise exceptions.InvalidConnectionProperties(
-            key='device_info', reason='neither connection_properties nor device_info tell '
-            'which volume is meant, by path, export and name, UDID or id')
-    file_name = None
-    if paths and not is_known:
+
+    def __init__(self, settings: Settings, prober: Prober, client: Client,
+                 attempts: int = 1) -> None:
+        self.settings = settings
+        self.prober = prober
+        self.client = client
+        self._attempts = attempts
+
+    def deadlines(self) -> CallDeadlines:
+        """Return the time that one call may take, counted from now."""
+        return CallDeadlines(self.settings.rest_timeout_s, self.settings.probe_timeout_s)
+
+    def find(self, spec: VolumeSpec, deadlines: CallDeadlines | None = None,
+             attempts: int | None = None) -> host.VolumeFile:
+        """Find a volume's file and check it, and nothing else."""
+        with (deadlines or self.deadlines()).probing() as probes:
+            return host.find(spec, self.settings, prober=self.prober, deadline=probes,
+                             attempts=self._attempts if attempts is None else attempts)
+
+    def plan_attach(self, spec: VolumeSpec) -> Plan:
+        """Decide how a volume is to be attached; nothing is sent that changes anything.
+
+        :raises FileIOConnectorError: it cannot be attached, whatever NovaLink says
+        """
+        deadlines = self.deadlines()
+        with plans.error_context(plans.ATTACH, spec):
+            # Before any probe of a share: this may be the wrong host for it.
+            partition = self.client.management_partition(deadlines.requests)
+            file = self.find(spec, deadlines)
+        return Plan(spec, partition, plans.addition(spec, file, self.settings), deadlines, file)
+
+    def plan_detach(self, spec: VolumeSpec, info: DeviceInfo | None = None) -> Plan:
+        """Decide which mappings are a volume's; nothing is sent that changes anything.
+
+        :param info: what was observed when it was attached, which counts more than ``spec``
+        :raises InvalidConnectionProperties: nothing tells which volume is meant
+        """
+        info = DeviceInfo() if info is None else info
+        spec = dataclasses.replace(spec, lpar_uuid=info.lpar_uuid or spec.lpar_uuid,
+                                   volume_id=info.volume_id or spec.volume_id)
+        deadlines = self.deadlines()
+        with plans.error_context(plans.DETACH, spec):
+            partition = self.client.management_partition(deadlines.requests)
+            return Plan(spec, partition, self.removal(spec, info, deadlines), deadlines)
+
+    def preview(self, plan: Plan) -> Preview:
+        """Tell what carrying out a plan would change now; sends and raises nothing."""
         try:
-            found = find()
-            paths = (found.path, *found.aliases, *paths)
-        except _PLACE_UNKNOWN as err:
-            LOG.debug('The file of volume %s cannot be looked at: %s', spec.label, err)
-            file_name = spec.name or os.path.basename(spec.path or '')
+            with plans.error_context(plan.doing, plan.spec):
+                change, before, after = self._committer(plan).try_out(
+                    plan.edit, plan.deadlines.requests)
         except exceptions.FileIOConnectorError as err:
-            LOG.debug('The file of volume %s is gone or changed: %s', spec.label, err)
-            paths = (*paths, *finder.resolved_paths(paths, prober=prober))
-    own = finder.spellings(info.path) if info.path else ()
-    return RemoveMapping(
-        lpar_uuid=spec.lpar_uuid, paths=own + paths, spellings=own if is_known else paths,
-        udid=None if own else info.udid, tag=spec.volume_id, file_name=file_name,
-        export_hash=spec.export_hash)
+            return Preview(error=err)
+        if change.outcome is Outcome.UNCHANGED:
+            return Preview(unchanged=change.records)
+        return Preview(added=tuple(record for record in after if record not in before),
+                       removed=tuple(record for record in before if record not in after))
+
+    def carry_out(self, plan: Plan) -> Any:
+        """Send a plan's edit, and return once NovaLink's answer shows it.
+
+        Safe to repeat. A mapping that was made otherwise than asked, or of a file that was
+        replaced meanwhile, is removed again.
+
+        :returns: for attaching a ``DeviceInfo``; for detaching the mappings that were removed, none
+            where there was none
+        """
+        [result] = self.carry_out_all([plan])
+        if isinstance(result, exceptions.FileIOConnectorError):
+            raise result
+        return result
+
+    def carry_out_all(
+            self, given: Sequence[Plan]) -> list[Result | exceptions.FileIOConnectorError]:
+        """Carry out several plans in as few requests as there can be.
+
+        :returns: for each plan what :meth:`carry_out` returns, or the error that it raises
+        """
+        if not given:
+            return []
+        latest = max((plan.deadlines.requests for plan in given), key=lambda one: one.left())
+        answers = self._committer(given[0]).submit_all([plan.edit for plan in given], latest)
+        pairs = list(zip(given, answers, strict=True))
+        if len(pairs) == 1:
+            return [self._finish(*pairs[0])]
+        with concurrent.futures.ThreadPoolExecutor(min(len(pairs), _MOST_PROBES)) as pool:
+            return list(pool.map(lambda pair: self._finish(*pair), pairs))
+
+    def extend(self, spec: VolumeSpec) -> int:
+        """Have NovaLink find out the size of a volume's file. Safe to repeat.
+
+        :returns: the size in bytes that the file has now
+        :raises ExtendFailed: the volume is not attached, has become smaller, or is served in a way
+            (``user:qcow``) that NovaLink cannot rescan
+        """
+        deadlines = self.deadlines()
+        with plans.error_context(plans.EXTEND, spec):
+            partition = self.client.management_partition(deadlines.requests)
+            file = self.find(spec, deadlines)
+            committer = self.client.committer(partition.uuid)
+            record = committer.find(spec.lpar_uuid, file.spellings, spec.volume_id,
+                                    deadlines.requests)
+            udid = _extensible(spec, file, record)
+            self.client.rescan(partition.uuid, udid, deadlines.requests)
+            # The rescan has changed the document.
+            committer.forget()
+        LOG.info('Volume %(volume)s of LPAR %(lpar)s now has %(size)d bytes.',
+                 {'volume': spec.label, 'lpar': spec.lpar_uuid, 'size': file.size})
+        return file.size
+
+    def removal(self, spec: VolumeSpec, info: DeviceInfo,
+                deadlines: CallDeadlines) -> RemoveMapping:
+        """Return the edit that detaches a volume; see :func:`plans.removal`."""
+        def resolve(paths: tuple[str, ...]) -> tuple[str, ...]:
+            with deadlines.probing(is_last=True) as probes:
+                return host.resolved_paths(paths, prober=self.prober, deadline=probes)
+
+        return plans.removal(spec, info, self.settings, resolve=resolve,
+                             find=lambda: self.find(spec, deadlines, attempts=1))
+
+    def _committer(self, plan: Plan) -> Any:
+        return self.client.committer(plan.partition.uuid)
+
+    def _finish(self, plan: Plan, answer: Any) -> Any:
+        """Return the result of a plan whose edit was sent, or the error."""
+        try:
+            with plans.error_context(plan.doing, plan.spec):
+                if isinstance(answer, exceptions.FileIOConnectorError):
+                    self._roll_back_if_elsewhere(plan, answer)
+                    raise answer
+                if plan.file is None:
+                    return self._detached(plan, answer)
+                return self._attached(plan, plan.file, answer)
+        except exceptions.FileIOConnectorError as err:
+            return err
+
+    def _attached(self, plan: Plan, file: host.VolumeFile, record: MappingRecord) -> DeviceInfo:
+        if record.is_new:
+            self._recheck(plan, file)
+        spec = plan.spec
+        LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
+                 '%(lua)s.', {'volume': spec.label, 'path': record.path, 'lpar': spec.lpar_uuid,
+                              'slot': record.slot, 'lua': record.lua})
+        return plans.device_info(spec, plan.partition.uuid, record)
+
+    def _detached(self, plan: Plan,
+                  removed: tuple[MappingRecord, ...]) -> tuple[MappingRecord, ...]:
+        LOG.info('Volume %(volume)s is detached from LPAR %(lpar)s (%(what)s).',
+                 {'volume': plan.spec.label, 'lpar': plan.spec.lpar_uuid,
+                  'what': ', '.join(record.path or '' for record in removed)
+                  or 'it was not attached'})
+        return removed
+
+    def _recheck(self, plan: Plan, file: host.VolumeFile) -> None:
+        """Check that the path that NovaLink was given still leads to the file that was checked.
+
+        NovaLink takes a path, and the edits of others may have taken a while. A share that does
+        not answer now says nothing, so that the mapping is kept.
+
+        :raises UnsafeVolumePath: another file, or another mount, is there; nothing is mapped
+        :raises VolumeFileNotFound: the file is gone; nothing is mapped
+        """
+        try:
+            with plan.deadlines.probing(is_last=True) as probes:
+                host.recheck(file, self.settings, prober=self.prober, deadline=probes)
+        except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound):
+            self._roll_back(plan)
+            raise
+        except exceptions.FileIOConnectorError as err:
+            LOG.warning('%s could not be checked again after it was attached: %s', file.path, err)
+
+    def _roll_back_if_elsewhere(self, plan: Plan, err: exceptions.FileIOConnectorError) -> None:
+        """Remove a mapping that NovaLink made in another place than was asked for."""
+        if isinstance(err, exceptions.SlotOrLUAConflict) and err.kwargs.get('is_left_mapped'):
+            self._roll_back(plan)
+
+    def _roll_back(self, plan: Plan) -> None:
+        assert isinstance(plan.edit, AddMapping)
+        removal = RemoveMapping(plan.spec.lpar_uuid, paths=plan.edit.paths)
+        try:
+            self._committer(plan).submit(removal, plan.deadlines.requests)
+        except exceptions.FileIOConnectorError as err:
+            LOG.warning('The mapping of %s remains: %s', plan.edit.path, err)
 
 
-def device_info(spec: VolumeSpec, vios_uuid: str, record: MappingRecord) -> DeviceInfo:
-    """Return what the caller keeps of a mapping that was observed."""
-    return DeviceInfo(
-        path=record.path, volume_id=spec.volume_id or record.tag, lpar_uuid=spec.lpar_uuid,
-        vios_uuid=vios_uuid, slot=record.slot, lua=record.lua, udid=record.udid,
-        target_name=record.target_name, backstore=record.backstore or spec.backstore)
+def _extensible(spec: VolumeSpec, file: host.VolumeFile, record: MappingRecord | None) -> str:
+    """Return the UDID of a disk whose new size a rescan can show.
+
+    :raises ExtendFailed: not attached, served by ``user:qcow``, or smaller than before
+    """
+    if record is None or record.udid is None:
+        raise exceptions.ExtendFailed(
+            path=file.path, reason=f'{file.path} is not mapped to the LPAR',
+            remedy='Attach it first.')
+    if QCOW in (record.backstore, spec.backstore):
+        raise exceptions.ExtendFailed(
+            path=file.path, reason=f'{file.path} is served through user:qcow, which NovaLink '
+            'cannot rescan', remedy='Detach and attach the volume to see its new size.')
+    if record.is_larger_than(file.size):
+        raise exceptions.ExtendFailed(
+            path=file.path, reason=f'{file.path} has {file.size} bytes, but the LPAR already '
+            f'sees {record.capacity_gb} GB, and a disk in use is never shrunk',
+            remedy='Find out what made the file smaller.')
+    return record.udid

@@ -21,10 +21,10 @@ from os_brick.initiator.connectors import base
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from powervm_fileio_connector import attachments
 from powervm_fileio_connector import conf as conf_module
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
+from powervm_fileio_connector import plans
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.connection_properties import parse_leniently
 from powervm_fileio_connector.deadline import Deadline
@@ -109,10 +109,10 @@ class FileIOConnector(base.BaseLinuxConnector):
             partition = self._partition(deadline)
             with deadline.paused():
                 found = self._find(spec)
-                finder.check_unchanged(found, self.settings, prober=self._prober)
+                finder.recheck(found, self.settings, prober=self._prober)
             record = self._add(self._writer(partition), self._addition(spec, found), found,
                                deadline)
-            info = attachments.device_info(spec, partition.uuid, record)
+            info = plans.device_info(spec, partition.uuid, record)
         LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
                  '%(lua)s.', {'volume': spec.label, 'path': info.path, 'lpar': info.lpar_uuid,
                               'slot': info.slot, 'lua': info.lua})
@@ -158,7 +158,7 @@ class FileIOConnector(base.BaseLinuxConnector):
             with deadline.paused():
                 found = self._find(spec)
             vios = self._writer(partition)
-            record = vios.find(spec.lpar_uuid, (found.path, *found.aliases), spec.volume_id,
+            record = vios.find(spec.lpar_uuid, found.spellings, spec.volume_id,
                                deadline)
             udid = _extensible(spec, found, record)
             partitions.rescan(self._adapter, partition.uuid, udid, deadline)
@@ -268,7 +268,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         just now says nothing.
         """
         try:
-            finder.check_unchanged(found, self.settings, prober=self._prober)
+            finder.recheck(found, self.settings, prober=self._prober)
         except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound) as err:
             return err
         except exceptions.FileIOConnectorError as err:
@@ -279,12 +279,13 @@ class FileIOConnector(base.BaseLinuxConnector):
 
     def _addition(self, spec: VolumeSpec,
                   found: finder.VolumeFile) -> mappings.AddMapping:
-        return attachments.addition(spec, found, self.settings)
+        return plans.addition(spec, found, self.settings)
 
     def _removal(self, spec: VolumeSpec,
                  info: DeviceInfo) -> mappings.RemoveMapping:
-        return attachments.removal(spec, info, self.settings, prober=self._prober,
-                             find=lambda: self._find(spec, attempts=1))
+        return plans.removal(
+            spec, info, self.settings, find=lambda: self._find(spec, attempts=1),
+            resolve=lambda paths: finder.resolved_paths(paths, prober=self._prober))
 
     def _writer(self, partition: partitions.ManagementPartition) -> writer.Writer:
         return writer.writer_for(self._adapter, partition.uuid)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from oslo_utils import uuidutils
 
-from powervm_fileio_connector import attachments
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
+from powervm_fileio_connector import plans
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.host import Host
 from powervm_fileio_connector.host import finder
@@ -77,9 +77,10 @@ def criteria(host: Host, volume: volumes.Volume,
     """
     spec = volume.spec
     try:
-        return attachments.removal(
-            spec, volume.info, host.settings, prober=host.prober, find=find or (
-                lambda: finder.find(spec, host.settings, prober=host.prober)))
+        return plans.removal(
+            spec, volume.info, host.settings,
+            find=find or (lambda: finder.find(spec, host.settings, prober=host.prober)),
+            resolve=lambda paths: finder.resolved_paths(paths, prober=host.prober))
     except exceptions.FileIOConnectorError as err:
         err.add_context(doing=f'find volume {volume.label}', volume=volume.label)
         raise

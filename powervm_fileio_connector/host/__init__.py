@@ -1,2 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """This host: its mount table, the file of a volume on a mount, and probes of both."""
+
+from __future__ import annotations
+
+from powervm_fileio_connector.host.finder import VolumeFile
+from powervm_fileio_connector.host.finder import candidate_paths
+from powervm_fileio_connector.host.finder import find
+from powervm_fileio_connector.host.finder import list_files
+from powervm_fileio_connector.host.finder import recheck
+from powervm_fileio_connector.host.finder import resolved_paths
+from powervm_fileio_connector.host.finder import spellings_of
+
+__all__ = ['VolumeFile', 'candidate_paths', 'find', 'list_files', 'recheck', 'resolved_paths',
+           'spellings_of']

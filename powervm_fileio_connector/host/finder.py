@@ -39,22 +39,24 @@ class VolumeFile:
     """A file that is fit to be handed to an LPAR.
 
     :ivar path: with all symlinks resolved; what NovaLink is told
-    :ivar aliases: other paths of the same file through other mounts, by the mount table alone
+    :ivar spellings: every path by which the same file can be reached, ``path`` first
+    :ivar lookalikes: paths of what may be the same file, under another name of its server
     :ivar size: in bytes, as the guest will see it: for qcow2 the virtual size
     :ivar identity: device and inode number
     """
 
     path: str
-    aliases: tuple[str, ...]
+    spellings: tuple[str, ...]
     size: int
     format: str
     identity: tuple[int, int]
     is_block_device: bool
     mount: mount_table.Mount
+    lookalikes: tuple[str, ...] = ()
 
 
 def find(spec: VolumeSpec, settings: Settings, *, prober: probe.Prober,
-         attempts: int = 1) -> VolumeFile:
+         deadline: Deadline | None = None, attempts: int = 1) -> VolumeFile:
     """Find the file of a volume, and make sure of it and its mount.
 
     Ends within the prober's time, all attempts together, and 0.5 s more where the kernel holds a
@@ -69,9 +71,9 @@ def find(spec: VolumeSpec, settings: Settings, *, prober: probe.Prober,
     :raises UnsafeVolumeFormat: a qcow2 image that is not safe
     :raises UnsupportedVolume: the mount is read-only, or the image encrypted
     """
-    deadline = prober.deadline()
+    deadline = prober.deadline() if deadline is None else deadline
     # Half of the time stays for the last look, so that it is not taken for a hung one.
-    patience_s = prober.timeout_s / 2
+    patience_s = deadline.left() / 2
     pause_s = min(_MOST_PAUSE_S, patience_s / max(1, attempts))
     patience = retrying.Retrying(
         stop_max_attempt_number=max(1, attempts), stop_max_delay=patience_s * 1000,
@@ -79,7 +81,8 @@ def find(spec: VolumeSpec, settings: Settings, *, prober: probe.Prober,
     return patience.call(_find_once, spec, settings, prober, deadline)
 
 
-def check_unchanged(volume_file: VolumeFile, settings: Settings, *, prober: probe.Prober) -> None:
+def recheck(volume_file: VolumeFile, settings: Settings, *, prober: probe.Prober,
+            deadline: Deadline | None = None) -> None:
     """Take one more look, and raise unless the path still leads to the same file.
 
     :raises UnsafeVolumePath: another file is there now
@@ -90,7 +93,7 @@ def check_unchanged(volume_file: VolumeFile, settings: Settings, *, prober: prob
     mount = volume_file.mount
     # The identity tells whether the mount is another one, so its number may have changed.
     answer = prober.look({'op': 'look', 'mount_point': mount.mount_point, 'mount_id': None,
-                          'path': mount.below(volume_file.path)})
+                          'path': mount.below(volume_file.path)}, deadline)
     subject = checks.Subject(volume_file.path, mount, {
         'path': volume_file.path, 'mount_point': mount.mount_point})
     checks.raise_for(answer, subject)
@@ -125,7 +128,8 @@ def candidate_paths(spec: VolumeSpec, settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(paths + aliases))
 
 
-def resolved_paths(paths: Iterable[str], *, prober: probe.Prober) -> tuple[str, ...]:
+def resolved_paths(paths: Iterable[str], *, prober: probe.Prober,
+                   deadline: Deadline | None = None) -> tuple[str, ...]:
     """Return where paths lead without symlinks, also where nothing is there any more.
 
     For taking off a volume whose file is gone, or none that may be attached any more; it may have
@@ -134,13 +138,13 @@ def resolved_paths(paths: Iterable[str], *, prober: probe.Prober) -> tuple[str, 
     """
     looks = [(look, rest) for path in paths
              for look, rest in ((path, ''), os.path.split(path))]
-    answers = prober.look_each([{'op': 'where', 'path': look} for look, _ in looks])
+    answers = prober.look_each([{'op': 'where', 'path': look} for look, _ in looks], deadline)
     return tuple(dict.fromkeys(
         os.path.normpath('/'.join([answer.facts['path'], *answer.facts.get('rest', ()), rest]))
         for (_, rest), answer in zip(looks, answers, strict=True) if 'path' in answer.facts))
 
 
-def spellings(path: str) -> tuple[str, ...]:
+def spellings_of(path: str) -> tuple[str, ...]:
     """Return a path and all others that the mount table shows to be the same place."""
     table = mount_table.table()
     mount = mount_table.covering(table, path)
@@ -148,13 +152,14 @@ def spellings(path: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((path, *others)))
 
 
-def list_files(spec: VolumeSpec | None, settings: Settings, *, prober: probe.Prober) -> list[str]:
+def list_files(spec: VolumeSpec | None, settings: Settings, *, prober: probe.Prober,
+               deadline: Deadline | None = None) -> list[str]:
     """Return the files directly in the known mounts; mounts that don't answer are left out.
 
     :param spec: whose export or directory is meant; None means all mounts below the bases
     """
     directories = _known_directories(spec, settings)
-    answers = prober.look_each([{'op': 'files', 'path': path} for path in directories])
+    answers = prober.look_each([{'op': 'files', 'path': path} for path in directories], deadline)
     files: set[str] = set()
     for directory, answer in zip(directories, answers, strict=True):
         if 'names' not in answer.facts:
@@ -181,22 +186,26 @@ def _find_once(spec: VolumeSpec, settings: Settings, prober: probe.Prober,
             checks.raise_unless_fit(
                 seen.answer, seen.table, seen.mount, subject, settings,
                 spec.path is not None and spec.protocol in _DEVICE_PROTOCOLS)
-            return _volume_file(spec, seen, path)
+            return _volume_file(spec, settings, seen, path)
     raise exceptions.MountNotResponding(
         reason='what is mounted changed each time it was looked at', volume=spec.label,
         export=spec.export_shown, path=spec.path)
 
 
-def _volume_file(spec: VolumeSpec, seen: lookup.Sighting, path: str) -> VolumeFile:
+def _volume_file(spec: VolumeSpec, settings: Settings, seen: lookup.Sighting,
+                 path: str) -> VolumeFile:
     facts = seen.answer.facts
     is_block_device = stat.S_ISBLK(facts['mode'])
     if is_block_device and spec.format != 'raw':
         raise exceptions.UnsupportedVolume(
             reason=f'{path} is a block device, which can only be served as raw, not as '
                    f'{spec.format}', path=path, volume=spec.label)
+    # A mapping that somebody else made may have the spelling that was given.
+    spellings = tuple(dict.fromkeys((path, *exports.same_place(seen.table, seen.mount, path),
+                                     *candidate_paths(spec, settings))))
     return VolumeFile(
-        path=path, aliases=exports.same_place(seen.table, seen.mount, path), size=facts['size'],
-        format=spec.format, identity=(facts['dev'], facts['ino']),
+        path=path, spellings=spellings, size=facts['size'], format=spec.format,
+        identity=(facts['dev'], facts['ino']),
         is_block_device=is_block_device, mount=seen.mount)
 
 

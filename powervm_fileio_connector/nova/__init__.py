@@ -6,43 +6,9 @@ Importing this imports Nova and nova-powervm.
 
 from __future__ import annotations
 
-import threading
-
-from nova_powervm.virt.powervm import volume
-
 from powervm_fileio_connector.nova.adapter import FileIOVolumeAdapter
+from powervm_fileio_connector.nova.enabling import VOLUME_TYPES
+from powervm_fileio_connector.nova.enabling import disable
+from powervm_fileio_connector.nova.enabling import enable
 
-__all__ = ['FileIOVolumeAdapter', 'disable', 'enable']
-
-VOLUME_TYPES = ('nfs', 'gpfs', 'quobyte', 'vzstorage', 'local', 'file')
-
-_ADAPTER = f'{__name__}.FileIOVolumeAdapter'
-_lock = threading.Lock()
-_replaced: dict[str, str | None] = {}
-
-
-def enable() -> None:
-    """Make nova-powervm use our adapter for every volume that is a file.
-
-    Call it once per process before volumes are used, as nova-compute starts. Safe to repeat.
-    """
-    with _lock:
-        adapters = volume._STATIC_VOLUME_MAPPINGS
-        for volume_type in VOLUME_TYPES:
-            if adapters.get(volume_type) != _ADAPTER:
-                _replaced[volume_type] = adapters.get(volume_type)
-                adapters[volume_type] = _ADAPTER
-
-
-def disable() -> None:
-    """Undo :func:`enable`: what was there before is there again. Safe to repeat."""
-    with _lock:
-        adapters = volume._STATIC_VOLUME_MAPPINGS
-        for volume_type, before in _replaced.items():
-            if adapters.get(volume_type) != _ADAPTER:
-                continue        # somebody else's by now
-            if before is None:
-                del adapters[volume_type]
-            else:
-                adapters[volume_type] = before
-        _replaced.clear()
+__all__ = ['VOLUME_TYPES', 'FileIOVolumeAdapter', 'disable', 'enable']

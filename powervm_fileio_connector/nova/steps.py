@@ -62,14 +62,14 @@ class InstanceConnector(connector.FileIOConnector):
         """
         _, found = self._found(connection_info)
         issued = [shown.record.udid for shown in
-                  MappingTable(vios_w).of_paths((found.path, *found.aliases))]
+                  MappingTable(vios_w).of_paths((found.path, *found.spellings))]
         return next(filter(None, issued), None) or mappings.file_udid(found.path)
 
     def identity(self, connection_info: Any) -> migration.FileIdentity:
         """Say which file an attached volume is, for the host it is going to be on."""
         spec, found = self._found(connection_info)
         record = self._writer(self.partition).find(
-            self.lpar_uuid or '', (found.path, *found.aliases), spec.volume_id, self._deadline())
+            self.lpar_uuid or '', (found.path, *found.spellings), spec.volume_id, self._deadline())
         return migration.FileIdentity.of(found, record.udid if record else None)
 
     def check_receivable(self, connection_info: Any, source: migration.FileIdentity | None) -> None:
@@ -82,7 +82,7 @@ class InstanceConnector(connector.FileIOConnector):
         """
         spec, found = self._found(connection_info)
         reason = source and migration.difference(
-            source, migration.FileIdentity.of(found), found.aliases)
+            source, migration.FileIdentity.of(found), found.spellings)
         if reason:
             raise exceptions.UnsafeVolumePath(
                 reason=reason, path=found.path, volume=spec.label,

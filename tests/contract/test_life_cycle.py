@@ -65,8 +65,7 @@ def test_two_spellings_of_a_file_are_one_mapping(connector, novalink, volume):
     path = volume['data']['device_path']
     directory, name = os.path.split(path)
     os.symlink(path, f'{path}.link')
-    for spelling in (f'{directory}/../{os.path.basename(directory)}/{name}', f'{directory}//{name}',
-                     f'{path}.link'):
+    for spelling in (f'{directory}//{name}', f'{directory}/./{name}', f'{path}.link'):
         again = copy.deepcopy(volume)
         again['data']['device_path'] = spelling
         assert connector.connect_volume(again) == first

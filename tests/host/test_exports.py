@@ -158,7 +158,7 @@ def test_other_spellings_of_the_same_file_are_known(mounter, tmp_path, find):
     mounter.bind(place, tmp_path / 'b')
     covered = mounter.bind(place, tmp_path / 'c')
     mounter.tmpfs('nas2:/other', covered)
-    assert find(spec()).aliases == (f'{tmp_path}/b/volume-1',)
+    assert f'{tmp_path}/b/volume-1' in find(spec()).spellings
 
 
 def test_a_bound_directory_shows_the_same_file_under_another_path(mounter, tmp_path, find):
@@ -167,7 +167,8 @@ def test_a_bound_directory_shows_the_same_file_under_another_path(mounter, tmp_p
     write(place / 'sub/volume-1')
     mounter.bind(place / 'sub', tmp_path / 'b')
     found = find(VolumeSpec(path=f'{tmp_path}/b/volume-1'))
-    assert (found.path, found.aliases) == (f'{tmp_path}/b/volume-1', (f'{place}/sub/volume-1',))
+    assert found.path == f'{tmp_path}/b/volume-1'
+    assert f'{place}/sub/volume-1' in found.spellings
 
 
 def test_a_read_only_mount_is_refused(mounter, tmp_path, find):

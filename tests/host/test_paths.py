@@ -228,7 +228,7 @@ def test_a_block_device_that_this_host_has_mounted_is_refused(device, allowing, 
 def test_a_file_that_did_not_change_is_found_unchanged(share, settings, prober, find):
     found = find(write(share / 'volume-1'))
     write(share / 'volume-1', size=8192)
-    finder.check_unchanged(found, settings, prober=prober)
+    finder.recheck(found, settings, prober=prober)
 
 
 @pytest.mark.parametrize('change', [
@@ -253,7 +253,7 @@ def test_a_file_that_was_replaced_is_not_the_same(
         path.unlink()
         path.mkdir() if change == 'directory' else path.symlink_to('other')
     with pytest.raises(exceptions.UnsafeVolumePath, match='replaced'):
-        finder.check_unchanged(found, settings, prober=prober)
+        finder.recheck(found, settings, prober=prober)
 
 
 def test_a_file_that_is_gone_is_missing_at_the_second_look(share, settings, prober, find):
@@ -261,7 +261,7 @@ def test_a_file_that_is_gone_is_missing_at_the_second_look(share, settings, prob
     found = find(path)
     path.unlink()
     with pytest.raises(exceptions.VolumeFileNotFound):
-        finder.check_unchanged(found, settings, prober=prober)
+        finder.recheck(found, settings, prober=prober)
 
 
 def test_files_below_the_bases_are_listed(mounter, tmp_path, settings, prober):

@@ -102,13 +102,13 @@ def test_a_share_whose_daemon_died_is_stale(share, settings, prober):
 def test_a_share_that_goes_silent_meanwhile_is_told_at_the_second_look(
         share, settings, prober, hasty_prober):
     found = finder.find(SPEC, settings, prober=prober)
-    finder.check_unchanged(found, settings, prober=prober)
+    finder.recheck(found, settings, prober=prober)
     share.tell('stale')
     with pytest.raises(exceptions.StaleMount):
-        finder.check_unchanged(found, settings, prober=prober)
+        finder.recheck(found, settings, prober=prober)
     share.tell('hang')
     with pytest.raises(exceptions.MountNotResponding):
-        finder.check_unchanged(found, settings, prober=hasty_prober)
+        finder.recheck(found, settings, prober=hasty_prober)
 
 
 def test_a_helper_that_the_kernel_holds_is_reported_and_no_child_of_ours(

@@ -2,6 +2,7 @@
 """Imports of the package point one way, and importing it is cheap."""
 
 import ast
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -13,12 +14,12 @@ import powervm_fileio_connector
 PACKAGE = 'powervm_fileio_connector'
 ROOT = pathlib.Path(powervm_fileio_connector.__file__).parent
 
-# Each room may import those below it, and rooms on its own line that stand to its right.
+# Each part may import those below it, and parts on its own line that stand to its right.
 LEVELS = [
     ['cli', 'nova'],
     ['registration'],
     ['connector'],
-    ['attachments'],
+    ['attachments', 'plans', 'cinder'],
     ['novalink', 'host'],
     ['mappings'],
     ['connection_properties'],
@@ -26,58 +27,93 @@ LEVELS = [
     ['export'],
     ['deadline', 'exceptions', 'conf'],
 ]
-RANK = {room: (level, place) for level, rooms in enumerate(LEVELS)
-        for place, room in enumerate(rooms)}
+RANK = {part: (level, place) for level, parts in enumerate(LEVELS)
+        for place, part in enumerate(parts)}
+
+PATHS = sorted(ROOT.rglob('*.py'))
 
 
-def room_of(path):
-    return path.relative_to(ROOT).parts[0].removesuffix('.py')
+def name_of(path):
+    """The dotted name of a module of the package; a package is its ``__init__``."""
+    parts = path.relative_to(ROOT.parent).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
 
 
-def imported_rooms(path):
-    """Rooms of the package that a module imports at any place, type checking aside."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.dump(node.test):
-            node.body = []
-    for node in ast.walk(tree):
+MODULES = {name_of(path): path for path in PATHS}
+PARTS = sorted({name.split('.')[1] for name in MODULES if '.' in name})
+
+
+def part_of(module):
+    return module.split('.')[1] if '.' in module else None
+
+
+def imports_of(module):
+    """The modules of the package that one imports at any place, also for type checking alone."""
+    path = MODULES[module]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names = [f'{node.module}.{alias.name}' for alias in node.names]
-        else:
+            source = node.module or ''
+            if node.level:
+                package = module.split('.')
+                above = node.level - (path.name == '__init__.py')
+                source = '.'.join(filter(None, [*package[:len(package) - above], source]))
+            # "from package import module" imports the module, not what the package hands on.
+            found |= {f'{source}.{alias.name}' if f'{source}.{alias.name}' in MODULES else source
+                      for alias in node.names}
+    return found & MODULES.keys() - {module}
+
+
+GRAPH = {module: imports_of(module) for module in MODULES}
+
+
+@pytest.mark.parametrize('module', sorted(MODULES.keys() - {PACKAGE}))
+def test_no_import_points_backward(module):
+    part = part_of(module)
+    for other in map(part_of, GRAPH[module]):
+        if other in (None, part):
             continue
-        for name in names:
-            parts = name.split('.')
-            if parts[0] == PACKAGE and len(parts) > 1:
-                yield parts[1]
-
-
-MODULES = sorted(path for path in ROOT.rglob('*.py') if path != ROOT / '__init__.py')
-
-
-@pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_arrow_points_backward(path):
-    room = room_of(path)
-    for other in imported_rooms(path):
-        if other == room:
-            continue
-        if room == 'simulator':
-            pytest.fail(f'the simulator imports {other}; it is known only over HTTP')
+        if part == 'simulator':
+            pytest.fail(f'{module} imports {other}: the simulator is known only over HTTP')
         elif other == 'simulator':
-            assert room == 'cli', f'{room} imports the simulator'
+            assert part == 'cli', f'{module} imports the simulator'
         else:
-            assert RANK[room] < RANK[other], f'{room} imports {other}'
+            assert RANK[part] < RANK[other], f'{module} imports {other}'
 
 
-def test_every_room_has_its_level():
-    rooms = {room_of(path) for path in MODULES} - {'simulator'}
-    assert rooms <= set(RANK), 'say where the new room stands'
+def test_every_part_has_its_level():
+    assert set(PARTS) - {'simulator'} <= set(RANK), 'say where the new part stands'
 
 
-def test_pypowervms_errors_are_caught_in_two_rooms_only():
-    for path in MODULES:
-        if room_of(path) in ('novalink', 'simulator'):
+def test_no_modules_import_each_other_in_a_circle():
+    order = graphlib.TopologicalSorter(GRAPH)
+    try:
+        order.prepare()
+    except graphlib.CycleError as err:
+        pytest.fail(' -> '.join(err.args[1]))
+
+
+@pytest.mark.parametrize('module', sorted(
+    name for name, path in MODULES.items() if path.name == '__init__.py' and name != PACKAGE))
+def test_a_package_only_hands_names_on(module):
+    body = ast.parse(MODULES[module].read_text()).body
+    allowed = (ast.Import, ast.ImportFrom)
+    for node in body:
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        is_list = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__'
+        assert isinstance(node, allowed) or is_text or is_list, ast.unparse(node)
+
+
+@pytest.mark.parametrize('module', sorted(name for name in MODULES if part_of(name) == 'simulator'))
+def test_the_simulator_could_be_a_distribution_of_its_own(module):
+    assert PACKAGE not in MODULES[module].read_text(), 'import what is beside it relatively'
+
+
+def test_pypowervms_errors_are_caught_in_one_place():
+    for module, path in MODULES.items():
+        if part_of(module) == 'simulator' or module == f'{PACKAGE}.novalink.failures':
             continue
         text = path.read_text()
         assert 'pypowervm.exceptions' not in text, path

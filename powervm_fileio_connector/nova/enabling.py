@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts our volume adapter into nova-powervm's table of adapters, and takes it out again."""
+
+from __future__ import annotations
+
+import threading
+
+from nova_powervm.virt.powervm import volume
+
+VOLUME_TYPES = ('nfs', 'gpfs', 'quobyte', 'vzstorage', 'local', 'file')
+
+_ADAPTER = 'powervm_fileio_connector.nova.adapter.FileIOVolumeAdapter'
+_lock = threading.Lock()
+_replaced: dict[str, str | None] = {}
+
+
+def enable() -> None:
+    """Make nova-powervm use our adapter for every volume that is a file.
+
+    Call it once per process before volumes are used, as nova-compute starts. Safe to repeat.
+    """
+    with _lock:
+        adapters = volume._STATIC_VOLUME_MAPPINGS
+        for volume_type in VOLUME_TYPES:
+            if adapters.get(volume_type) != _ADAPTER:
+                _replaced[volume_type] = adapters.get(volume_type)
+                adapters[volume_type] = _ADAPTER
+
+
+def disable() -> None:
+    """Undo :func:`enable`: what was there before is there again. Safe to repeat."""
+    with _lock:
+        adapters = volume._STATIC_VOLUME_MAPPINGS
+        for volume_type, before in _replaced.items():
+            if adapters.get(volume_type) != _ADAPTER:
+                continue        # somebody else's by now
+            if before is None:
+                del adapters[volume_type]
+            else:
+                adapters[volume_type] = before
+        _replaced.clear()

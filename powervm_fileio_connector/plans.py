@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans: everything that is decided about a volume before anything is sent."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os.path
+from collections.abc import Callable
+from collections.abc import Iterator
+
+from oslo_log import log as logging
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import host
+from powervm_fileio_connector.conf import Settings
+from powervm_fileio_connector.deadline import CallDeadlines
+from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.novalink import ManagementPartition
+from powervm_fileio_connector.volume import DeviceInfo
+from powervm_fileio_connector.volume import VolumeSpec
+
+LOG = logging.getLogger(__name__)
+
+ATTACH = 'attach volume {0.label} to LPAR {0.lpar_uuid}'
+DETACH = 'detach volume {0.label} from LPAR {0.lpar_uuid}'
+EXTEND = 'extend volume {0.label} of LPAR {0.lpar_uuid}'
+
+# What leaves open where the file of a volume lies, or to what a symlink on the way to it leads.
+_PLACE_UNKNOWN = (exceptions.ShareNotMounted, exceptions.MountNotResponding, exceptions.StaleMount)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that is decided about one volume before anything is sent.
+
+    :ivar file: the volume's, to attach it; None to detach it
+    """
+
+    spec: VolumeSpec
+    partition: ManagementPartition
+    edit: AddMapping | RemoveMapping
+    deadlines: CallDeadlines
+    file: host.VolumeFile | None = None
+
+    @property
+    def doing(self) -> str:
+        """What the plan is for, as errors say it."""
+        return (ATTACH if self.file is not None else DETACH).format(self.spec)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preview:
+    """What carrying out a plan would change now.
+
+    :ivar unchanged: the volume's mappings with which nothing is to be done
+    :ivar error: why it would fail; nothing would be changed then
+    """
+
+    added: tuple[MappingRecord, ...] = ()
+    removed: tuple[MappingRecord, ...] = ()
+    unchanged: tuple[MappingRecord, ...] = ()
+    error: exceptions.FileIOConnectorError | None = None
+
+
+@contextlib.contextmanager
+def error_context(doing: str, spec: VolumeSpec) -> Iterator[None]:
+    """Tell our errors what was being done, to which volume of which LPAR."""
+    try:
+        yield
+    except exceptions.FileIOConnectorError as err:
+        err.add_context(doing=doing.format(spec), volume=spec.label, lpar=spec.lpar_uuid or None)
+        raise
+
+
+def addition(spec: VolumeSpec, file: host.VolumeFile, settings: Settings) -> AddMapping:
+    """Return the edit that attaches a volume whose file was found."""
+    return AddMapping(
+        lpar_uuid=spec.lpar_uuid, path=file.path, spellings=file.spellings,
+        lookalikes=file.lookalikes, backstore=spec.backstore,
+        is_backstore_explicit=spec.is_backstore_explicit, tag=spec.volume_id, slot=spec.slot,
+        lua=spec.lua, multiattach=spec.multiattach, max_per_bus=settings.max_mappings_per_bus)
+
+
+def removal(spec: VolumeSpec, info: DeviceInfo, settings: Settings, *,
+            find: Callable[[], host.VolumeFile],
+            resolve: Callable[[tuple[str, ...]], tuple[str, ...]]) -> RemoveMapping:
+    """Return the edit that detaches a volume: all that may tell which mapping is its own.
+
+    The path that was observed when it was attached comes first. A UDID says no more than the path
+    that it stands for, and a server may give that of a file that is gone to another one, so it
+    counts only where the path is not known.
+
+    :param find: finds the volume's file, which need not be there
+    :param resolve: returns where paths lead without symlinks, also where no file is there any more
+    :raises InvalidConnectionProperties: nothing tells which volume is meant
+    """
+    paths = host.candidate_paths(spec, settings)
+    is_known = info.path is not None or info.udid is not None
+    if not (is_known or paths or spec.volume_id):
+        raise exceptions.InvalidConnectionProperties(
+            key='device_info', reason='neither connection_properties nor device_info tell '
+            'which volume is meant, by path, export and name, UDID or id')
+    file_name = None
+    if paths and not is_known:
+        try:
+            paths = tuple(dict.fromkeys((*find().spellings, *paths)))
+        except _PLACE_UNKNOWN as err:
+            LOG.debug('The file of volume %s cannot be probed: %s', spec.label, err)
+            file_name = spec.name or os.path.basename(spec.path or '')
+        except exceptions.FileIOConnectorError as err:
+            LOG.debug('The file of volume %s is gone or changed: %s', spec.label, err)
+            paths = tuple(dict.fromkeys((*paths, *resolve(paths))))
+    own = host.spellings_of(info.path) if info.path else ()
+    return RemoveMapping(
+        lpar_uuid=spec.lpar_uuid, paths=own + paths, spellings=own if is_known else paths,
+        udid=None if own else info.udid, tag=spec.volume_id, file_name=file_name,
+        export_hash=spec.export_hash)
+
+
+def device_info(spec: VolumeSpec, vios_uuid: str, record: MappingRecord) -> DeviceInfo:
+    """Return what the caller keeps of a mapping that NovaLink's answer shows."""
+    return DeviceInfo(
+        path=record.path, volume_id=spec.volume_id or record.tag, lpar_uuid=spec.lpar_uuid,
+        vios_uuid=vios_uuid, slot=record.slot, lua=record.lua, udid=record.udid,
+        target_name=record.target_name, backstore=record.backstore or spec.backstore)
