@@ -67,7 +67,7 @@ def audit(host: Host) -> list[Finding]:
 def fixed(host: Host, found: list[Finding]) -> list[Finding]:
     """Remove the orphans, and say of each what came of it."""
     wanted = tuple(finding.record for finding in found if finding.is_fixable)
-    edit = RemoveOrphans(wanted, frozenset(_live(host)))
+    edit = RemoveOrphans(wanted)
     removed = host.writer.submit(edit, host.deadline())
     return [dataclasses.replace(finding, is_fixed=True, detail='removed')
             if finding.is_fixable and finding.record in removed

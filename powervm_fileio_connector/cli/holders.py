@@ -31,7 +31,7 @@ class Holders:
         ids.update((lpar.uuid.upper(), lpar.id) for lpar in host.lpars)
         self._document = MappingTable(vios_w, ids)
         # Read now, not by each thread.
-        self._document.without_link()
+        list(self._document.entries())
 
     def of(self, volume: volumes.Volume,
            criteria: mappings.RemoveMapping) -> list[mappings.MappingRecord]:

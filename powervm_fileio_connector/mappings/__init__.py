@@ -13,18 +13,24 @@ from powervm_fileio_connector.mappings.adding import AddMapping
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import Edit
 from powervm_fileio_connector.mappings.edit import LPARIdNeeded
+from powervm_fileio_connector.mappings.edit import LPARsNeeded
 from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.edit import file_udid
+from powervm_fileio_connector.mappings.edit import in_order
+from powervm_fileio_connector.mappings.orphans import OrphanState
 from powervm_fileio_connector.mappings.orphans import RemoveOrphans
+from powervm_fileio_connector.mappings.orphans import orphan_state
+from powervm_fileio_connector.mappings.orphans import unlisted_lpar
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.removing import RemoveMapping
 from powervm_fileio_connector.mappings.removing import find
+from powervm_fileio_connector.mappings.splitting import MappingSplitter
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.mappings.table import records
-from powervm_fileio_connector.mappings.text_table import MappingSplitter
 
-__all__ = ['AddMapping', 'Change', 'Edit', 'LPARIdNeeded', 'MappingEntry', 'MappingRecord',
-           'MappingSplitter', 'MappingTable', 'NotConfirmed', 'Outcome', 'RemoveMapping',
-           'RemoveOrphans', 'file_udid', 'find', 'records']
+__all__ = ['AddMapping', 'Change', 'Edit', 'LPARIdNeeded', 'LPARsNeeded', 'MappingEntry',
+           'MappingRecord', 'MappingSplitter', 'MappingTable', 'NotConfirmed', 'OrphanState',
+           'Outcome', 'RemoveMapping', 'RemoveOrphans', 'file_udid', 'find', 'in_order',
+           'orphan_state', 'records', 'unlisted_lpar']

@@ -16,6 +16,7 @@ from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.edit import belongs_to
 from powervm_fileio_connector.mappings.edit import file_udid
+from powervm_fileio_connector.mappings.edit import is_left_over
 from powervm_fileio_connector.mappings.edit import keys_of
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.table import MappingEntry
@@ -55,27 +56,30 @@ class AddMapping:
         return tuple(dict.fromkeys((self.path, *self.spellings)))
 
     @property
+    def open_choices(self) -> int:
+        """How many of slot and LUA it leaves open."""
+        return (self.slot, self.lua).count(None)
+
+    @property
     def keys(self) -> frozenset[str]:
-        """What this edit is about; edits that share one are carried out in their order."""
+        """The volume's paths and ids; edits that share one are carried out in their order."""
         return keys_of((*self.paths, *self.lookalikes), file_udid(self.path), self.tag)
 
     def apply(self, table: MappingTable, may_defer: bool = True) -> Change:
-        """Add the mapping, and remove orphans of the file.
+        """Add the mapping, and remove those of the file that have lost their client.
 
-        :param may_defer: whether DEFERRED may be the outcome: the edit is applied again to a
-            later table
+        :param may_defer: DEFERRED may be the outcome, since it will be applied to a later table
         :raises VolumeInUse: the file is mapped to another LPAR, or to any
         :raises SlotOrLUAConflict: slot or LUA are taken, or the volume has others
         :raises MappingFailed: it is mapped with another backstore than the one asked for
         :raises LPARIdNeeded: see there
         """
-        mine, others, orphans = self._by_owner(table)
+        mine, others = self._by_owner(table)
         if mine:
             return Change(Outcome.UNCHANGED, (self._matching_existing(mine),))
-        if others and not self.multiattach:
-            raise exceptions.VolumeInUse(
-                reason=f'{others[0].path} is mapped to {others[0].client}', path=self.path,
-                lpar=others[0].lpar_uuid or others[0].lpar_id, slot=others[0].slot)
+        orphans = [entry for entry in others if self._may_replace(entry.record, table)]
+        if not self.multiattach:
+            self._require_unused(table, [one.record for one in others if one not in orphans])
         bus = buses.choose(table, self)
         if bus is None and may_defer and self._shares_new_bus(table):
             return Change(Outcome.DEFERRED)
@@ -91,7 +95,7 @@ class AddMapping:
         """
         if change.outcome is Outcome.UNCHANGED:
             return change.records[0]
-        mine = self._by_owner(table)[0]
+        mine, _ = self._by_owner(table)
         if not mine:
             raise NotConfirmed(
                 f'the answer does not show {self.path} mapped to LPAR {self.lpar_uuid}')
@@ -100,21 +104,34 @@ class AddMapping:
         except exceptions.SlotOrLUAConflict as err:
             raise NotConfirmed(err.kwargs['reason']) from err
 
-    def _by_owner(self, table: MappingTable,
-                ) -> tuple[list[MappingRecord], list[MappingRecord], list[MappingEntry]]:
-        """The mappings of the file: this LPAR's, those of others, and orphans."""
-        mine, others, orphans = [], [], []
+    def _by_owner(self, table: MappingTable) -> tuple[list[MappingRecord], list[MappingEntry]]:
+        """The mappings of the file: those that this LPAR has, and all others."""
+        mine, others = [], []
         for entry in table.of_paths(self.paths):
-            if entry.record.is_orphan:
-                orphans.append(entry)
-            elif belongs_to(entry.record, self.lpar_uuid, table):
+            if not entry.record.is_orphan and belongs_to(entry.record, self.lpar_uuid, table):
                 mine.append(entry.record)
             else:
-                others.append(entry.record)
+                others.append(entry)
+        return mine, others
+
+    def _may_replace(self, record: MappingRecord, table: MappingTable) -> bool:
+        """Whether a mapping of the file is removed with the POST that adds the new one.
+
+        An LPAR that was made again has the UUID which the mapping of its predecessor links to.
+        """
+        is_own = record.lpar_uuid == self.lpar_uuid.upper() and record.is_orphan
+        return is_own or is_left_over(record, table)
+
+    def _require_unused(self, table: MappingTable, others: list[MappingRecord]) -> None:
         others += [entry.record for entry in table.of_paths(self.lookalikes)
-                   if not entry.record.is_orphan
-                   and not belongs_to(entry.record, self.lpar_uuid, table)]
-        return mine, others, orphans
+                   if not belongs_to(entry.record, self.lpar_uuid, table)
+                   and not is_left_over(entry.record, table)]
+        if others:
+            first = others[0]
+            being = 'being mapped' if first.is_orphan else 'mapped'
+            raise exceptions.VolumeInUse(
+                reason=f'{first.path} is {being} to {first.client}', path=self.path,
+                lpar=first.lpar_uuid or first.lpar_id, slot=first.slot)
 
     def _matching_existing(self, mine: list[MappingRecord]) -> MappingRecord:
         for record in mine:
@@ -159,7 +176,7 @@ class AddMapping:
         key = (self.lpar_uuid.upper(), self.slot)
         claims = table.new_buses.get(key, 0)
         table.new_buses[key] = claims + 1
-        return claims % self.max_per_bus != 0
+        return claims % buses.limit(self) != 0
 
     def _build(self, table: MappingTable, bus: MappingEntry | None) -> Any:
         # scsi_mapper.build_vscsi_mapping would wrap every mapping again to find a pair to clone,

@@ -6,8 +6,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.mappings.edit import known_id
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
+
+MOST_DISKS = 32
+"""So many addresses does a Linux client scan for each adapter (ibmvscsi's max_lun)."""
 
 
 class Wish(Protocol):
@@ -25,25 +29,26 @@ class Wish(Protocol):
     def max_per_bus(self) -> int: ...
 
 
+def limit(wish: Wish) -> int:
+    """How many disks a bus may have before another adapter pair is made."""
+    return max(1, min(wish.max_per_bus, MOST_DISKS))
+
+
 def choose(table: MappingTable, wish: Wish) -> MappingEntry | None:
     """A mapping on the bus to use; None: a new adapter pair is to be made.
 
-    :raises SlotOrLUAConflict: the LUA is taken on the bus in the slot asked for
+    :raises SlotOrLUAConflict: the LUA is taken on the bus in the slot asked for, or the bus is full
+    :raises LPARIdNeeded: see there
     """
     buses = _buses(table, wish.lpar_uuid)
     if wish.slot is not None:
         members = buses.get(wish.slot, [])
-        holder = _holder(wish.lua, members)
-        if holder is not None:
-            raise exceptions.SlotOrLUAConflict(
-                reason=f'{wish.lua} in slot {wish.slot} of LPAR {wish.lpar_uuid} is taken by '
-                f'{holder.record.path or "storage of kind " + holder.record.kind}',
-                path=wish.path, slot=wish.slot, lua=wish.lua)
+        _require_free(wish, members)
         # A slot asked for is honoured past max_per_bus, which is a guideline: the slot is taken,
         # so the alternative is to refuse.
         return members[0] if members else None
     for members in buses.values():
-        if len(members) < wish.max_per_bus and not _holder(wish.lua, members):
+        if len(members) < limit(wish) and not _holder(wish.lua, members):
             return members[0]
     return None
 
@@ -53,18 +58,31 @@ def same_lua(one: str, other: str) -> bool:
     return one.lower() == other.lower()
 
 
+def _require_free(wish: Wish, members: list[MappingEntry]) -> None:
+    holder = _holder(wish.lua, members)
+    place = f'slot {wish.slot} of LPAR {wish.lpar_uuid}'
+    if holder is not None:
+        raise exceptions.SlotOrLUAConflict(
+            reason=f'{wish.lua} in {place} is taken by '
+            f'{holder.record.path or "storage of kind " + holder.record.kind}',
+            path=wish.path, slot=wish.slot, lua=wish.lua)
+    if wish.lua is None and len(members) >= MOST_DISKS:
+        raise exceptions.SlotOrLUAConflict(
+            reason=f'{place} has {len(members)} disks, and a Linux client finds no more than '
+            f'{MOST_DISKS} unless their LUA is chosen for it',
+            path=wish.path, slot=wish.slot, lua=wish.lua)
+
+
 def _buses(table: MappingTable, lpar_uuid: str) -> dict[int, list[MappingEntry]]:
     """The mappings on each bus of an LPAR, by client slot; adapters yet to be made are none."""
-    try:
-        lpar_id = table.lpar_id(lpar_uuid)
-    except KeyError:
-        # Not worth a request: without the id, a bus may be overlooked and another one made.
-        lpar_id = None
+    members = table.of_lpar(lpar_uuid)
+    if next(table.without_link(), None) is not None:
+        lpar_id = known_id(lpar_uuid, table)
+        members += table.without_link(lpar_id) if lpar_id is not None else ()
     buses: dict[int, list[MappingEntry]] = {}
-    for entry in (*table.of_lpar(lpar_uuid), *table.without_link()):
+    for entry in members:
         record = entry.record
-        if record.slot is not None and record.server_slot is not None and (
-                record.lpar_uuid is not None or record.lpar_id == lpar_id):
+        if record.slot is not None and record.server_slot is not None:
             buses.setdefault(record.slot, []).append(entry)
     return buses
 

@@ -7,21 +7,25 @@ import dataclasses
 import enum
 import hashlib
 import uuid
+from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
 from typing import Protocol
+from typing import TypeVar
 
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.mappings.table import MappingTable
 
+_Item = TypeVar('_Item')
+
 
 class Outcome(enum.Enum):
     """What applying an edit did to the table."""
 
-    CHANGED = 'the document was changed'
+    CHANGED = 'the table was changed'
     UNCHANGED = 'nothing is to be done'
-    DEFERRED = 'an edit before it in the same document has to be carried out first'
+    DEFERRED = 'an edit before it in the same table has to be carried out first'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,41 +38,46 @@ class Change:
 
 
 class Edit(Protocol):
-    """What a writer carries out: a value, so that equal edits do equal things."""
+    """A change of mappings as a value, so that equal edits do equal things."""
 
     @property
     def keys(self) -> frozenset[str]:
-        """What it is about; edits that share one are carried out in their order."""
+        """The volume's paths and ids; edits that share one are carried out in their order."""
 
     @property
     def lpar_uuid(self) -> str:
-        """Whose mappings it is about, and who is looked at when NovaLink refuses."""
+        """The LPAR whose mappings change, and whose state may explain why NovaLink refuses."""
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files that it is about, as far as they are known."""
+        """The files whose mappings change, as far as they are known."""
+
+    @property
+    def open_choices(self) -> int:
+        """How many of the slot and the LUA of a new mapping it leaves open."""
 
     def apply(self, table: MappingTable, may_defer: bool = True) -> Change:
-        """Change a document in memory, or find that nothing is to be done.
+        """Change a table in memory, or find that nothing is to be done.
 
-        :param may_defer: whether DEFERRED may be the outcome: the edit is applied again to a
-            later table
-        :raises FileIOConnectorError: it cannot be done; the document is as it was
-        :raises LPARIdNeeded: see there
+        :param may_defer: DEFERRED may be the outcome, since it will be applied to a later table
+        :raises FileIOConnectorError: it cannot be done; the table is as it was
+        :raises LPARIdNeeded: see there; the table is as it was
+        :raises LPARsNeeded: see there; the table is as it was
         """
 
     def result(self, table: MappingTable, change: Change) -> Any:
-        """Return what came of a change, as the server's answer shows it.
+        """Return the result of a change, as the server's answer shows it.
 
         :raises NotConfirmed: the answer does not show it
+        :raises LPARIdNeeded: see there
         """
 
 
 class LPARIdNeeded(Exception):
-    """Some mappings show only the id of their LPAR, and the document does not tell ours.
+    """The table does not tell the id of an LPAR, or whether there is such an LPAR.
 
-    Whoever applies the edit asks the server, notes it in ``table.lpar_ids`` (None: there is no
-    such LPAR), and applies the edit again.
+    Ask the server for its id, note it in ``table.lpar_ids`` by its UUID in capitals (None: there is
+    no such LPAR), and try again. One edit may need the ids of several LPARs, one after the other.
     """
 
     def __init__(self, lpar_uuid: str) -> None:
@@ -76,14 +85,46 @@ class LPARIdNeeded(Exception):
         self.lpar_uuid = lpar_uuid
 
 
+class LPARsNeeded(Exception):
+    """The table does not tell which LPARs there are.
+
+    Ask the server for all of them, note their ids in ``table.lpars`` by their UUIDs in capitals,
+    and try again.
+    """
+
+
 class NotConfirmed(Exception):
     """The answer does not show what was asked for; a fresh read decides."""
+
+
+def in_order(batch: Iterable[_Item], edit_of: Callable[[_Item], Edit]) -> list[_Item]:
+    """Return the items of a batch in the order in which their edits are to be applied.
+
+    The more of the place of a mapping they leave open the later, so that they take nothing that
+    another edit names. Edits that share a key keep their order.
+    """
+    ordered = [*batch]
+    if len({edit_of(item).open_choices for item in ordered}) < 2:
+        return ordered
+    for least in (1, 2):
+        first: list[_Item] = []
+        last: list[_Item] = []
+        keys: set[str] = set()
+        for item in reversed(ordered):
+            edit = edit_of(item)
+            if edit.open_choices >= least and keys.isdisjoint(edit.keys):
+                last.append(item)
+            else:
+                first.append(item)
+                keys |= edit.keys
+        ordered = [*reversed(first), *reversed(last)]
+    return ordered
 
 
 def belongs_to(record: MappingRecord, lpar_uuid: str, table: MappingTable) -> bool:
     """Whether a mapping is an LPAR's, by its link or else by the id of its adapters.
 
-    :raises LPARIdNeeded: it has no link, and nothing in the document tells the LPAR's id
+    :raises LPARIdNeeded: it has no link, and nothing in the table tells the LPAR's id
     """
     if record.is_wild_card:
         return False
@@ -91,13 +132,41 @@ def belongs_to(record: MappingRecord, lpar_uuid: str, table: MappingTable) -> bo
         return record.lpar_uuid == lpar_uuid.upper()
     if record.is_orphan or record.lpar_id is None:
         return False
+    return record.lpar_id == known_id(lpar_uuid, table)
+
+
+def is_left_over(record: MappingRecord, table: MappingTable) -> bool:
+    """Whether a mapping has lost its client, and may be removed.
+
+    One without client adapter whose link names an LPAR that lives, or an I/O server, is just being
+    made: it is in use.
+
+    :raises LPARIdNeeded: nothing tells whether the LPAR lives
+    """
+    if not record.is_orphan or record.is_vios_client:
+        return False
+    return record.lpar_uuid is None or not _lives(record.lpar_uuid, table)
+
+
+def known_id(lpar_uuid: str, table: MappingTable) -> int | None:
+    """The id of an LPAR; None: there is no such LPAR.
+
+    :raises LPARIdNeeded: the table does not tell
+    """
     try:
-        return record.lpar_id == table.lpar_id(lpar_uuid)
+        return table.lpar_id(lpar_uuid)
     except KeyError:
         raise LPARIdNeeded(lpar_uuid) from None
 
 
+def _lives(lpar_uuid: str, table: MappingTable) -> bool:
+    if any(entry.record.slot is not None for entry in table.of_lpar(lpar_uuid)):
+        return True
+    return known_id(lpar_uuid, table) is not None
+
+
 def keys_of(paths: Iterable[str], *more: str | None) -> frozenset[str]:
+    """The keys of a volume with these paths, and ids of which those that are None are unknown."""
     return frozenset({normalised(path) for path in paths} | {key.lower() for key in more if key})
 
 

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Removing orphans: an edit that makes sure of each of them in the document that it changes."""
+"""The edit that removes what LPARs that are gone have left, and nothing that anybody may use."""
 
 from __future__ import annotations
 
 import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import ClassVar
 
+from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings.edit import Change
+from powervm_fileio_connector.mappings.edit import LPARsNeeded
 from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.edit import keys_of
@@ -15,39 +20,85 @@ from powervm_fileio_connector.mappings.table import MappingTable
 _NOBODY = '00000000-0000-0000-0000-000000000000'
 
 
+class OrphanState(enum.Enum):
+    """What is known of the client of a mapping."""
+
+    HAS_CLIENT = 'it has a client adapter, or waits for any client'
+    IN_USE = 'its client adapter is just being made: its LPAR is there'
+    DOUBTFUL = 'it has no client adapter, but an LPAR has its id, or its client is an I/O server'
+    GONE = 'its LPAR is gone'
+
+
+def orphan_state(record: MappingRecord, lpars: Mapping[str, int]) -> OrphanState:
+    """Return whether a mapping has lost its client.
+
+    :param lpars: the ids of all LPARs, by their UUIDs in capitals
+    """
+    if not record.is_orphan:
+        return OrphanState.HAS_CLIENT
+    if record.is_vios_client:
+        return OrphanState.DOUBTFUL
+    if record.lpar_uuid is not None:
+        return OrphanState.IN_USE if record.lpar_uuid in lpars else OrphanState.GONE
+    # Ids are reused, so that an LPAR which has this one need not be the client.
+    return OrphanState.DOUBTFUL if record.lpar_id in lpars.values() else OrphanState.GONE
+
+
+def unlisted_lpar(records: list[MappingRecord], lpars: Mapping[str, int]) -> str | None:
+    """Return an LPAR that has a client adapter but is not among those listed; None: there is none.
+
+    A list that leaves out an LPAR, since the user may not see it, tells of no LPAR that it is gone.
+    """
+    return next((record.lpar_uuid for record in records
+                 if record.slot is not None and record.lpar_uuid is not None
+                 and not record.is_vios_client and record.lpar_uuid not in lpars), None)
+
+
 @dataclasses.dataclass(frozen=True)
 class RemoveOrphans:
     """Remove mappings of files that have lost their client.
 
-    What is no orphan any more when the document is written stays, and so does what looks like one
-    but links to an LPAR that is there: that LPAR may just be being made.
+    The LPARs are listed after the table was read, and each mapping is judged anew: what is no
+    orphan any more stays, and so does one whose LPAR is there.
 
-    :ivar orphans: as they were seen and shown
-    :ivar live_lpars: UUIDs of the LPARs that are there, in capitals
+    :ivar orphans: as they were shown; those that have become doubtful stay
+    :ivar agreed: doubtful ones that the user agreed to remove, having seen which LPAR has the id
     """
 
     orphans: tuple[MappingRecord, ...]
-    live_lpars: frozenset[str]
+    agreed: tuple[MappingRecord, ...] = ()
+
+    open_choices: ClassVar[int] = 0
 
     @property
     def paths(self) -> tuple[str, ...]:
         """The orphans' files."""
-        return tuple(orphan.path for orphan in self.orphans if orphan.path)
+        return tuple(record.path for record in (*self.orphans, *self.agreed) if record.path)
 
     @property
     def keys(self) -> frozenset[str]:
-        """What this edit is about, so that others about the same files wait for it."""
+        """The orphans' paths, so that other edits of these files wait for this one."""
         return keys_of(self.paths)
 
     @property
     def lpar_uuid(self) -> str:
-        """Whom the writer asks about when NovaLink refuses: an LPAR that is gone."""
-        return self.orphans[0].lpar_uuid or _NOBODY
+        """An LPAR that is gone."""
+        return next((record.lpar_uuid for record in self.orphans if record.lpar_uuid), _NOBODY)
 
     def apply(self, table: MappingTable, may_defer: bool = True) -> Change:
-        """Remove those that still are what they were seen to be."""
+        """Remove those that still are what they were shown to be.
+
+        :raises MappingFailed: the list of LPARs is empty or incomplete
+        :raises LPARsNeeded: see there
+        """
+        lpars = table.lpars
+        if lpars is None:
+            raise LPARsNeeded
+        self._require_complete(table, lpars)
         found = [entry for entry in table.of_paths(self.paths)
-                 if self._is_one(entry.record)]
+                 if self._is_removable(entry.record, lpars)]
+        if any(entry in table.added for entry in found):
+            return Change(Outcome.DEFERRED)
         for entry in found:
             table.remove(entry)
         outcome = Outcome.CHANGED if found else Outcome.UNCHANGED
@@ -63,6 +114,18 @@ class RemoveOrphans:
                 raise NotConfirmed(f'the answer still shows the orphan of {entry.record.path}')
         return change.records
 
-    def _is_one(self, record: MappingRecord) -> bool:
-        return (record.is_orphan and record in self.orphans
-                and record.lpar_uuid not in self.live_lpars)
+    def _is_removable(self, record: MappingRecord, lpars: Mapping[str, int]) -> bool:
+        state = orphan_state(record, lpars)
+        return ((state is OrphanState.GONE and record in (*self.orphans, *self.agreed))
+                or (state is OrphanState.DOUBTFUL and record in self.agreed))
+
+    def _require_complete(self, table: MappingTable, lpars: Mapping[str, int]) -> None:
+        unlisted = unlisted_lpar([entry.record for entry in table.entries()], lpars)
+        if lpars and unlisted is None:
+            return
+        reason = ('NovaLink lists no LPAR' if not lpars else
+                  f'NovaLink does not list LPAR {unlisted}, which has a client adapter')
+        raise exceptions.MappingFailed(
+            reason=f'{reason}, so that nothing tells which LPARs are gone',
+            path=next(iter(self.paths), None),
+            remedy='Use a NovaLink user that may see all LPARs.')

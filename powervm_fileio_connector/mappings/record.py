@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import posixpath
 import re
 from typing import Any
 
@@ -14,7 +13,9 @@ from pypowervm import const
 ANY = 65535
 """The remote slot, or partition id, of a server adapter that any client may connect to."""
 
-_UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
+UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
+_BLANKS = ' \t\r\n'
+"""What XML calls white space; other blanks belong to a name."""
 _DECIMAL = re.compile(r'\d+(\.\d+)?', re.ASCII)
 _KINDS = {'PhysicalVolume': 'pv', 'LogicalUnit': 'lu', 'VirtualOpticalMedia': 'optical'}
 _DISK_KINDS = {'File': 'file', 'LogicalVolume': 'lv', 'RBD': 'rbd'}
@@ -38,8 +39,10 @@ class MappingRecord:
     """One mapping, as plain facts that the document shows; None where it shows nothing.
 
     ``path`` is the file's, as the server spells it, and None for other kinds of storage. An orphan
-    is what a client that is gone leaves behind: a server adapter without client adapter. A wild
-    card is a server adapter that waits for any client.
+    is what a client that is gone leaves behind: a server adapter without client adapter. Where its
+    link names an LPAR that lives, its client adapter is just being made, and it is in use. A wild
+    card is a server adapter that waits for any client. ``lpar_uuid`` is what the link names: for
+    ``is_vios_client`` an I/O server, else an LPAR.
     """
 
     lpar_uuid: str | None = None
@@ -56,6 +59,7 @@ class MappingRecord:
     kind: str = 'none'
     is_orphan: bool = False
     is_wild_card: bool = False
+    is_vios_client: bool = False
     is_new: bool = dataclasses.field(default=False, compare=False)
 
     def is_larger_than(self, size: int) -> bool:
@@ -78,17 +82,23 @@ class MappingRecord:
 
 
 def normalised(path: str) -> str:
-    """A path without the spelling differences that leave it the same file."""
-    path = posixpath.normpath(path.strip())
-    # POSIX lets normpath keep exactly two leading slashes; Linux gives them no meaning.
-    return path[1:] if path.startswith('//') else path
+    """A path without the spelling differences that leave it the same file.
+
+    ``..`` stays: behind a symlink it leads elsewhere than where it seems to.
+    """
+    path = path.strip(_BLANKS)
+    if '//' not in path and '/.' not in path and not path.endswith('/'):
+        return path
+    parts = '/'.join(part for part in path.split('/') if part not in ('', '.'))
+    return f'/{parts}' if path.startswith('/') else parts
 
 
 def record_of(mapping: Any) -> MappingRecord:
     """Read one mapping element."""
     parts = {part.tag: part for part in mapping.iterchildren(etree.Element)}
     link, client, server = parts.get(_LINK), parts.get(_CLIENT), parts.get(_SERVER)
-    uuids = _UUID.findall(link.get('href') or '') if link is not None else ()
+    href = (link.get('href') or '') if link is not None else ''
+    uuids = UUID.findall(href)
     remote_id, remote_slot = _number(server, _REMOTE_ID), _number(server, _REMOTE_SLOT)
     is_wild_card = client is None and ANY in (remote_id, remote_slot)
     target = _only_child(parts.get(_TARGET))
@@ -98,7 +108,9 @@ def record_of(mapping: Any) -> MappingRecord:
         slot=_number(client, _SLOT), server_slot=_number(server, _SLOT),
         lua=_text(target, _LUA), target_name=_text(target, _TARGET_NAME),
         is_orphan=client is None and server is not None and not is_wild_card,
-        is_wild_card=is_wild_card, **_storage_facts(_only_child(parts.get(_STORAGE))))
+        is_wild_card=is_wild_card,
+        is_vios_client=bool(uuids) and f'/VirtualIOServer/{uuids[-1]}' in href,
+        **_storage_facts(_only_child(parts.get(_STORAGE))))
 
 
 def _storage_facts(storage: Any) -> dict[str, Any]:
@@ -125,13 +137,17 @@ def _only_child(part: Any) -> Any:
 
 
 def _text(part: Any, tag: str) -> str | None:
-    text = part.findtext(tag) if part is not None else None
-    return text.strip() or None if text else None
+    child = part.find(tag) if part is not None else None
+    if child is None:
+        return None
+    # A comment or a processing instruction in a text is not part of it.
+    text = child.text if len(child) == 0 else child.xpath('string()')
+    return text.strip(_BLANKS) or None if text else None
 
 
 def _number(part: Any, tag: str) -> int | None:
     text = _text(part, tag)
-    return int(text) if text is not None and text.isdecimal() else None
+    return int(text) if text is not None and text.isdecimal() and text.isascii() else None
 
 
 def _decimal(part: Any, tag: str) -> float | None:

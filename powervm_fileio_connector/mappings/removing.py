@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import posixpath
 from collections.abc import Callable
 from collections.abc import Iterable
+from typing import ClassVar
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.edit import belongs_to
+from powervm_fileio_connector.mappings.edit import is_left_over
 from powervm_fileio_connector.mappings.edit import keys_of
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
@@ -23,11 +24,12 @@ from powervm_fileio_connector.mappings.table import MappingTable
 
 @dataclasses.dataclass(frozen=True)
 class RemoveMapping:
-    """Remove a file's mappings to an LPAR, and the orphans of the file.
+    """Remove a file's mappings to an LPAR, and those of the file that have lost their client.
 
     What tells the volume is tried in this order, and the first that finds something counts: UDID,
-    each of ``paths``, tag, file name. Mappings of other LPARs, wild cards and other kinds of
-    storage are never touched. None found is no error: the volume is detached.
+    each of ``paths``, tag, file name. Mappings of other LPARs, also those that are just being made,
+    wild cards and other kinds of storage are never touched. None found is no error: the volume is
+    detached.
 
     :ivar spellings: paths that are the same file as the one that is found first
     :ivar file_name: for the case that the file's place is not known for sure: a mapping of a file
@@ -42,15 +44,17 @@ class RemoveMapping:
     file_name: str | None = None
     export_hash: str | None = None
 
+    open_choices: ClassVar[int] = 0
+
     @property
     def keys(self) -> frozenset[str]:
-        """What this edit is about; edits that share one are carried out in their order."""
+        """The volume's paths and ids; edits that share one are carried out in their order."""
         return keys_of((*self.paths, *self.spellings), self.udid, self.tag)
 
     def apply(self, table: MappingTable, may_defer: bool = True) -> Change:
         """Remove the mappings.
 
-        :raises MappingFailed: only the file name is known, and it fits mappings of other places
+        :raises MappingFailed: what is known of the volume fits mappings of several files
         :raises LPARIdNeeded: see there
         """
         found = self.matches(table)
@@ -61,7 +65,7 @@ class RemoveMapping:
                       if entry not in found
                       and belongs_to(entry.record, self.lpar_uuid, table)]
         found += [entry for entry in table.of_paths({*paths, *self.paths, *self.spellings})
-                  if entry.record.is_orphan and entry not in found]
+                  if entry not in found and is_left_over(entry.record, table)]
         if not found:
             return Change(Outcome.UNCHANGED)
         if any(entry in table.added for entry in found):
@@ -78,7 +82,7 @@ class RemoveMapping:
         paths = [record.path for record in change.records if record.path]
         for entry in table.of_paths(paths):
             record = entry.record
-            if record.is_orphan or belongs_to(record, self.lpar_uuid, table):
+            if record in change.records or belongs_to(record, self.lpar_uuid, table):
                 raise NotConfirmed(f'the answer still shows {record.path} mapped in slot '
                                    f'{record.slot}')
         return change.records
@@ -86,40 +90,54 @@ class RemoveMapping:
     def matches(self, table: MappingTable) -> list[MappingEntry]:
         """Return the LPAR's mappings of the volume; nothing is changed.
 
-        :raises MappingFailed: only the file name is known, and it fits mappings of other places
+        :raises MappingFailed: what is known of the volume fits mappings of several files
         :raises LPARIdNeeded: see there
         """
-        mine = _file_mappings(table, self.lpar_uuid)
-        for is_it in self._criteria():
-            found = [entry for entry in mine if is_it(entry.record)
-                     and belongs_to(entry.record, self.lpar_uuid, table)]
-            if found:
-                return found
-        return self._find_by_name(table, mine) if self.file_name else []
-
-    def _criteria(self) -> Iterable[Callable[[MappingRecord], bool]]:
         if self.udid is not None:
             udid = self.udid.lower()
-            yield lambda record: record.udid is not None and record.udid.lower() == udid
-        for path in map(normalised, self.paths):
-            yield functools.partial(_is_of_path, path)
-        if self.tag is not None:
-            yield lambda record: record.tag == self.tag
+            found = self._own(table, (*table.of_lpar(self.lpar_uuid), *table.without_link()),
+                              lambda record: (record.udid or '').lower() == udid)
+            if found:
+                return found
+        found = _of_first_path(table, self.lpar_uuid, self.paths)
+        if not found and self.tag is not None:
+            found = self._own(table, table.containing(self.tag),
+                              lambda record: record.tag == self.tag)
+            if len(self._other_files(found)) > 1:
+                raise self._ambiguous('tag', found)
+        if not found and self.file_name:
+            return self._find_by_name(table, self.file_name)
+        return found
 
-    def _find_by_name(self, table: MappingTable, mine: list[MappingEntry]) -> list[MappingEntry]:
-        named = [entry for entry in mine
-                 if posixpath.basename(_path_of(entry.record)) == self.file_name
-                 # One that is tagged as another volume is another volume.
-                 and (self.tag is None or entry.record.tag in (None, self.tag))
-                 and belongs_to(entry.record, self.lpar_uuid, table)]
-        if not named:
-            return []
-        paths = sorted(_path_of(entry.record) for entry in named)
-        if len(named) == 1 and (
-                posixpath.basename(posixpath.dirname(paths[0])) == self.export_hash):
+    def _other_files(self, found: list[MappingEntry]) -> set[str]:
+        """The files of mappings; those that are known to be one file are one."""
+        spellings = {normalised(path) for path in self.spellings}
+        return {'' if path in spellings else path
+                for path in (_path_of(entry.record) for entry in found)}
+
+    def _find_by_name(self, table: MappingTable, file_name: str) -> list[MappingEntry]:
+        # One that is tagged as another volume is another volume.
+        named = self._own(table, table.containing(f'/{file_name}'), lambda record: (
+            posixpath.basename(_path_of(record)) == file_name
+            and (self.tag is None or record.tag in (None, self.tag))))
+        if len(named) == 1 and self.export_hash is not None and (
+                posixpath.basename(posixpath.dirname(_path_of(named[0].record)))
+                == self.export_hash):
             return named
-        raise exceptions.MappingFailed(
-            reason='the volume is known by its file name only, which fits ' + ' and '.join(paths),
+        if named:
+            raise self._ambiguous('file name', named)
+        return []
+
+    def _own(self, table: MappingTable, entries: Iterable[MappingEntry],
+             is_volume: Callable[[MappingRecord], bool]) -> list[MappingEntry]:
+        """The mappings of files among some that are the volume's, and the LPAR's."""
+        return [entry for entry in entries if entry.record.kind == 'file' and entry.record.path
+                and is_volume(entry.record) and belongs_to(entry.record, self.lpar_uuid, table)]
+
+    def _ambiguous(self, known: str, found: list[MappingEntry]) -> exceptions.MappingFailed:
+        paths = sorted({_path_of(entry.record) for entry in found})
+        return exceptions.MappingFailed(
+            reason=f'the volume is known by its {known} only, which fits ' + ' and '.join(paths),
             path=paths[0], remedy='Detach it with the device_info that attaching it returned, or '
             'once the share is mounted again.')
 
@@ -128,24 +146,22 @@ def find(table: MappingTable, lpar_uuid: str, paths: Iterable[str],
          tag: str | None = None) -> MappingRecord | None:
     """Return an LPAR's mapping of a file, by path or else by tag; None: there is none.
 
+    :raises MappingFailed: no path fits, and the tag fits mappings of several files
     :raises LPARIdNeeded: see there
     """
-    mine = [entry.record for entry in _file_mappings(table, lpar_uuid)
-            if belongs_to(entry.record, lpar_uuid, table)]
-    wanted = {normalised(path) for path in paths}
-    by_path = [record for record in mine if _path_of(record) in wanted]
-    by_tag = [record for record in mine if tag is not None and record.tag == tag]
-    return next(iter(by_path + by_tag), None)
+    found = RemoveMapping(lpar_uuid, tuple(paths), tag=tag).matches(table)
+    return found[0].record if found else None
 
 
-def _file_mappings(table: MappingTable, lpar_uuid: str) -> list[MappingEntry]:
-    """The mappings of files that are, or may turn out to be, an LPAR's."""
-    return [entry for entry in (*table.of_lpar(lpar_uuid), *table.without_link())
-            if entry.record.kind == 'file' and entry.record.path]
-
-
-def _is_of_path(path: str, record: MappingRecord) -> bool:
-    return _path_of(record) == path
+def _of_first_path(table: MappingTable, lpar_uuid: str,
+                   paths: Iterable[str]) -> list[MappingEntry]:
+    """The LPAR's mappings of the first of these files that it has."""
+    for path in paths:
+        found = [entry for entry in table.of_paths([path])
+                 if belongs_to(entry.record, lpar_uuid, table)]
+        if found:
+            return found
+    return []
 
 
 def _path_of(record: MappingRecord) -> str:

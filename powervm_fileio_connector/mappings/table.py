@@ -1,29 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vSCSI mappings of one VIOS document: found by path or LPAR, added and removed.
 
-Nothing is sent. Other mappings keep their bytes and their order.
+Nothing is sent. Mappings are parsed when they matter; all others keep their bytes and their order.
 """
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
+from xml.sax import saxutils
 
+from lxml import etree
 from pypowervm import const
 from pypowervm.wrappers import virtual_io_server
 
+from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.mappings.record import record_of
+from powervm_fileio_connector.mappings.search import MappingSearch
+from powervm_fileio_connector.mappings.search import names_of
+from powervm_fileio_connector.mappings.splitting import MappingSplitter
 
 _MAPPING = f'{{{const.UOM_NS}}}VirtualSCSIMapping'
+_MARK = 'kept-mappings-6d1a2f1e'
 
 
 class MappingEntry:
-    """One mapping of a table: its element, what that says, and whether it was taken out."""
+    """One mapping of a table: its element, what that says, and whether it was taken out.
+
+    :ivar place: where it stands in its table; None: it was added
+    """
 
     def __init__(self, element: Any, place: int | None = None) -> None:
         self.element = element
@@ -35,57 +45,98 @@ class MappingEntry:
 class MappingTable:
     """The mappings of a pypowervm VIOS wrapper, which is edited in place.
 
+    What is asked of the server about LPARs is noted here, and lives no longer than the table: ids
+    are reused, and an LPAR may return with another one.
+
     :ivar as_of: when the document was asked for (``time.monotonic``)
-    :ivar lpar_ids: ids of LPARs by UUID, as far as they are known; None: there is no such LPAR
+    :ivar lpar_ids: ids by UUID in capitals, as far as they were asked for; None: no such LPAR
+    :ivar lpars: the ids of all LPARs by UUID in capitals; None: they were not asked for
     :ivar new_buses: how many edits want the adapter pair that one of them makes
+    :ivar added: what was added to the document
     """
 
-    def __init__(self, vios_w: Any, lpar_ids: Mapping[str, int | None] | None = None) -> None:
-        """:param vios_w: wrapper of the VIOS, read with the group of its vSCSI mappings"""
+    def __init__(self, vios_w: Any, lpar_ids: Mapping[str, int | None] | None = None,
+                 splitter: MappingSplitter | None = None) -> None:
+        """:param vios_w: wrapper of the VIOS, read with the group of its vSCSI mappings
+        :param splitter: what was given the answer before it was parsed
+        """
         self.vios_w = vios_w
         self.as_of = 0.0
         self.lpar_ids = dict(lpar_ids or {})
+        self.lpars: Mapping[str, int] | None = None
         self.is_edited = False
         self.new_buses: dict[tuple[str, int | None], int] = {}
         self.added: list[MappingEntry] = []
         self._section = vios_w.scsi_mappings.root_elem.element
-        self._all: list[MappingEntry] | None = None
+        self._shown_ids: dict[str, int | None] = {}
+        self._entries: dict[int, MappingEntry] = {}
+        self._search: MappingSearch | None = None
+        self._end_tag = b''
+        self._pieces: list[Any]
+        if splitter is None or splitter.mappings is None:
+            self._pieces = self._section.findall(_MAPPING)
+            return
+        self._pieces, self._end_tag = splitter.mappings, splitter.end_tag
+        prefix = self._end_tag[2:].rpartition(b':')
+        self._search = MappingSearch(self._pieces, prefix[0] + prefix[1], splitter.has_references)
+        self._section.append(etree.ProcessingInstruction(_MARK, _MARK))
+        names = ''.join(
+            f' xmlns{":" + prefix if prefix else ""}={saxutils.quoteattr(uri)}'
+            for prefix, uri in self._section.nsmap.items() if prefix != 'xml')
+        self._context = f'<context{names}>'.encode()
 
     def of_paths(self, paths: Collection[str]) -> list[MappingEntry]:
-        """The mappings of these files, whoever they belong to, whatever the spelling."""
+        """The mappings of these files, whatever LPAR they belong to."""
         wanted = {normalised(path) for path in paths}
-        # A path that is spelled differently still has the same last component.
-        names = {posixpath.basename(path) for path in wanted}
-        return [entry for name in sorted(names) for entry in self._containing(f'/{name}')
-                if entry.record.kind == 'file' and entry.record.path is not None
-                and normalised(entry.record.path) in wanted
-                and posixpath.basename(normalised(entry.record.path)) == name]
+        places = None if self._search is None else {
+            place for name in names_of(wanted) for place in self._search.named(name)}
+        return [entry for entry in self._at(places) if entry.record.kind == 'file'
+                and entry.record.path is not None and normalised(entry.record.path) in wanted]
 
     def of_lpar(self, lpar_uuid: str) -> list[MappingEntry]:
         """The mappings that are linked to an LPAR; see also :meth:`without_link`."""
         wanted = lpar_uuid.upper()
-        return [entry for entry in self._containing(wanted, wanted.lower())
-                if entry.record.lpar_uuid == wanted]
+        places = None if self._search is None else self._search.linked(wanted)
+        return [entry for entry in self._at(places) if entry.record.lpar_uuid == wanted]
 
-    def without_link(self) -> list[MappingEntry]:
-        """The mappings that have a client, but do not say which other than by its LPAR id."""
-        return [entry for entry in self._unlinked() if entry.record.lpar_uuid is None
-                and not entry.record.is_orphan and not entry.record.is_wild_card]
+    def without_link(self, lpar_id: int | None = None) -> Iterator[MappingEntry]:
+        """The mappings that have a client, but do not say which other than by its LPAR id.
+
+        :param lpar_id: the id; None: any
+        """
+        places = None if self._search is None else self._search.unlinked(lpar_id)
+        return (entry for entry in self._at(places) if entry.record.lpar_uuid is None
+                and not entry.record.is_orphan and not entry.record.is_wild_card
+                and lpar_id in (None, entry.record.lpar_id))
+
+    def containing(self, *texts: str) -> Iterator[MappingEntry]:
+        """The mappings that may have one of these texts in them."""
+        return self._at(None if self._search is None else self._search.containing(*texts))
+
+    def entries(self) -> Iterator[MappingEntry]:
+        """All mappings."""
+        return self._at(None)
 
     def lpar_id(self, lpar_uuid: str) -> int | None:
-        """The id of an LPAR, as mappings that show both tell it, or as ``lpar_ids`` does.
+        """The id of an LPAR, as mappings that show both tell it, or as the server told.
 
         An orphan's id says nothing: ids are given to new LPARs once their LPAR is gone.
 
-        :raises KeyError: the document does not tell
+        :raises KeyError: neither tells
         """
         uuid = lpar_uuid.upper()
-        if uuid not in self.lpar_ids:
-            for entry in self.of_lpar(uuid):
-                if entry.record.slot is not None and entry.record.lpar_id is not None:
-                    self.lpar_ids[uuid] = entry.record.lpar_id
-                    break
-        return self.lpar_ids[uuid]
+        if self.lpars is not None:
+            return self.lpars.get(uuid)
+        if uuid in self.lpar_ids:
+            return self.lpar_ids[uuid]
+        if uuid not in self._shown_ids:
+            ids = {entry.record.lpar_id for entry in self.of_lpar(uuid)
+                   if entry.record.slot is not None and entry.record.lpar_id is not None}
+            self._shown_ids[uuid] = ids.pop() if len(ids) == 1 else None
+        lpar_id = self._shown_ids[uuid]
+        if lpar_id is None:
+            raise KeyError(uuid)
+        return lpar_id
 
     def wrap(self, entry: MappingEntry) -> Any:
         """pypowervm's wrapper of one mapping."""
@@ -94,7 +145,6 @@ class MappingTable:
 
     def append(self, mapping_w: Any) -> None:
         """Put a new mapping behind all others."""
-        self._everything()
         entry = MappingEntry(mapping_w.element.element)
         self._section.append(entry.element)
         self.added.append(entry)
@@ -102,27 +152,45 @@ class MappingTable:
 
     def remove(self, entry: MappingEntry) -> None:
         """Take a mapping out that is not one of those that were added."""
-        # lxml takes the text behind an element away with it, as pypowervm's own remove does.
-        self._section.remove(entry.element)
-        self._everything().remove(entry)
+        assert entry.place is not None
+        if self._search is None:
+            # lxml takes the text behind an element away with it, as pypowervm's own remove does.
+            self._section.remove(entry.element)
+        self._pieces[entry.place] = None
         entry.is_removed = self.is_edited = True
 
     def body(self) -> bytes:
         """What to send."""
-        return self.vios_w.toxmlstring()
+        if self._search is None:
+            whole: bytes = self.vios_w.toxmlstring()
+            return whole
+        shell = etree.tostring(self.vios_w.element.element)
+        head, _, tail = shell.partition(f'<?{_MARK} {_MARK}?>'.encode())
+        kept = [piece for piece in self._pieces if piece is not None]
+        if kept:
+            # Joined at once: each step on the way would be a copy of megabytes.
+            kept[0], head = head + kept[0], b''
+        return self._end_tag.join([*kept, head + tail])
 
-    def _containing(self, *texts: str) -> Iterable[MappingEntry]:
-        """The mappings that may have one of these texts in them; here: all."""
-        return [*self._everything(), *self.added]
+    def _at(self, places: Iterable[int] | None) -> Iterator[MappingEntry]:
+        """The mappings at these places (None: all) in their order, and those that were added."""
+        for place in range(len(self._pieces)) if places is None else sorted(places):
+            piece = self._pieces[place]
+            if piece is None:
+                continue
+            if place not in self._entries:
+                self._entries[place] = MappingEntry(
+                    piece if self._search is None else self._parse(piece), place)
+            yield self._entries[place]
+        yield from self.added
 
-    def _unlinked(self) -> Iterable[MappingEntry]:
-        """The mappings that may have no link to an LPAR; here: all."""
-        return self._containing()
-
-    def _everything(self) -> list[MappingEntry]:
-        if self._all is None:
-            self._all = [MappingEntry(element) for element in self._section.findall(_MAPPING)]
-        return self._all
+    def _parse(self, piece: bytes) -> Any:
+        try:
+            return etree.fromstring(
+                b''.join((self._context, piece, self._end_tag, b'</context>')))[0]
+        except etree.XMLSyntaxError as err:
+            raise exceptions.NovaLinkUnavailable(
+                reason=f'a mapping in the answer of NovaLink is no XML: {err}') from err
 
 
 def records(vios_w: Any) -> list[MappingRecord]:

@@ -23,11 +23,12 @@ from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import Edit
 from powervm_fileio_connector.mappings.edit import LPARIdNeeded
+from powervm_fileio_connector.mappings.edit import LPARsNeeded
 from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.mappings.edit import in_order
+from powervm_fileio_connector.mappings.splitting import MappingSplitter
 from powervm_fileio_connector.mappings.table import MappingTable
-from powervm_fileio_connector.mappings.text_table import MappingSplitter
-from powervm_fileio_connector.mappings.text_table import TextTable
 from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink import locks
 from powervm_fileio_connector.novalink import partitions
@@ -53,7 +54,6 @@ class Lane:
         self.vios_uuid = vios_uuid
         self.batches = Batches(self._carry)
         self._kept: MappingTable | None = None
-        self._lpar_ids: dict[str, int | None] = {}
 
     def forget(self) -> None:
         """Drop the kept document."""
@@ -68,9 +68,11 @@ class Lane:
                 document, jobs = self._changed(leader, batch)
                 if jobs:
                     body, etag = document.body(), document.vios_w.etag
+                    lpar_ids = document.lpar_ids
                     # Megabytes each: the old document goes before the answer comes.
                     del document
                     document = self._post(leader, body, etag)
+                    document.lpar_ids.update(lpar_ids)
             self._keep(self._confirm(leader, document, jobs))
         except RequestFailed as err:
             tickets = [ticket for job in jobs for ticket in job.tickets] or batch
@@ -101,7 +103,7 @@ class Lane:
         jobs: dict[Any, Job] = {}
         touched: frozenset[str] = frozenset()
         waited_for: frozenset[str] = frozenset()
-        for ticket in batch:
+        for ticket in in_order(batch, lambda ticket: ticket.edit):
             edit = ticket.edit
             if ticket.is_settled:
                 continue
@@ -196,8 +198,7 @@ class Lane:
         # Usually a header, in any case an element of the entry.
         failures.expected(response, 'entry')
         vios_w = _VIOS.wrap(response.entry, etag=response.etag or response.entry.etag)
-        document = (MappingTable(vios_w, self._lpar_ids) if cut.mappings is None
-                    else TextTable(vios_w, self._lpar_ids, cut))
+        document = MappingTable(vios_w, splitter=cut)
         document.as_of = as_of
         return document
 
@@ -209,9 +210,8 @@ class Lane:
         if document.vios_w.etag is None:
             return
         document.vios_w.element.adapter = None
-        # An LPAR keeps its id as long as it lives; that there is none may change.
-        self._lpar_ids.update((uuid, lpar_id) for uuid, lpar_id in document.lpar_ids.items()
-                              if lpar_id is not None)
+        # What the server told of LPARs was true for this batch.
+        document.lpar_ids, document.lpars = {}, None
         self._kept = document
 
 
@@ -223,14 +223,17 @@ def applied(edit: Edit, document: MappingTable, adapter: Any,
 
 def asked(document: MappingTable, adapter: Any, deadline: Deadline,
           call: Callable[[], Any]) -> Any:
-    """Ask something of a document, and the server for the LPAR's id if it is needed for that."""
-    try:
-        return call()
-    except LPARIdNeeded as need:
+    """Ask something of a document, and the server for what is needed to know of LPARs for that."""
+    while True:
         try:
-            document.lpar_ids[need.lpar_uuid.upper()] = partitions.lpar(
-                adapter, need.lpar_uuid, deadline).id
-        except exceptions.LPARNotFound:
-            # No mapping is this LPAR's, then; the server will say so to whoever adds one.
-            document.lpar_ids[need.lpar_uuid.upper()] = None
-        return call()
+            return call()
+        except LPARIdNeeded as need:
+            try:
+                document.lpar_ids[need.lpar_uuid.upper()] = partitions.lpar(
+                    adapter, need.lpar_uuid, deadline).id
+            except exceptions.LPARNotFound:
+                # No mapping is this LPAR's, then; the server will say so to whoever adds one.
+                document.lpar_ids[need.lpar_uuid.upper()] = None
+        except LPARsNeeded:
+            document.lpars = {lpar.uuid.upper(): lpar.id
+                              for lpar in partitions.lpars(adapter, deadline)}

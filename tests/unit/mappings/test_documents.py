@@ -14,8 +14,8 @@ from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.mappings.record import record_of
+from powervm_fileio_connector.mappings.splitting import MappingSplitter
 from powervm_fileio_connector.mappings.table import records
-from powervm_fileio_connector.mappings.text_table import MappingSplitter
 from tests.unit.mappings import vios_documents
 from tests.unit.mappings.vios_documents import ONE
 from tests.unit.mappings.vios_documents import TWO
@@ -77,6 +77,9 @@ def test_an_lpar_of_a_recording_gets_the_pair_that_pypowervm_would_choose(name):
 @pytest.mark.parametrize('spoil', [
     lambda text: text.replace('<VirtualSCSIMapping ', '<!-- a --><VirtualSCSIMapping ', 1),
     lambda text: text.replace('/mnt/a', '<![CDATA[</VirtualSCSIMapping>]]>', 1),
+    lambda text: text.replace('/mnt/a', '/mnt/a<?a </VirtualSCSIMapping>?>', 1),
+    lambda text: f'<!DOCTYPE entry [<!ENTITY a "/mnt/a">]>{text}',
+    lambda text: f'<?xml version="1.0" encoding="ISO-8859-1"?>{text}',
     lambda text: text.replace('</PartitionName>', 'VirtualSCSIMappings</PartitionName>', 1),
     lambda text: text.replace('<VirtualSCSIMapping ', 'text<VirtualSCSIMapping ').replace(
         'text', '', 1),

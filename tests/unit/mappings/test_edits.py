@@ -10,6 +10,7 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings import find
+from powervm_fileio_connector.mappings import in_order
 from powervm_fileio_connector.mappings.edit import LPARIdNeeded
 from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
@@ -71,12 +72,20 @@ def test_what_is_sent_is_what_pypowervm_would_send(slot_and_lua):
             == etree.tostring(etree.fromstring(theirs.toxmlstring()), method='c14n'))
 
 
-@pytest.mark.parametrize('spelling', ['/mnt/a', '/mnt//a', '/x/../mnt/a', '/mnt/a/', '//mnt/./a'])
+@pytest.mark.parametrize('spelling', ['/mnt/a', '/mnt//a', '/mnt/a/', '//mnt/./a'])
 def test_the_same_file_twice_is_one_mapping_however_it_is_spelled(make, spelling):
     doc = make(mapping(spelling, ONE))
     change = AddMapping(ONE.lower(), '/mnt/a').apply(doc)
     assert change.outcome is Outcome.UNCHANGED
     assert change.records[0].slot == 3
+
+
+@pytest.mark.parametrize('path', ['/x/../mnt/a', '/mnt/x/../a'])
+def test_a_path_that_goes_back_up_is_another_file(make, path):
+    doc = make(mapping(path, TWO, 6))
+    assert AddMapping(ONE, '/mnt/a').apply(doc).outcome is Outcome.CHANGED
+    assert RemoveMapping(TWO, paths=('/mnt/a',)).apply(make(
+        mapping(path, TWO))).outcome is Outcome.UNCHANGED
 
 
 def test_a_file_is_known_by_its_other_spellings_too(make):
@@ -295,8 +304,22 @@ class TestMappingsWithoutLink:
 
     def test_no_id_is_asked_for_in_vain(self, make):
         doc = make(mapping('/mnt/a', lpar_id=5, has_link=False))
-        assert AddMapping(ONE, '/mnt/b').apply(doc).outcome is Outcome.CHANGED
         assert RemoveMapping(ONE, paths=('/mnt/c',)).apply(doc).outcome is Outcome.UNCHANGED
+        linked = make(mapping('/mnt/a', lpar_id=5, has_link=False), mapping('/mnt/b', ONE, 6))
+        assert AddMapping(ONE, '/mnt/c').apply(linked).outcome is Outcome.CHANGED
+        assert AddMapping(ONE, '/mnt/c').apply(make(mapping('/mnt/a', TWO, 6))).records == ()
+
+    def test_the_id_is_asked_for_to_find_the_bus(self, make):
+        doc = make(mapping('/mnt/a', lpar_id=5, has_link=False))
+        with pytest.raises(LPARIdNeeded):
+            AddMapping(ONE, '/mnt/b').apply(doc)
+        assert not doc.is_edited
+
+    def test_an_id_that_two_links_tell_differently_is_asked_for(self, make):
+        doc = make(mapping('/mnt/a', ONE, 5), mapping('/mnt/b', ONE, 6, slot=4),
+                   mapping('/mnt/c', lpar_id=6, has_link=False))
+        with pytest.raises(LPARIdNeeded):
+            RemoveMapping(ONE, paths=('/mnt/c',)).apply(doc)
 
     def test_one_of_another_lpar_is_in_use(self, make):
         doc = make(mapping('/mnt/a', lpar_id=6, has_link=False), mapping('/mnt/b', ONE, 5))
@@ -362,3 +385,68 @@ def test_a_mapping_is_found_by_path_or_else_by_tag():
         find(document, three, ['/mnt/d'])
     document.lpar_ids[three] = 7
     assert find(document, three, ['/mnt/d']).path == '/mnt/d'
+
+
+class TestTheOrderOfABatch:
+    @staticmethod
+    def ordered(*edits):
+        return [edits.index(edit) for edit in in_order(edits, lambda edit: edit)]
+
+    def test_edits_that_name_a_place_go_before_those_that_leave_it_open(self):
+        assert self.ordered(
+            AddMapping(ONE, '/m/a'), AddMapping(ONE, '/m/b', slot=3),
+            AddMapping(ONE, '/m/c', slot=3, lua='lun1'), AddMapping(ONE, '/m/d', lua='lun1'),
+            AddMapping(ONE, '/m/e')) == [2, 1, 3, 0, 4]
+
+    def test_a_place_that_is_removed_is_free_for_the_edit_that_names_it(self):
+        assert self.ordered(
+            AddMapping(ONE, '/m/a'), RemoveMapping(ONE, paths=('/m/b',)),
+            AddMapping(ONE, '/m/c', slot=3, lua='lun1')) == [1, 2, 0]
+
+    def test_edits_of_one_volume_keep_their_order(self):
+        assert self.ordered(
+            AddMapping(ONE, '/m/a'), RemoveMapping(ONE, paths=('/m/a',)),
+            AddMapping(ONE, '/m/a', slot=3, lua='lun1')) == [0, 1, 2]
+        assert self.ordered(
+            RemoveMapping(ONE, paths=('/m/a',)), AddMapping(ONE, '/m/a')) == [0, 1]
+
+
+class TestTheSizeOfABus:
+    def full(self, make, count=32):
+        return make(*(mapping(f'/mnt/{i}', ONE, lua=f'lun{i}') for i in range(count)))
+
+    @pytest.mark.parametrize('limit', [32, 33, 1000])
+    def test_no_address_that_a_client_does_not_scan_is_chosen(self, make, limit):
+        assert AddMapping(ONE, '/mnt/a', max_per_bus=limit).apply(self.full(make)).makes_adapters
+
+    def test_a_full_bus_in_a_slot_asked_for_is_refused(self, make):
+        with pytest.raises(exceptions.SlotOrLUAConflict, match='has 32 disks'):
+            AddMapping(ONE, '/mnt/a', slot=3).apply(self.full(make))
+        assert AddMapping(ONE, '/mnt/a', slot=3, max_per_bus=8).apply(
+            self.full(make, 31)).outcome is Outcome.CHANGED
+
+    def test_a_lua_asked_for_may_be_higher(self, make):
+        doc = self.full(make)
+        assert not AddMapping(ONE, '/mnt/a', slot=3, lua='lun40').apply(doc).makes_adapters
+
+    def test_disks_without_link_count(self, make):
+        doc = make(mapping('/mnt/0', ONE), *(
+            mapping(f'/mnt/{i}', lpar_id=5, has_link=False, lua=f'lun{i}') for i in range(1, 32)))
+        assert AddMapping(ONE, '/mnt/a').apply(doc).makes_adapters
+        with pytest.raises(exceptions.SlotOrLUAConflict, match='/mnt/5'):
+            AddMapping(ONE, '/mnt/b', slot=3, lua='LUN5').apply(doc)
+
+
+def test_a_tag_that_two_files_have_is_an_error_that_names_them(make):
+    doc = make(mapping('/mnt/a', ONE, tag='t'), mapping('/mnt/b', ONE, tag='t'))
+    for known in ({}, {'spellings': ('/mnt/a',)}):
+        with pytest.raises(exceptions.MappingFailed, match='/mnt/a and /mnt/b'):
+            RemoveMapping(ONE, tag='t', **known).apply(doc)
+    assert not doc.is_edited
+    change = RemoveMapping(ONE, tag='t', spellings=('/mnt/a', '/mnt/b')).apply(doc)
+    assert len(change.records) == 2
+
+
+def test_blanks_that_xml_does_not_know_belong_to_the_name(make):
+    doc = make(mapping('/mnt/a\u3000', TWO, 6))
+    assert AddMapping(ONE, '/mnt/a').apply(doc).outcome is Outcome.CHANGED

@@ -10,9 +10,8 @@ from lxml import etree
 from pypowervm import adapter as pvm_adapter
 from pypowervm.wrappers import virtual_io_server
 
+from powervm_fileio_connector.mappings.splitting import MappingSplitter
 from powervm_fileio_connector.mappings.table import MappingTable
-from powervm_fileio_connector.mappings.text_table import MappingSplitter
-from powervm_fileio_connector.mappings.text_table import TextTable
 
 UOM = 'http://www.ibm.com/xmlns/systems/power/firmware/uom/mc/2012_10/'
 VIOS_UUID = '1300C76F-9814-4A4D-B1F0-5B69352A7DEA'
@@ -104,7 +103,7 @@ def document(answer, form='tree'):
     if form == 'tree':
         return MappingTable(vios_w)
     assert cut.mappings is not None, 'the answer was not cut'
-    return TextTable(vios_w, {}, cut)
+    return MappingTable(vios_w, splitter=cut)
 
 
 def sent(doc):

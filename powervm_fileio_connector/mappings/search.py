@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which mappings can be those of a file or of an LPAR, found without parsing them.
+
+What is found may be too much, since only a parsed mapping tells for certain, but never too little.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from collections.abc import Sequence
+
+from powervm_fileio_connector.mappings.record import UUID
+from powervm_fileio_connector.mappings.record import normalised
+
+_LINK = b'AssociatedLogicalPartition'
+_BEHIND_NAME = (b' ', b'\t', b'\r', b'\n', b'/', b'>')
+_UUID = re.compile(UUID.pattern.encode())
+_DISK = re.compile(rb'Disk(?:Label|Name)\b([^<]*)')
+_ID = re.compile(rb'(?:Local|RemoteLogical)PartitionID\b[^<]*>\s*0*([0-9]+)\s*<')
+_PLAIN = re.compile(rb'[^&<>"\'\s]+')
+_MOST_SCANS = 3
+"""To index all names costs as much as to search for this many of them."""
+
+
+class MappingSearch:
+    """Searches mappings that are kept as bytes; the places of those that were removed hold None."""
+
+    def __init__(self, pieces: Sequence[bytes | None], prefix: bytes,
+                 has_references: bool) -> None:
+        """:param prefix: what stands before the names of elements, colon included"""
+        self._pieces = pieces
+        self._link = b'<' + prefix + _LINK
+        self._has_references = has_references
+        self._found: dict[str, list[int]] = {}
+        self._names: dict[bytes, list[int]] | None = None
+        self._nameless: list[int] = []
+        self._lpars: dict[bytes, list[int]] | None = None
+        self._unlinked: list[int] = []
+        self._doubtful: list[int] = []
+        self._ids: dict[int, list[int]] | None = None
+
+    def named(self, name: str) -> list[int]:
+        """Where the file may be one of this name."""
+        if self._names is None and len(self._found) >= _MOST_SCANS and name not in self._found:
+            self._names = self._by_name()
+        if self._names is not None:
+            return sorted({*self._names.get(_encoded(name), ()), *self._nameless})
+        if name not in self._found:
+            self._found[name] = self.containing(f'/{name}')
+        return self._found[name]
+
+    def linked(self, lpar_uuid: str) -> list[int]:
+        """Where the link may be one to this LPAR, whatever the case of its UUID."""
+        lpars = self._linked()
+        return sorted({*lpars.get(lpar_uuid.upper().encode(), ()), *self._doubtful})
+
+    def unlinked(self, lpar_id: int | None = None) -> list[int]:
+        """Where there may be no link, and the client's id this one; None: any."""
+        self._linked()
+        if lpar_id is None:
+            return sorted({*self._unlinked, *self._doubtful})
+        if self._ids is None:
+            self._ids = {}
+            for place in self._unlinked:
+                piece = self._pieces[place] or b''
+                if self._has_references and b'&#' in piece:
+                    self._doubtful.append(place)
+                for number in set(map(int, _ID.findall(piece))):
+                    self._ids.setdefault(number, []).append(place)
+        return sorted({*self._ids.get(lpar_id, ()), *self._doubtful})
+
+    def containing(self, *texts: str) -> list[int]:
+        """Where one of these texts may be. It may be escaped, but its plain parts are not."""
+        parts = [max(_PLAIN.findall(_encoded(text)), key=len, default=b'') for text in texts]
+        return [place for place, piece in enumerate(self._pieces) if piece is not None
+                and (any(part in piece for part in parts)
+                     or (self._has_references and b'&#' in piece))]
+
+    def _by_name(self) -> dict[bytes, list[int]]:
+        names: dict[bytes, list[int]] = {}
+        for place, piece in enumerate(self._pieces):
+            for value in _DISK.findall(piece) if piece is not None else ():
+                name = value[value.rfind(b'/') + 1:].rstrip()
+                if name in (b'', b'.') or b'&' in name:
+                    self._nameless.append(place)
+                else:
+                    names.setdefault(name, []).append(place)
+        return names
+
+    def _linked(self) -> dict[bytes, list[int]]:
+        """The places by the UUIDs in their links."""
+        if self._lpars is None:
+            self._lpars = {}
+            for place, piece in enumerate(self._pieces):
+                if piece is not None:
+                    self._add_link(self._lpars, place, piece)
+        return self._lpars
+
+    def _add_link(self, lpars: dict[bytes, list[int]], place: int, piece: bytes) -> None:
+        name = piece.find(_LINK)
+        if name < 0:
+            self._unlinked.append(place)
+            return
+        start = name + len(_LINK) - len(self._link)
+        link = piece[start:piece.find(b'>', name)]
+        uuids = _UUID.findall(link)
+        if not uuids or not self._is_only_link(piece, start, link):
+            self._doubtful.append(place)
+            return
+        for uuid in {uuid.upper() for uuid in uuids}:
+            lpars.setdefault(uuid, []).append(place)
+
+    def _is_only_link(self, piece: bytes, start: int, link: bytes) -> bool:
+        """Whether this start tag certainly is that of the mapping's own link, and the only one."""
+        if (not link.startswith(self._link) or b'&' in link or b'xmlns' in link
+                or link[len(self._link):len(self._link) + 1] not in _BEHIND_NAME):
+            return False
+        depth = (piece.count(b'<', 0, start) - 2 * piece.count(b'</', 0, start)
+                 - piece.count(b'/>', 0, start))
+        again = piece.find(_LINK, start + len(link))
+        # Its end tag may follow.
+        return depth == 1 and (again < 0 or (
+            piece[start + len(link) + 1:again].strip() == b'</' + self._link[1:-len(_LINK)]
+            and piece.find(_LINK, again + 1) < 0))
+
+
+def names_of(paths: Iterable[str]) -> list[str]:
+    """The names of files, which are the same in each spelling of a path."""
+    return sorted({normalised(path).rpartition('/')[2] for path in paths})
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode('utf-8', 'surrogateescape')
