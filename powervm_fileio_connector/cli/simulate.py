@@ -42,7 +42,8 @@ class Simulate(command.Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         # As Ctrl-C: what the simulator keeps in /tmp goes with it.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
         self._say_what_is_ignored(parsed_args)
         sim = _started(parsed_args)
         try:
@@ -55,7 +56,7 @@ class Simulate(command.Command):
         except KeyboardInterrupt:
             self.app.stdout.write('\n')
         finally:
-            sim.stop()
+            _stop(sim)
         return 0
 
     def _say_what_is_ignored(self, parsed_args: argparse.Namespace) -> None:
@@ -88,6 +89,14 @@ def _started(parsed_args: argparse.Namespace) -> NovaLinkSimulator:
                          + (f'{where}: {err.strerror}.' if where else f'{err}.')) from err
     except ValueError as err:
         raise UsageError(f'The simulator cannot start: {err}.') from err
+
+
+def _stop(sim: NovaLinkSimulator) -> None:
+    """:raises UsageError: the last state could not be saved"""
+    try:
+        sim.stop()
+    except OSError as err:
+        raise UsageError(f'The last state of the simulator is not saved: {err}.') from err
 
 
 def _port(text: str) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import abc
 import logging
 import threading
+import warnings
 import weakref
 from types import TracebackType
 from typing import Any
@@ -45,7 +46,7 @@ class Reachable(abc.ABC):
     def session(self, username: str | None = None, password: str | None = None,
                 **kwargs: Any) -> Any:
         """A fresh ``pypowervm.adapter.Session``; by file unless ``password`` is given."""
-        from pypowervm import adapter
+        adapter = _pypowervm_adapter()
         if password is not None and username is None:
             username = 'simulator'
         logging.getLogger('pypowervm.adapter').addFilter(_is_no_warning_of_http)
@@ -57,7 +58,7 @@ class Reachable(abc.ABC):
 
     def adapter(self, session: Any = None, **kwargs: Any) -> Any:
         """A ``pypowervm.adapter.Adapter``, over a fresh session unless one is given."""
-        from pypowervm import adapter
+        adapter = _pypowervm_adapter()
         return adapter.Adapter(session or self.session(), **kwargs)
 
     def _end_sessions(self) -> None:
@@ -75,6 +76,14 @@ class Reachable(abc.ABC):
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.stop()
+
+
+def _pypowervm_adapter() -> Any:
+    """Import ``pypowervm.adapter``; what its import warns of is not for users of this package."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        from pypowervm import adapter
+    return adapter
 
 
 def _is_no_warning_of_http(record: logging.LogRecord) -> bool:

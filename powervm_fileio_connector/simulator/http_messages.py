@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 from http import HTTPStatus
 from urllib.parse import unquote
 from urllib.parse import urlsplit
 
+MAX_BODY = 64 * 1024 * 1024      # a document of 10,000 mappings has 25 MiB
 _MAX_HEAD = 64 * 1024
+_RECEIVE_S = 30.0
+_SEND_S = 600.0
+_REQUEST_LINE = re.compile(r"([A-Z]{1,20}) ([^\s]+) HTTP/1\.[01]")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 
 
 @dataclass
@@ -21,6 +29,7 @@ class Request:
     target: str
     headers: dict[str, str] = field(default_factory=dict)  # names in lower case
     body: bytes = b''
+    port: int = 0  # of the client
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.target)
@@ -48,6 +57,15 @@ class Dropped(Exception):
     """Close the connection without an answer."""
 
 
+class BadRequest(Exception):
+    """The request cannot be read; the connection ends with an answer that says why."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.answer = Answer(status, f'{reason}\n'.encode(),
+                             {'Content-Type': 'text/plain; charset=utf-8'})
+
+
 def serialize(answer: Answer, last: bool) -> bytes:
     """Head and body in one piece, so that one send carries both."""
     try:
@@ -67,40 +85,122 @@ def serialize(answer: Answer, last: bool) -> bytes:
 
 
 class RequestReader:
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
+    """Reads requests from a connection, and believes nothing that they say of themselves."""
+
+    def __init__(self, connection: socket.socket, body_limit: Callable[[Request], int]) -> None:
+        """:param body_limit: how many bytes of a request's body are wanted; what is more is read
+            and dropped, so that the answer reaches the client
+        """
+        self._connection, self._body_limit = connection, body_limit
         self._buffer = b''
 
     def request(self) -> Request | None:
-        """The next request, or None at the end."""
-        while b'\r\n\r\n' not in self._buffer:
-            data = self._connection.recv(65536)
-            if not data or len(self._buffer) > _MAX_HEAD:
-                return None
-            self._buffer += data
-        head, _, rest = self._buffer.partition(b'\r\n\r\n')
-        first, *lines = head.decode('latin-1').split('\r\n')
-        method, _, target = first.rpartition(' ')[0].partition(' ')
-        headers = {}
-        for line in lines:
-            name, _, value = line.partition(':')
-            headers[name.strip().lower()] = value.strip()
-        if headers.get('expect', '').lower() == '100-continue':
-            self._connection.sendall(b'HTTP/1.1 100 Continue\r\n\r\n')
-        body = self._body(rest, int(headers.get('content-length') or 0))
-        return Request(method, target, headers, body)
+        """The next request, or None at the end.
 
-    def _body(self, got: bytes, length: int) -> bytes:
-        if len(got) >= length:
-            self._buffer = got[length:]
-            return got[:length]
+        :raises BadRequest: it is none, is too large, or does not come in time
+        :raises OSError: the connection broke
+        """
+        head = self._head()
+        if head is None:
+            return None
+        first, *lines = head.decode('latin-1').split('\r\n')
+        found = _REQUEST_LINE.fullmatch(first)
+        if found is None:
+            raise BadRequest(400, f'not a request line of HTTP/1: {first[:200]!r}')
+        request = _request(found.group(1), found.group(2), _headers(lines))
+        length = _length(request.headers)
+        if length > MAX_BODY:
+            raise BadRequest(413, f'a body of {length} bytes: at most {MAX_BODY} are taken')
+        if request.headers.get('expect', '').lower() == '100-continue':
+            self._connection.sendall(b'HTTP/1.1 100 Continue\r\n\r\n')
+        if length <= self._body_limit(request):
+            request.body = self._body(length)
+        else:
+            self._drop(length)
+        request.port = self._connection.getpeername()[1]
+        self._connection.settimeout(_SEND_S)
+        return request
+
+    def _head(self) -> bytes | None:
+        # A connection may be kept for as long as its client likes; a request may not take for ever.
+        self._connection.settimeout(None if not self._buffer else _RECEIVE_S)
+        end = time.monotonic() + _RECEIVE_S
+        while b'\r\n\r\n' not in self._buffer:
+            if len(self._buffer) > _MAX_HEAD:
+                raise BadRequest(431, f'a head of more than {_MAX_HEAD} bytes')
+            data = self._receive(65536)
+            if not data:
+                if self._buffer:
+                    raise BadRequest(400, 'the connection ended within the head of a request')
+                return None
+            if not self._buffer:
+                end = time.monotonic() + _RECEIVE_S
+            self._buffer += data
+            self._connection.settimeout(max(0.001, end - time.monotonic()))
+        head, _, self._buffer = self._buffer.partition(b'\r\n\r\n')
+        self._connection.settimeout(_RECEIVE_S)
+        return head
+
+    def _receive(self, size: int) -> bytes:
+        try:
+            return self._connection.recv(size)
+        except TimeoutError as err:
+            raise BadRequest(408, f'the request did not come within {_RECEIVE_S:.0f} s') from err
+
+    def _body(self, length: int) -> bytes:
+        got, self._buffer = self._buffer[:length], self._buffer[length:]
+        if len(got) == length:
+            return got
         body = bytearray(length)
         body[:len(got)] = got
         view, at = memoryview(body), len(got)
         while at < length:
-            count = self._connection.recv_into(view[at:])
+            try:
+                count = self._connection.recv_into(view[at:])
+            except TimeoutError as err:
+                raise BadRequest(408, f'{at} of {length} bytes of the body came') from err
             if not count:
                 raise ConnectionResetError('the client closed in the middle of a request')
             at += count
-        self._buffer = b''
         return bytes(body)
+
+    def _drop(self, length: int) -> None:
+        left = length - len(self._buffer)
+        self._buffer = self._buffer[length:]
+        while left > 0:
+            data = self._receive(min(left, 65536))
+            if not data:
+                raise ConnectionResetError('the client closed in the middle of a request')
+            left -= len(data)
+
+
+def _request(method: str, target: str, headers: dict[str, str]) -> Request:
+    try:
+        request = Request(method, target, headers)
+    except ValueError as err:
+        raise BadRequest(400, f'{target[:200]!r} is no address: {err}') from err
+    if not target.startswith('/') or not request.path.isprintable():
+        raise BadRequest(400, f'{target[:200]!r} is no address: expected a path')
+    return request
+
+
+def _headers(lines: list[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(':')
+        name = name.lower()
+        if not colon or not _TOKEN.fullmatch(name):
+            raise BadRequest(400, f'not a header: {line[:200]!r}')
+        if name in headers and name in ('content-length', 'host', 'transfer-encoding'):
+            raise BadRequest(400, f'{name} is there twice')
+        headers[name] = value.strip()
+    return headers
+
+
+def _length(headers: dict[str, str]) -> int:
+    if 'transfer-encoding' in headers:
+        raise BadRequest(411, 'a body in chunks is not taken: expected a Content-Length')
+    text = headers.get('content-length', '0')
+    if not re.fullmatch('[0-9]{1,18}', text):
+        raise BadRequest(400, f'Content-Length is {text[:200]!r}: expected a number of bytes')
+    return int(text)

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from collections.abc import Iterator
 
 from .http_messages import Answer
+from .http_messages import BadRequest
 from .http_messages import Dropped
 from .http_messages import Request
 from .http_messages import RequestReader
 from .http_messages import serialize
 
 _BACKLOG = 512
+_MAX_CONNECTIONS = 1000
 _GRACE_S = 1.0
 
 
@@ -41,12 +43,14 @@ class Listener:
         self._idle = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
 
-    def serve(self, handle: Callable[[Request], Answer], admit: Callable[[], bool]) -> None:
+    def serve(self, handle: Callable[[Request], Answer], admit: Callable[[], bool],
+              body_limit: Callable[[Request], int]) -> None:
         """Begin to accept connections, and return.
 
         :param admit: asked for every new connection; False closes it unread
+        :param body_limit: how many bytes of the body of a request are wanted
         """
-        self._handle, self._admit = handle, admit
+        self._handle, self._admit, self._body_limit = handle, admit, body_limit
         self._thread = threading.Thread(target=self._accept, name='novalink-simulator',
                                         daemon=True)
         self._thread.start()
@@ -83,9 +87,10 @@ class Listener:
     def _accept_one(self, sock: socket.socket) -> None:
         try:
             connection, _ = sock.accept()
-        except OSError:  # the client is gone again
+        except OSError:  # the client is gone again, or this process has no descriptor left
+            self._stopping.wait(0.01)
             return
-        if not self._admit():
+        if len(self._connections) >= _MAX_CONNECTIONS or not self._admit():
             reset(connection)
             return
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -94,8 +99,12 @@ class Listener:
                 connection.close()
                 return
             self._connections.add(connection)
-        threading.Thread(target=self._serve, args=(connection,), daemon=True,
-                         name='novalink-simulator-connection').start()
+        try:
+            threading.Thread(target=self._serve, args=(connection,), daemon=True,
+                             name='novalink-simulator-connection').start()
+        except RuntimeError:  # the system has no thread left
+            self._forget(connection)
+            reset(connection)
 
     @contextlib.contextmanager
     def _being_served(self) -> Iterator[None]:
@@ -116,7 +125,7 @@ class Listener:
             connection.sendall(data[start:start + piece])
 
     def _serve(self, connection: socket.socket) -> None:
-        reader = RequestReader(connection)
+        reader = RequestReader(connection, self._body_limit)
         try:
             while True:
                 request = reader.request()
@@ -131,12 +140,19 @@ class Listener:
                     return
         except Dropped:
             reset(connection)
+        except BadRequest as err:
+            with contextlib.suppress(OSError):  # the client closed
+                connection.sendall(serialize(err.answer, last=True))
+                _close_when_read(connection)
         except OSError:  # the client closed, or stop() did
             pass
         finally:
-            with self._lock:
-                self._connections.discard(connection)
+            self._forget(connection)
             connection.close()
+
+    def _forget(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._connections.discard(connection)
 
 
 def reset(connection: socket.socket) -> None:
@@ -144,6 +160,15 @@ def reset(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):  # already gone
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     connection.close()
+
+
+def _close_when_read(connection: socket.socket) -> None:
+    """Take what still comes, for a moment: closed at once, a connection loses its last answer."""
+    connection.shutdown(socket.SHUT_WR)
+    connection.settimeout(_GRACE_S)
+    for _ in range(64):
+        if not connection.recv(65536):
+            return
 
 
 def _shut(connection: socket.socket) -> None:

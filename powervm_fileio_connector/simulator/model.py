@@ -4,8 +4,14 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import MISSING
 from dataclasses import dataclass
+from dataclasses import fields
 from typing import Any
+from typing import TypeVar
+from typing import get_args
+from typing import get_origin
+from typing import get_type_hints
 
 # A server adapter with this remote slot accepts any client ("wild card"); recorded once.
 ANY_SLOT = 65535
@@ -132,3 +138,51 @@ class Change:
 
 
 Snapshot = dict[str, Any]
+Record = TypeVar('Record')
+
+
+def records_of(snapshot: Snapshot) -> tuple[list[Host], list[Partition], list[Mapping]]:
+    """The records of a snapshot, which may come from a file that anybody wrote.
+
+    :raises ValueError: it is no snapshot
+    """
+    hosts = [_record(Host, one) for one in snapshot['hosts']]
+    partitions = [_record(Partition, one) for one in snapshot['partitions']]
+    mappings = [_record(Mapping, one) for one in snapshot['mappings']]
+    servers = {p.uuid for p in partitions if p.is_io_server}
+    if not hosts or not servers:
+        raise ValueError('it has no machine or no VIOS')
+    if (len({p.uuid for p in partitions}) < len(partitions)
+            or len({m.id for m in mappings}) < len(mappings)):
+        raise ValueError('it has a partition or a mapping twice')
+    if not {m.vios_uuid for m in mappings} <= servers:
+        raise ValueError('it has a mapping of a VIOS that is not there')
+    if type(snapshot['nonce']) is not int:
+        raise ValueError(f'its nonce is {str(snapshot["nonce"])[:50]!r}')
+    return hosts, partitions, mappings
+
+
+def _record(cls: type[Record], data: Any) -> Record:
+    if not isinstance(data, dict):
+        raise ValueError(f'it has {str(data)[:50]!r} where a {cls.__name__} is expected')
+    types = get_type_hints(cls)
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
+              for name, value in data.items()}
+    for name, value in values.items():
+        if name not in types:
+            raise ValueError(f'a {cls.__name__} has no {name}')
+        if not _is_of(value, types[name]):
+            raise ValueError(f'{name} of a {cls.__name__} is {str(value)[:50]!r}')
+    missing = [field.name for field in fields(cls)  # type: ignore[arg-type]
+               if field.default is MISSING and field.name not in values]
+    if missing:
+        raise ValueError(f'a {cls.__name__} has no {", ".join(missing)}')
+    return cls(**values)
+
+
+def _is_of(value: object, hint: Any) -> bool:
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+    allowed = get_args(hint) or (hint,)
+    # Exactly, since a bool is an int.
+    return type(value) in allowed

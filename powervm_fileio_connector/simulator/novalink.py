@@ -18,6 +18,8 @@ from .faults import Latency
 from .http_server import Listener
 from .initial_state import make_state
 from .jobs import Jobs
+from .lpars import create_lpar
+from .lpars import recreate_lpar
 from .model import Mapping
 from .model import Partition
 from .recordings import load
@@ -88,7 +90,11 @@ class NovaLinkSimulator(Reachable):
     # -- running ---------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Listen; returns at once."""
+        """Listen; returns at once.
+
+        :raises OSError: the port is taken, or the state file cannot be written
+        """
+        self._save()
         listener = self._listener = Listener(self._port)
         self._events = Events(self.url, self.system_uuid, self._event_wait_s)
         self.state.subscribe(self._events.tell)
@@ -96,9 +102,9 @@ class NovaLinkSimulator(Reachable):
         self._server = Server(
             self.state, renderer, self.faults, self.sessions, self.requests,
             routes(self.sessions, self._changes, self.jobs, self._events),
-            Admin(self.state, self.faults, self.requests, self.sessions), self._save)
-        self._save()
-        listener.serve(self._server.handle, self.faults.on_connect)
+            Admin(self.state, self.faults, self.requests, self.sessions, self._save),
+            self._save)
+        listener.serve(self._server.handle, self.faults.on_connect, self._server.body_limit)
         return self
 
     def stop(self) -> None:
@@ -112,8 +118,12 @@ class NovaLinkSimulator(Reachable):
                 self._events.close()
             self._listener.stop()
         self.sessions.close()
-        self._save()
         self._stopped.set()
+        if self._state_file is not None:
+            try:
+                self._save()
+            finally:
+                self._state_file.close()
 
     def _save(self) -> None:
         if self._state_file is not None:
@@ -168,7 +178,7 @@ class NovaLinkSimulator(Reachable):
     def add_lpar(self, name: str | None = None, uuid: str | None = None, id: int | None = None,
                  **fields: Any) -> Partition:
         """Create an LPAR, by default running and ready, under the lowest free id."""
-        partition = self.state.create_lpar(name, uuid, id, **fields)
+        partition = create_lpar(self.state, name, uuid, id, **fields)
         self._save()
         return partition
 
@@ -191,7 +201,7 @@ class NovaLinkSimulator(Reachable):
 
         :param successor: name of a new LPAR that gets the old id
         """
-        partition = self.state.recreate_lpar(uuid, successor, leave_orphans)
+        partition = recreate_lpar(self.state, uuid, successor, leave_orphans)
         self._save()
         return partition
 

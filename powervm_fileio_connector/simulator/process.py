@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,7 @@ class RemoteLog(RequestLog):
 
     def records(self, method: str | None = None, path: str | None = None) -> list[RequestRecord]:
         """The records of a method and of addresses that contain ``path``."""
-        self._records = [RequestRecord(**r) for r in self._process.ask('GET', 'requests')]
+        self._records = deque(RequestRecord(**r) for r in self._process.ask('GET', 'requests'))
         return super().records(method, path)
 
     def clear(self) -> None:
@@ -221,6 +222,8 @@ def main() -> None:  # pragma: no cover: a process of its own
     """The other process: arguments on stdin, the port on stdout, ends when stdin does."""
     # Ctrl-C is for the process that started this one, which then closes stdin.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(0))
     arguments = json.loads(sys.stdin.readline())
     arguments['faults'] = [from_json(data) for data in arguments.get('faults', ())]
     if isinstance(arguments.get('latency'), dict):

@@ -95,7 +95,15 @@ def load(recordings: str | Path | Iterable[str | Path]) -> State:
     """
     if isinstance(recordings, str | Path):
         recordings = [recordings]
-    documents = [one for recording in recordings for one in read(recording)]
+    recordings = list(recordings)
+    try:
+        return _state([one for recording in recordings for one in read(recording)])
+    except (ValueError, etree.LxmlError, LookupError, AttributeError, RecursionError) as err:
+        names = ', '.join(map(str, recordings))
+        raise ValueError(f'{names} cannot be read as a recording: {err}') from err
+
+
+def _state(documents: list[Recorded]) -> State:
     hosts = [_host(one) for one in documents if one.type == 'ManagedSystem']
     partitions, mappings = [], []
     for one in documents:
@@ -113,7 +121,7 @@ def load(recordings: str | Path | Iterable[str | Path]) -> State:
     # Ids may be there twice: an HMC shows the LPARs of several machines in one feed.
     uuids = [p.uuid for p in partitions]
     if len(uuids) != len(set(uuids)):
-        raise ValueError(f'{recordings} show one partition twice: expected each once')
+        raise ValueError('the recordings show one partition twice: expected each once')
     if not hosts:
         hosts = [_host_of(documents, made_up.host)]
     return State(hosts[0], partitions, mappings, others=hosts[1:])

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+_KEPT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class RequestLog:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._records: list[RequestRecord] = []
+        self._records: deque[RequestRecord] = deque(maxlen=_KEPT)
 
     def add(self, record: RequestRecord) -> None:
         """Append a record."""

@@ -36,8 +36,8 @@ OPTIONAL: dict[str, str] = {
 }
 
 
-class Refused(Exception):
-    """The state refuses a change; nothing was changed.
+class Refused(ValueError):
+    """The state refuses a change, or knows nothing of that name; nothing was changed.
 
     :ivar rule: the name of the rule, as in ``RULES``
     :ivar kind: invalid, stale, unknown or unauthorized

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 from . import partitions
@@ -14,6 +16,7 @@ from .changes import Changes
 from .context import Context
 from .events import Events
 from .faults import FaultSet
+from .http_messages import MAX_BODY
 from .http_messages import Answer
 from .http_messages import Dropped
 from .http_messages import Request
@@ -29,6 +32,8 @@ from .rules import Refused
 from .sessions import Sessions
 from .state import State
 
+_SMALL_BODY = 64 * 1024
+_SHOWN = 1000
 _KINDS = 'uom/[ManagedSystem/{system}/]{kind:LogicalPartition|VirtualIOServer}'
 _VIOS = 'uom/[ManagedSystem/{system}/]{kind:VirtualIOServer}/{uuid}'
 
@@ -36,8 +41,8 @@ _VIOS = 'uom/[ManagedSystem/{system}/]{kind:VirtualIOServer}/{uuid}'
 def routes(sessions: Sessions, changes: Changes, jobs: Jobs, events: Events) -> Routes:
     """The table of all requests; of several that fit, the first is taken."""
     return Routes((
-        Route('PUT', 'web/Logon', lambda context: sessions.logon(context.request.body)),
-        Route('DELETE', 'web/Logon', lambda context: sessions.logoff(_token(context))),
+        Route('PUT', 'web/Logon', lambda context: sessions.logon(context.request)),
+        Route('DELETE', 'web/Logon', lambda context: sessions.logoff(_token(context.request))),
         Route('GET', 'uom/ManagedSystem', partitions.get_systems),
         Route('GET', 'uom/ManagedSystem/{system}', partitions.get_system),
         Route('GET', 'uom/ManagedSystem/{system}/quick[/{property}]',
@@ -73,23 +78,23 @@ class Server:
         self._admin, self._save = admin, save
         self.stopping = threading.Event()
 
+    def body_limit(self, request: Request) -> int:
+        """How many bytes of the body of a request are wanted: few without a session."""
+        is_known = self._sessions.is_valid(_token(request)) or 'session' not in self._state.rules
+        return MAX_BODY if is_known else _SMALL_BODY
+
     def handle(self, request: Request) -> Answer:
         """The answer to a request.
 
         :raises Dropped: the connection is to be closed without one
         """
-        if request.path.startswith(PREFIX):
-            answer = self._admin.answer(request)
-            if request.method != 'GET':
-                self._save()
-            return answer
+        if f'{request.path}/'.startswith(f'{PREFIX}/'):
+            return self._admin.answer(request)
         start, cpu = time.perf_counter(), time.thread_time()
         answer = Answer(0)
         try:
             context = Context(request, self._state, self._renderer, self._sessions, self.stopping)
             answer = self._answer(context)
-            if request.method not in ('GET', 'HEAD'):
-                self._save()
             if request.method == 'HEAD':
                 answer.body = b''
             answer = self._faults.on_answer(context, answer)
@@ -99,8 +104,9 @@ class Server:
             raise
         finally:
             self._log.add(RequestRecord(
-                request.method, request.path, request.query, answer.status, len(request.body),
-                len(answer.body), time.perf_counter() - start, time.thread_time() - cpu))
+                request.method, request.path[:_SHOWN], request.query[:_SHOWN], answer.status,
+                len(request.body), len(answer.body), time.perf_counter() - start,
+                time.thread_time() - cpu))
 
     def _answer(self, context: Context) -> Answer:
         request, check = context.request, self._state.rules.check
@@ -109,16 +115,32 @@ class Server:
             if answer is not None:
                 return answer
             if request.path != LOGON_PATH:
-                check('session', self._sessions.is_valid(_token(context)),
+                check('session', self._sessions.is_valid(_token(context.request)),
                       'The session token is missing or no longer valid: log on with PUT '
                       f'{LOGON_PATH}.', 'unauthorized')
             route = self._routes.find(context)
             check('group_taken', route.takes_group or context.group is None,
                   f'{route} takes no ?group=.')
-            return route.handler(context)
+            answer = route.handler(context)
+            if request.method not in ('GET', 'HEAD'):
+                self._save()
+            return answer
+        except Dropped:
+            raise
         except Refused as err:
             return context.refusal(err)
+        except OSError as err:
+            # The change is made, but a restart would not know it.
+            return self._failed(context, f'the simulator cannot write a file: {err}')
+        except Exception as err:  # noqa: BLE001 - the client is told, and the server goes on
+            traceback.print_exc()
+            return self._failed(context, f'an error of the simulator: {err!r}')
+
+    def _failed(self, context: Context, why: str) -> Answer:
+        request = context.request
+        print(f'{request.method} {request.path[:_SHOWN]}: {why}', file=sys.stderr, flush=True)
+        return context.error(500, 'Unknown internal error.', why)
 
 
-def _token(context: Context) -> str | None:
-    return context.request.headers.get('x-api-session')
+def _token(request: Request) -> str | None:
+    return request.headers.get('x-api-session')

@@ -30,7 +30,7 @@ from .model import Mapping
 from .model import NewMapping
 from .model import Partition
 from .model import Snapshot
-from .model import new_uuid
+from .model import records_of
 from .placement import Plan
 from .rules import Refused
 from .rules import Rules
@@ -127,12 +127,12 @@ class State:
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> State:
-        """The state that a snapshot was taken of."""
-        partitions = [Partition(**{**p, 'aliases': tuple(p['aliases'])})
-                      for p in snapshot['partitions']]
-        first, *others = [Host(**host) for host in snapshot['hosts']]
-        return cls(first, partitions, [Mapping(**m) for m in snapshot['mappings']],
-                   snapshot['nonce'] + 1, others)
+        """The state that a snapshot was taken of.
+
+        :raises ValueError: it is no snapshot
+        """
+        hosts, partitions, mappings = records_of(snapshot)
+        return cls(hosts[0], partitions, mappings, snapshot['nonce'] + 1, hosts[1:])
 
     def violations(self) -> list[str]:
         """What is wrong with the state; nothing ever, unless it was loaded that way."""
@@ -254,37 +254,6 @@ class State:
                 self._mappings[partition.uuid] = {}
                 self._buses[partition.uuid] = {}
             self._changed(partition, '', '', 'add')
-
-    def create_lpar(self, name: str | None = None, uuid: str | None = None, id: int | None = None,
-                    **fields: Any) -> Partition:
-        """Create an LPAR, by default running and ready, under the lowest free id.
-
-        :raises ValueError: its UUID or its id is taken
-        """
-        with self._lock:
-            ids = {p.id for p in self._partitions.values()}
-            chosen = id or next(i for i in range(1, len(ids) + 2) if i not in ids)
-            partition = Partition(uuid or new_uuid(), name or f'lpar{chosen}', chosen, **fields)
-            self.add_partition(partition)
-            return partition
-
-    def recreate_lpar(self, uuid: str, successor: str | None = None,
-                      leave_orphans: bool = True) -> Partition:
-        """Delete an LPAR and create it again: the same UUID and name, but another id.
-
-        This is what a rebuild, an unshelve, or a migration there and back does.
-
-        :param successor: name of a new LPAR that gets the old id
-        """
-        with self._lock:
-            old = self.partition(uuid)
-            self.remove_partition(old.uuid, leave_orphans)
-            if successor is not None:
-                self.create_lpar(successor, id=old.id)
-            taken = {old.id, *(p.id for p in self._partitions.values())}
-            new = replace(old, id=next(i for i in range(1, len(taken) + 2) if i not in taken))
-            self.add_partition(new)
-            return new
 
     def change_partition(self, uuid: str, **fields: Any) -> Partition:
         """Change fields of a partition, e.g. ``rmc_state='inactive'``."""

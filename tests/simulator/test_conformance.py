@@ -117,6 +117,27 @@ def test_recordings_of_one_machine_are_put_together(make_file):
         recordings.load([names[0], names[0]])
 
 
+@pytest.mark.parametrize('change', [
+    lambda text: text[:len(text) // 2],
+    lambda text: text.replace('<ClientAdapter ', '<ClientAdapter &broken; '),
+    lambda text: text.replace('</PartitionName>', '</Name>'),
+    lambda text: re.sub('(<PartitionID[^>]*>)[^<]*', r'\1many', text),
+    lambda text: text.replace('VirtualOpticalMedia', 'VirtualTeapot'),
+    lambda text: text.replace('<VirtualSCSIMappings ', '<VirtualTeapots '),
+    lambda text: text.replace('<PartitionName', '\x00<PartitionName'),
+    lambda text: '', lambda text: '<a>' * 100_000])
+def test_broken_recording_is_a_value_error(tmp_path, change):
+    path = tmp_path / 'recording.txt'
+    path.write_text(change((recordings.directory() / 'fake_vios_mappings.txt').read_text()))
+    with pytest.raises(ValueError, match='recording'):
+        NovaLinkSimulator(recording=str(path))
+
+
+def test_recording_that_is_not_there_is_an_os_error_with_its_name():
+    with pytest.raises(OSError, match='no_such_recording'):
+        NovaLinkSimulator(recording='no_such_recording.txt')
+
+
 @pytest.mark.parametrize('name', LOADABLE)
 def test_served_feeds_have_the_recorded_entries_in_order(name):
     with NovaLinkSimulator(recording=name) as sim:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulator in a process of its own."""
 
+import os
+import signal
 import subprocess
 import sys
 from urllib.error import URLError
@@ -66,6 +68,41 @@ def test_server_ends_when_its_stdin_closes():
     child.stdin.close()
     assert child.wait(10) == 0
     child.stdout.close()
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
+def test_terminated_process_leaves_no_file(monkeypatch, tmp_path, number):
+    monkeypatch.setenv('TMPDIR', str(tmp_path))
+    with s.NovaLinkProcess() as running:
+        kept = running.session()
+        assert len(list(tmp_path.iterdir())) == 1
+        running._process.send_signal(number)
+        running._process.wait(30)
+        assert list(tmp_path.iterdir()) == []
+        assert kept is not None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
+def test_simulator_that_root_runs_is_used_by_another_user(process):
+    code = f"""
+import os
+from pypowervm import adapter
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+session = adapter.Session(host='127.0.0.1', port={process.port}, protocol='http')
+adapter.Adapter(session).read('LogicalPartition')
+session._logoff()
+"""
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize('cls', [s.NovaLinkSimulator, s.NovaLinkProcess])
+def test_lpar_that_is_not_there_is_a_value_error(cls):
+    with cls() as sim:
+        for call in (sim.change_lpar, sim.remove_lpar, sim.recreate_lpar):
+            with pytest.raises(ValueError, match='no partition nonsense'):
+                call('nonsense')
 
 
 def test_stopped_process_no_longer_listens():

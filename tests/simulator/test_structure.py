@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulator needs nothing of the package, has no import circle, and states its assumptions."""
+"""The simulator needs nothing of the package, and states its assumptions."""
 
-import ast
-import graphlib
 import importlib.util
 import pathlib
 import re
@@ -16,35 +14,6 @@ from powervm_fileio_connector import simulator
 
 ROOT = pathlib.Path(simulator.__file__).parent
 EXTENSION = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / '_ext' / 'assumptions.py'
-
-
-def imports():
-    """Which modules of the simulator each of them imports, at any place, for types as well."""
-    modules = {'.'.join(path.relative_to(ROOT).with_suffix('').parts): path
-               for path in ROOT.rglob('*.py')}
-    found = {}
-    for name, path in modules.items():
-        package = name.removesuffix('__init__').rstrip('.') if path.name == '__init__.py' else (
-            name.rpartition('.')[0])
-        found[name] = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                parts = package.split('.') if package else []
-                start = parts[:len(parts) - node.level + 1]
-                base = '.'.join([*start, *filter(None, [node.module])])
-                for alias in node.names:
-                    full = '.'.join(filter(None, [base, alias.name]))
-                    for target in (full, f'{full}.__init__', base, f'{base}.__init__'):
-                        if target in modules and target != name:
-                            found[name].add(target)
-                            break
-    return found
-
-
-def test_no_module_depends_on_itself():
-    assert len(imports()) > 20
-    assert len(imports()['novalink']) > 10
-    tuple(graphlib.TopologicalSorter(imports()).static_order())
 
 
 def test_it_runs_as_a_package_of_its_own(tmp_path):

@@ -95,8 +95,12 @@ def test_no_modules_import_each_other_in_a_circle():
         pytest.fail(' -> '.join(err.args[1]))
 
 
+# These import a name when it is first used: every run of os-brick or pytest imports them.
+LAZY = {PACKAGE, f'{PACKAGE}.simulator'}
+
+
 @pytest.mark.parametrize('module', sorted(
-    name for name, path in MODULES.items() if path.name == '__init__.py' and name != PACKAGE))
+    name for name, path in MODULES.items() if path.name == '__init__.py' and name not in LAZY))
 def test_a_package_only_hands_names_on(module):
     body = ast.parse(MODULES[module].read_text()).body
     allowed = (ast.Import, ast.ImportFrom)
