@@ -68,7 +68,8 @@ class MappingSplitter:
         first = pieces[0].find(start_tag)
         metadata, pieces[0] = pieces[0][:first], pieces[0][first:]
         begins = re.compile(rb'\s*' + re.escape(start_tag) + rb'[\s>]').match
-        if not all(map(begins, pieces)):
+        # Before the first mapping there may be one whose name has another prefix.
+        if _NAME in metadata or not all(map(begins, pieces)):
             return None
         self.mappings, self.end_tag = [*pieces], end_tag
         self.has_references = _has_pair(text, b'&', b'#', start, end)

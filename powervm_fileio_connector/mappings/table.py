@@ -161,10 +161,10 @@ class MappingTable:
 
     def body(self) -> bytes:
         """What to send."""
+        # Not in ASCII, as pypowervm writes: in CDATA no character can be written by its number.
+        shell: bytes = etree.tostring(self.vios_w.element.element, encoding='utf-8')
         if self._search is None:
-            whole: bytes = self.vios_w.toxmlstring()
-            return whole
-        shell = etree.tostring(self.vios_w.element.element)
+            return shell
         head, _, tail = shell.partition(f'<?{_MARK} {_MARK}?>'.encode())
         kept = [piece for piece in self._pieces if piece is not None]
         if kept:
