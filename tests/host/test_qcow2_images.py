@@ -42,9 +42,16 @@ def find(settings, prober):
 
 
 @pytest.mark.parametrize('options', ['compat=1.1', 'compat=0.10', 'compat=1.1,lazy_refcounts=on',
-                                     'cluster_size=2M', 'cluster_size=512'])
+                                     'cluster_size=64k', 'cluster_size=512'])
 def test_a_safe_image_is_found_with_the_size_that_a_guest_sees(options, create, find):
     assert find(create('volume-1', '-o', options)).size == 8 * MIB
+
+
+@pytest.mark.parametrize('options', [
+    'cluster_size=128k', 'cluster_size=2M', 'compression_type=zstd', 'extended_l2=on'])
+def test_an_image_that_tcmu_runner_cannot_read_is_unsafe(options, create, find):
+    with pytest.raises(exceptions.UnsafeVolumeFormat):
+        find(create('volume-1', '-o', options))
 
 
 def test_a_raw_file_that_begins_like_a_qcow2_image_is_found_as_raw(create, share, find):

@@ -38,11 +38,13 @@ class PathWalk:
     :param start: the directory that it starts from
     :param is_confined: whether a link that leads out of ``start`` is refused, rather than taken as
         starting at the root directory; an absolute link that names a place below ``start`` stays
+    :ivar links: descriptors of the symlinks that were followed
     """
 
     def __init__(self, start: str, is_confined: bool) -> None:
         self.names: list[str] = []
         self.rest: list[str] = []
+        self.links: list[int] = []
         self._start = start
         self._is_confined = is_confined
         self._opened = [os.open(start, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
@@ -101,6 +103,7 @@ class PathWalk:
                 pass        # a symlink, or really no directory
         fd = self._open(name, _ANYTHING)
         if stat.S_ISLNK(os.fstat(fd).st_mode):
+            self.links.append(fd)
             return os.readlink('', dir_fd=fd)
         if is_directory:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

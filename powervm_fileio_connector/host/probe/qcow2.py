@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a declared qcow2 image is safe to serve; runs in the process that looks at shares.
+"""Whether a declared qcow2 image is safe to serve; runs in the share probe process.
 
-oslo.utils' inspector judges each image. Beyond that, only a backing file may be allowed, if every
-link of the chain stays in the directory and nothing about it has to be guessed.
+oslo.utils' inspector judges each image. tcmu-runner, which serves it, knows less than QEMU: it
+ignores feature bits and the format that is named for a backing file, probes each link of a chain by
+itself, and opens the links with the size of the first (its qcow.c, read). So no feature bit may be
+set, a link that is named raw may not look like a qcow image, and all links have one size. A backing
+file may be allowed, if every link of the chain stays in the directory.
 """
 
 from __future__ import annotations
@@ -26,12 +29,19 @@ _LONGEST_NAME = 1023                # by the qcow2 specification
 _BACKING_FORMAT = 0xE2792ACA
 _DATA_FILE = 0x44415441
 
+# What tcmu-runner takes for a qcow image, whatever the version says.
+_MAGIC = b'QFI\xfb'
+
+_MOST_CLUSTER_BITS = 16             # of tcmu-runner
+_FEATURES = {0: 'dirty', 1: 'corrupt', 2: 'external data file', 3: 'compression type',
+             4: 'extended L2 entries'}
+
 # Headers and the backing file's name lie in the first cluster, which is 2 MiB at most.
 _MOST_HEADER = 2 * 1024 * 1024
 
 
-def virtual_size(image: int, directory: int, backing: str) -> int:
-    """Return the size that a guest sees of an image, after finding it safe.
+def inspect_chain(image: int, directory: int, backing: str) -> tuple[int, list[tuple[int, int]]]:
+    """Return the size that a guest sees of an image, and the identities of its backing files.
 
     :param image: ``O_PATH`` descriptor of the image
     :param directory: ``O_PATH`` descriptor of the directory that it is in
@@ -40,20 +50,35 @@ def virtual_size(image: int, directory: int, backing: str) -> int:
     :raises OSError: what the file system said, also where the caller may not read the image
     """
     size, link = _inspect(image, backing, 'the image')
-    seen = {_identity(image)}
+    seen = [_identity(image)]
     with contextlib.ExitStack() as opened:
         while link is not None:
             name, image_format = link
+            what = f'backing file {name!r}'
             image = _open_backing(name, directory)
             opened.callback(os.close, image)
             if _identity(image) in seen or len(seen) > _LONGEST_CHAIN:
                 raise Refused('format', f'the chain of backing files loops at {name!r}, or is '
                                         f'longer than {_LONGEST_CHAIN}')
-            seen.add(_identity(image))
-            link = None
-            if image_format == 'qcow2':
-                link = _inspect(image, backing, f'backing file {name!r}')[1]
-    return size
+            seen.append(_identity(image))
+            link_size, link = (_inspect(image, backing, what) if image_format == 'qcow2'
+                               else (_raw_size(image, what), None))
+            if link_size != size:
+                raise Refused('format', f'{what} has {link_size} bytes, but the image has {size}; '
+                                        'both have to be the same')
+    return size, seen[1:]
+
+
+def _raw_size(image: int, what: str) -> int:
+    """Return the size of a backing file that is named raw.
+
+    :raises Refused: it begins like a qcow image, as a guest may have written it
+    """
+    with open(f'/proc/self/fd/{image}', 'rb') as file:
+        if file.read(len(_MAGIC)) == _MAGIC:
+            raise Refused('format', f'{what} is named raw, but begins like a qcow image, and would '
+                                    'be read as one')
+    return os.fstat(image).st_size
 
 
 def _inspect(image: int, backing: str, what: str) -> tuple[int, tuple[str, str] | None]:
@@ -70,6 +95,7 @@ def _inspect(image: int, backing: str, what: str) -> tuple[int, tuple[str, str] 
         raise Refused('encrypted', f'{what} is encrypted')
     if header.has_data_file:
         raise Refused('format', f'{what} has an external data file')
+    header.refuse_features(what)
     failures = _safety_failures(inspector, format_inspector.SafetyCheckFailed)
     if header.version == 2:
         # The inspector reads version 3's feature bits in version 2 too, where the header's
@@ -104,6 +130,22 @@ class _Header:
             self._data += file.read(_MOST_HEADER - len(self._data))
         self._extensions = self._read_extensions()
         self.has_data_file = _DATA_FILE in self._extensions
+
+    def refuse_features(self, what: str) -> None:
+        """Refuse what tcmu-runner does not know, and so would misread.
+
+        :raises Refused: with what it is
+        """
+        cluster_bits, = struct.unpack_from('>I', self._data, 20)
+        if cluster_bits > _MOST_CLUSTER_BITS:
+            raise Refused('format', f'{what} has clusters of {1 << min(cluster_bits, 62)} bytes; '
+                                    f'at most {1 << _MOST_CLUSTER_BITS} can be served')
+        # Version 2 has no feature bits: what is there belongs to the extensions.
+        bits, = struct.unpack_from('>Q', self._data, 72) if self.version > 2 else (0,)
+        names = [_FEATURES.get(bit, f'number {bit}') for bit in range(64) if bits >> bit & 1]
+        if names:
+            raise Refused('format', f'{what} has features that cannot be served: '
+                                    + ', '.join(names))
 
     def backing(self) -> tuple[str, str | None]:
         """Return name and format of the backing file, the format None where none is named."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at shares, in a process of its own that is killed when a share does not answer.
+"""Probes of shares, in a process of its own that is killed when a share does not answer.
 
 Run as a script by :mod:`powervm_fileio_connector.host.probe`, with the standard library alone and
 without site-packages, so that it starts quickly: either kept, below a guard, with one JSON line in
@@ -33,17 +33,23 @@ TYPE_CHECKING = False       # typing itself takes long to import
 if TYPE_CHECKING:
     from typing import Any
 
-# How often a guard makes sure that its parent still lives, and a worker, between two looks, that
-# its guard does. The end of its input says so too, unless a fork of the parent holds the line open.
+# How often a worker checks, between two probes, that its guard lives. The end of its input says so
+# too, unless a fork of the caller holds the socket open.
 _PARENT_CHECK_S = 30
+
+# How often a guard checks that the caller lives, on a kernel before 5.3, which has no pidfd.
+_CALLER_CHECK_MS = 1000
 
 
 def look(request: dict[str, Any]) -> dict[str, Any]:
     """Say everything about one file of a mount.
 
-    :param request: ``mount_point``, ``mount_id`` (expected there, or None), ``path`` below it, and
-        ``inspect``: None, or how to treat the backing file of a qcow2
+    :param request: ``mount_point``, ``mount_id`` (expected there, or None), ``path`` below it,
+        ``inspect``: None, or how to treat the backing file of a qcow2, and ``mounted_loops``, for
+        which see :func:`in_use.regular_file`
     """
+    from powervm_fileio_connector.host.probe import in_use
+    from powervm_fileio_connector.host.probe import system_calls
     with PathWalk(request['mount_point'], is_confined=True) as trail:
         mount_id = _mount_id(trail.end)
         if request['mount_id'] not in (None, mount_id):
@@ -57,9 +63,15 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
                  'dev': seen.st_dev, 'ino': seen.st_ino, 'size': seen.st_size,
                  'root_dev': os.stat('/').st_dev}
         if stat.S_ISBLK(seen.st_mode):
-            facts.update(_block_device(seen.st_rdev))
-        if request.get('inspect') and stat.S_ISREG(seen.st_mode) and seen.st_size:
-            facts['size'] = _virtual_size(trail, request['inspect'])
+            facts.update(in_use.block_device(seen.st_rdev))
+        elif stat.S_ISREG(seen.st_mode):
+            size = system_calls.synchronised_size(trail.end)
+            facts['size'] = seen.st_size if size is None else size
+            facts['used_as'] = in_use.regular_file(seen, request.get('mounted_loops') or [])
+        if os.geteuid() == 0:
+            facts['access_errno'] = system_calls.access_error(trail.end)
+        if request.get('inspect') and stat.S_ISREG(seen.st_mode) and facts['size']:
+            facts['size'], facts['chain'] = _inspect_chain(trail, request['inspect'])
         return facts
 
 
@@ -68,16 +80,29 @@ def where(request: dict[str, Any]) -> dict[str, Any]:
 
     Where it does not exist: how far the path does, with the error and the rest of it beside.
 
-    :param request: ``path``, absolute
+    :param request: ``path``, absolute, and ``is_file``: it need not be a directory
+    :returns: with ``link_mounts``, the mounts on which the symlinks lie that were followed
     """
     with PathWalk('/', is_confined=False) as trail:
         failed: dict[str, Any] = {}
         try:
-            trail.follow(request['path'], to_directory=True)
+            trail.follow(request['path'], to_directory=not request.get('is_file'))
             os.fstat(trail.end)
         except OSError as err:
             failed = {'errno': err.errno, 'rest': trail.rest}
-        return failed | {'path': '/' + '/'.join(trail.names), 'mount_id': _mount_id(trail.end)}
+        return failed | {'path': '/' + '/'.join(trail.names), 'mount_id': _mount_id(trail.end),
+                         'link_mounts': sorted({_mount_id(link) for link in trail.links})}
+
+
+def handle(request: dict[str, Any]) -> dict[str, Any]:
+    """Say by which handle the file system knows a file of a mount; see :func:`look`.
+
+    :returns: ``handle``, None where it tells none
+    """
+    from powervm_fileio_connector.host.probe import system_calls
+    with PathWalk(request['mount_point'], is_confined=True) as trail:
+        trail.follow(request['path'])
+        return {'mount_id': _mount_id(trail.end), 'handle': system_calls.file_handle(trail.end)}
 
 
 def files(request: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +116,7 @@ def files(request: dict[str, Any]) -> dict[str, Any]:
                           and entry.is_file(follow_symlinks=False)]}
 
 
-_LOOKS = {'look': look, 'where': where, 'files': files}
+_LOOKS = {'look': look, 'where': where, 'files': files, 'handle': handle}
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -111,21 +136,24 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def guard() -> None:
-    """Return in a child of ours; here, outlive neither it nor our parent."""
-    parent = os.getppid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)       # ignored, it would not be sent
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    """Return in a child of ours; here, outlive neither it nor the caller."""
+    caller = os.getppid()
     child = os.fork()
     if not child:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         return
-    for fd in (0, 1):       # the worker's end of the line is the worker's alone
-        os.dup2(2, fd)
+    for descriptor in (0, 1):       # the worker's end of the socket is the worker's alone
+        os.dup2(2, descriptor)
+    ends = select.poll()
+    for process in (child, caller):
+        try:
+            ends.register(os.pidfd_open(process), select.POLLIN)
+        except OSError:
+            ends.register(2, 0)     # it has ended, or the kernel is old: what follows tells
     while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if os.getppid() != parent:
+        if os.getppid() != caller:
             os.kill(child, signal.SIGKILL)
             break
-        signal.sigtimedwait([signal.SIGCHLD], _PARENT_CHECK_S)
+        ends.poll(_CALLER_CHECK_MS)
     os._exit(0)
 
 
@@ -183,29 +211,12 @@ def _mount_id(fd: int) -> int:
     return int(text.partition(b'mnt_id:')[2].split(None, 1)[0])
 
 
-def _block_device(rdev: int) -> dict[str, Any]:
-    """Return the size of a block device, and the numbers of it and its partitions.
-
-    From sysfs, since opening a device may need permissions and can wake it up.
-    """
-    number = f'{os.major(rdev)}:{os.minor(rdev)}'
-    place = f'/sys/dev/block/{number}'
-    with open(f'{place}/size') as size:
-        sectors = int(size.read())
-    numbers = [number]
-    for name in os.listdir(place):
-        if os.path.exists(f'{place}/{name}/partition'):
-            with open(f'{place}/{name}/dev') as partition:
-                numbers.append(partition.read().strip())
-    return {'size': sectors * 512, 'devices': numbers}
-
-
-def _virtual_size(trail: PathWalk, backing: str) -> int:
-    if sys.flags.no_site and 'site' not in sys.modules:
+def _inspect_chain(trail: PathWalk, backing: str) -> tuple[int, list[tuple[int, int]]]:
+    if sys.argv[1:2] == ['--once'] and 'site' not in sys.modules:
         import site
-        site.main()         # oslo.utils lives in site-packages
+        site.main()         # oslo.utils is where this Python has it: nothing is the caller's here
     from powervm_fileio_connector.host.probe import qcow2
-    return qcow2.virtual_size(trail.end, trail.directory, backing)
+    return qcow2.inspect_chain(trail.end, trail.directory, backing)
 
 
 def _write(data: bytes, fd: int = 1) -> None:
@@ -214,9 +225,13 @@ def _write(data: bytes, fd: int = 1) -> None:
 
 
 if __name__ == '__main__':
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())      # our parent's mask is not ours
+    os.chdir('/')
     if sys.argv[1:2] == ['--once']:
         serve_once(json.loads(sys.argv[2]))
     else:
+        os.closerange(3, 1 << 20)       # what the caller left open is the caller's
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)       # ignored, it would reap our child
         guard()
+        sys.path += [path for path in json.loads(sys.argv[1])
+                     if path.startswith('/') and path not in sys.path]
         serve()

@@ -254,7 +254,7 @@ def test_looks_work_where_eventlet_has_patched_everything(share):
 
 def test_a_helper_that_cannot_be_started_is_told(prober, share, monkeypatch):
     monkeypatch.setattr(sys, 'executable', str(share / 'no-python'))
-    with pytest.raises(exceptions.FileIOConnectorError, match='cannot be started'):
+    with pytest.raises(exceptions.FileIOConnectorError, match='cannot start a share probe process'):
         prober.look({'op': 'files', 'path': '/'})
 
 

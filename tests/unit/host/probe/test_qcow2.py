@@ -38,7 +38,7 @@ def judge(tmp_path):
             directory, image = (os.open(path, os.O_PATH) for path in (tmp_path, tmp_path / 'image'))
             opened.callback(os.close, directory)
             opened.callback(os.close, image)
-            return qcow2.virtual_size(image, directory, backing)
+            return qcow2.inspect_chain(image, directory, backing)[0]
     return judge
 
 
@@ -50,6 +50,7 @@ def test_an_image_without_references_is_safe(version, judge):
 @pytest.mark.parametrize('version', [2, 3])
 def test_a_backing_file_that_names_its_format_is_safe(version, judge, tmp_path):
     (tmp_path / 'base').touch()
+    os.truncate(tmp_path / 'base', SIZE)
     assert judge(header(version, extensions=[(BACKING_FORMAT, b'raw')], backing=b'base')) == SIZE
 
 
@@ -63,7 +64,7 @@ def test_version_2_images_with_a_qcow2_backing_file_are_not_taken_for_external_d
 @pytest.mark.parametrize(('image', 'why'), [
     (header(version=1), 'not safe'),
     (header(version=4), 'not safe'),
-    (header(features=1 << 2), 'data_file'),
+    (header(features=1 << 2), 'external data file'),
     (header(features=1 << 63), 'features'),
     (header(extensions=[(DATA_FILE, b'/etc/passwd')]), 'external data file'),
     (header(2, extensions=[(DATA_FILE, b'/etc/passwd')]), 'external data file'),
@@ -107,3 +108,51 @@ def test_whatever_a_header_says_is_judged(data, judge):
         image[where:where + 1] = data.draw(st.binary(min_size=1, max_size=1))
     with contextlib.suppress(Refused):
         assert judge(bytes(image[:data.draw(st.sampled_from([65536, 200, 512, 513]))])) >= 0
+
+
+@pytest.mark.parametrize(('bit', 'name'), [
+    (0, 'dirty'), (1, 'corrupt'), (3, 'compression type'), (4, 'extended L2'), (5, 'number 5'),
+    (63, 'number 63')])
+def test_any_incompatible_feature_is_refused(judge, bit, name):
+    with pytest.raises(Refused, match=name):
+        judge(header(features=1 << bit))
+
+
+@pytest.mark.parametrize('bits', [17, 21, 200])
+def test_clusters_that_tcmu_runner_does_not_know_are_refused(judge, bits):
+    image = bytearray(header())
+    struct.pack_into('>I', image, 20, bits)
+    with pytest.raises(Refused):
+        judge(bytes(image))
+
+
+@pytest.fixture
+def judge_chain(tmp_path, judge):
+    """Judge an overlay over a backing file of these bytes and this format."""
+    def judge_chain(backing, image_format):
+        (tmp_path / 'base').write_bytes(backing)
+        with open(tmp_path / 'base', 'ab') as base:
+            base.truncate(max(SIZE, len(backing)) if image_format == b'raw' else len(backing))
+        return judge(header(backing=b'base', extensions=[(BACKING_FORMAT, image_format)]))
+    return judge_chain
+
+
+@pytest.mark.parametrize('version', [0, 1, 2, 3, 4, 0xFFFFFFFF])
+def test_a_raw_backing_file_that_begins_like_a_qcow_image_is_refused(judge_chain, version):
+    with pytest.raises(Refused, match='begins like a qcow image'):
+        judge_chain(b'QFI\xfb' + struct.pack('>I', version), b'raw')
+
+
+def test_a_raw_backing_file_of_the_same_size_is_taken(judge_chain):
+    assert judge_chain(b'QFI', b'raw') == SIZE
+
+
+@pytest.mark.parametrize('size', [SIZE - 512, SIZE + 512])
+def test_a_backing_file_of_another_size_is_refused(judge_chain, tmp_path, size):
+    with pytest.raises(Refused, match='both have to be the same'):
+        judge_chain(header(size=size), b'qcow2')
+
+
+def test_a_dirty_backing_file_is_refused(judge_chain):
+    with pytest.raises(Refused, match=r"'base' has features.*dirty"):
+        judge_chain(header(features=1), b'qcow2')

@@ -109,3 +109,34 @@ def test_ordinary_looks_do_not_import_what_takes_long_to_import():
     loaded = subprocess.run([sys.executable, '-I', '-S', '-c', program], capture_output=True,
                             text=True, check=True, input='').stdout.split()
     assert not {'typing', 'site', 'oslo_utils', 'subprocess', 'importlib.util'} & set(loaded)
+
+
+def test_two_names_of_a_file_have_one_handle_and_another_file_has_another(tmp_path):
+    (tmp_path / 'v').touch()
+    os.link(tmp_path / 'v', tmp_path / 'w')
+    (tmp_path / 'x').touch()
+    handles = [worker.answer({'op': 'handle', 'mount_point': str(tmp_path), 'path': name})['handle']
+               for name in 'vwx']
+    if None in handles:
+        pytest.skip('the file system of temporary files tells no handles')
+    assert handles[0] == handles[1] != handles[2]
+
+
+def test_the_mounts_of_symlinks_that_were_followed_are_told(tmp_path):
+    (tmp_path / 'd').mkdir()
+    (tmp_path / 'd' / 'v').touch()
+    (tmp_path / 'link').symlink_to('d')
+    plain = worker.answer({'op': 'where', 'path': f'{tmp_path}/d'})
+    linked = worker.answer({'op': 'where', 'path': f'{tmp_path}/link'})
+    assert (plain['link_mounts'], linked['link_mounts']) == ([], [linked['mount_id']])
+    assert linked['path'] == plain['path']
+    file = worker.answer({'op': 'where', 'path': f'{tmp_path}/link/v', 'is_file': True})
+    assert file['path'] == f'{plain["path"]}/v'
+
+
+@pytest.mark.parametrize('size', [0, 511, 1 << 40])
+def test_the_size_is_that_of_the_server(tmp_path, size):
+    (tmp_path / 'v').touch()
+    os.truncate(tmp_path / 'v', size)
+    assert worker.answer({'op': 'look', 'mount_point': str(tmp_path), 'mount_id': None,
+                          'path': 'v'})['size'] == size
