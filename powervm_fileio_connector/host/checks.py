@@ -51,7 +51,7 @@ def raise_for(answer: probe.Answer, subject: Subject) -> None:
         raise _REFUSALS[answer.facts['refused']](
             reason=f'{subject.path}: {answer.facts["reason"]}', **subject.fields)
     if answer.errno is not None:
-        _raise_for_errno(answer.errno, share, subject)
+        _raise_for_errno(answer.errno, share, subject, answer.root_note)
 
 
 def raise_unless_fit(answer: probe.Answer, table: Sequence[mount_table.Mount],
@@ -100,7 +100,8 @@ def is_trusted(path: str, settings: Settings) -> bool:
                for directory in settings.trusted_directories if directory.startswith('/'))
 
 
-def _raise_for_errno(number: int, share: mount_table.Mount | str, subject: Subject) -> NoReturn:
+def _raise_for_errno(number: int, share: mount_table.Mount | str, subject: Subject,
+                     root_note: str = '') -> NoReturn:
     text = os.strerror(number)
     if number in mount_table.STALE_ERRORS:
         raise exceptions.StaleMount(
@@ -110,7 +111,7 @@ def _raise_for_errno(number: int, share: mount_table.Mount | str, subject: Subje
             reason=f'{share} is mounted and answers, but {subject.path} does not exist there '
                    f'({text})', **subject.fields)
     if number in probe.NO_ACCESS:
-        _refuse(subject, f'cannot be looked at, not even through the root helper: {text}',
+        _refuse(subject, f'cannot be probed: {text}{root_note}',
                 remedy='Let root search the directories above it (for NFS, see root_squash).')
     _refuse(subject, f'cannot be judged: {text}')
 

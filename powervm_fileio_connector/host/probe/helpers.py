@@ -99,25 +99,28 @@ class Helper:
         with contextlib.suppress(OSError):
             self.socket.sendall(json.dumps(request).encode() + b'\n')
 
-    def receive(self) -> bytes | None:
-        """Return the answer once it is whole.
+    def receive(self) -> list[bytes]:
+        """Return the answers that are whole by now.
 
         :raises OSError: the process is gone
         """
         chunk = self.socket.recv(65536)
         if not chunk:
             raise ConnectionResetError(errno.ECONNRESET, 'the process ended')
-        self._received += chunk
-        if not self._received.endswith(b'\n'):
-            return None
-        line, self._received = self._received, b''
-        return line
+        *lines, self._received = (self._received + chunk).split(b'\n')
+        return lines
 
     def kill(self) -> None:
         """Kill and reap; the worker itself may take longer to end, see :meth:`has_ended`."""
         _unreaped.add(self.pid)
-        with contextlib.suppress(ProcessLookupError):
+        try:
             os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass                        # it has ended by itself
+        except PermissionError:
+            # Started before this process changed its user: it ends at the end of its input.
+            self.socket.shutdown(socket.SHUT_RDWR)
+            return
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)     # the guard touches no share, so that nothing can hold it
 

@@ -11,6 +11,7 @@ file is asked through ``O_PATH`` descriptors, which need no permission on the fi
 
 from __future__ import annotations
 
+import _thread
 import errno
 import json
 import os
@@ -169,8 +170,27 @@ def serve() -> None:
             return
         received += chunk
         if received.endswith(b'\n'):
-            _write(json.dumps(answer(json.loads(received))).encode() + b'\n')
-            received = b''
+            request, received = json.loads(received), b''
+            if request['op'] == 'many':
+                _answer_many(request['requests'])
+            else:
+                _write(json.dumps(answer(request)).encode() + b'\n')
+
+
+def _answer_many(requests: list[tuple[int, dict[str, Any]]]) -> None:
+    """Answer several requests, each in a thread, since any of them may hang."""
+    lock = _thread.allocate_lock()
+
+    def run(index: int, request: dict[str, Any]) -> None:
+        line = json.dumps(answer(request) | {'index': index}).encode() + b'\n'
+        with lock:
+            _write(line)
+
+    for index, request in requests:
+        try:
+            _thread.start_new_thread(run, (index, request))
+        except RuntimeError:        # no more threads: the others come when these are done
+            run(index, request)
 
 
 def serve_once(request: dict[str, Any]) -> None:

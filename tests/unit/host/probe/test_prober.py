@@ -260,7 +260,7 @@ def test_a_helper_that_cannot_be_started_is_told(prober, share, monkeypatch):
 
 def test_a_helper_that_always_ends_by_itself_is_told(prober, share, monkeypatch):
     monkeypatch.setattr(sys, 'executable', '/bin/false')
-    with pytest.raises(exceptions.FileIOConnectorError, match='ended by itself'):
+    with pytest.raises(exceptions.FileIOConnectorError, match='exited unexpectedly'):
         prober.look({'op': 'files', 'path': '/'})
 
 
