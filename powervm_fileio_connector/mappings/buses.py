@@ -40,6 +40,11 @@ def choose(table: MappingTable, wish: Wish) -> MappingEntry | None:
     :raises SlotOrLUAConflict: the LUA is taken on the bus in the slot asked for, or the bus is full
     :raises LPARIdNeeded: see there
     """
+    if (wish.slot is None and wish.lua is None
+            and table.count_of_lpar(wish.lpar_uuid) < limit(wish)
+            and next(table.without_link(), None) is None):
+        # No bus of it can be full, so that one of its mappings tells enough.
+        return next(filter(_has_adapters, table.of_lpar(wish.lpar_uuid)), None)
     buses = _buses(table, wish.lpar_uuid)
     if wish.slot is not None:
         members = buses.get(wish.slot, [])
@@ -75,16 +80,19 @@ def _require_free(wish: Wish, members: list[MappingEntry]) -> None:
 
 def _buses(table: MappingTable, lpar_uuid: str) -> dict[int, list[MappingEntry]]:
     """The mappings on each bus of an LPAR, by client slot; adapters yet to be made are none."""
-    members = table.of_lpar(lpar_uuid)
+    members = [*table.of_lpar(lpar_uuid)]
     if next(table.without_link(), None) is not None:
         lpar_id = known_id(lpar_uuid, table)
         members += table.without_link(lpar_id) if lpar_id is not None else ()
     buses: dict[int, list[MappingEntry]] = {}
-    for entry in members:
-        record = entry.record
-        if record.slot is not None and record.server_slot is not None:
-            buses.setdefault(record.slot, []).append(entry)
+    for entry in filter(_has_adapters, members):
+        assert entry.record.slot is not None
+        buses.setdefault(entry.record.slot, []).append(entry)
     return buses
+
+
+def _has_adapters(entry: MappingEntry) -> bool:
+    return entry.record.slot is not None and entry.record.server_slot is not None
 
 
 def _holder(lua: str | None, members: list[MappingEntry]) -> MappingEntry | None:

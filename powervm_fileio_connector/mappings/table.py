@@ -33,12 +33,15 @@ class MappingEntry:
     """One mapping of a table: its element, what that says, and whether it was taken out.
 
     :ivar place: where it stands in its table; None: it was added
+    :ivar file: the path of its file, without differences of spelling; None: it is of another kind
     """
 
     def __init__(self, element: Any, place: int | None = None) -> None:
         self.element = element
         self.place = place
-        self.record = record_of(element)
+        self.record = record = record_of(element)
+        self.file = (normalised(record.path) if record.kind == 'file' and record.path is not None
+                     else None)
         self.is_removed = False
 
 
@@ -90,14 +93,19 @@ class MappingTable:
         wanted = {normalised(path) for path in paths}
         places = None if self._search is None else {
             place for name in names_of(wanted) for place in self._search.named(name)}
-        return [entry for entry in self._at(places) if entry.record.kind == 'file'
-                and entry.record.path is not None and normalised(entry.record.path) in wanted]
+        return [entry for entry in self._at(places) if entry.file in wanted]
 
-    def of_lpar(self, lpar_uuid: str) -> list[MappingEntry]:
+    def of_lpar(self, lpar_uuid: str) -> Iterator[MappingEntry]:
         """The mappings that are linked to an LPAR; see also :meth:`without_link`."""
         wanted = lpar_uuid.upper()
         places = None if self._search is None else self._search.linked(wanted)
-        return [entry for entry in self._at(places) if entry.record.lpar_uuid == wanted]
+        return (entry for entry in self._at(places) if entry.record.lpar_uuid == wanted)
+
+    def count_of_lpar(self, lpar_uuid: str) -> int:
+        """How many mappings an LPAR may have at most that are linked to it; none is parsed."""
+        shown = self._pieces if self._search is None else self._search.linked(lpar_uuid)
+        wanted = lpar_uuid.upper()
+        return len(shown) + sum(entry.record.lpar_uuid == wanted for entry in self.added)
 
     def without_link(self, lpar_id: int | None = None) -> Iterator[MappingEntry]:
         """The mappings that have a client, but do not say which other than by its LPAR id.
