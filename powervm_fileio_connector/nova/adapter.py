@@ -6,10 +6,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import MutableMapping
 from typing import Any
 
 from nova import exception as nova_exception
-from nova import utils as nova_utils
 from nova_powervm.virt.powervm import exception as pvm_exception
 from nova_powervm.virt.powervm.volume import driver
 from oslo_log import log as logging
@@ -19,8 +19,16 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.connection_properties import parse_leniently
 from powervm_fileio_connector.nova import migration
 from powervm_fileio_connector.nova import steps
+from powervm_fileio_connector.volume import DeviceInfo
 
 LOG = logging.getLogger(__name__)
+
+KEPT = 'fileio_device_info'
+"""Where in ``connection_info['data']`` our ``device_info`` is kept while a volume is attached."""
+
+# What says that the volume cannot be had on this host, rather than that nobody knows.
+_NOT_HERE = (exceptions.NovaLinkNotIOServer, exceptions.NotOnNovaLink, exceptions.ShareNotMounted,
+             exceptions.VolumeFileNotFound)
 
 
 class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
@@ -36,7 +44,8 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
     :param adapter: ``pypowervm.adapter.Adapter``
     :param host_uuid: UUID of the managed system
     :param instance: Nova's instance
-    :param connection_info: what Nova keeps of the volume; never changed
+    :param connection_info: what Nova keeps of the volume; while it is attached, its ``data`` has
+        our ``device_info`` in it under :data:`KEPT`, which Nova saves with it
     :param stg_ftsk: a pypowervm ``FeedTask`` to add changes to; None: they are made at once
     """
 
@@ -46,8 +55,8 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
         spec = parse_leniently(connection_info, lpar_uuid=self.vm_uuid)
         self._volume_id = spec.volume_id
         self.connection_info = _with_volume_id(connection_info, spec.volume_id)
-        self._connector = steps.InstanceConnector(
-            nova_utils.get_root_helper(), adapter=adapter, lpar_uuid=self.vm_uuid)
+        self._data = connection_info.get('data')
+        self._volumes = steps.InstanceVolumes(adapter, self.vm_uuid)
 
     @classmethod
     def min_xags(cls) -> list[str]:
@@ -70,7 +79,7 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
 
         :raises NovaLinkNotIOServer: it is an ordinary LPAR
         """
-        return [self._connector.partition.uuid]
+        return [self._volumes.partition.uuid]
 
     def connect_volume(self, slot_mgr: Any) -> None:
         """Attach the volume, in the slot and under the LUA that the slot map names for it.
@@ -82,13 +91,12 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
         :raises VolumeAttachFailed: with our message
         :raises InvalidVolume: the connection_info is not one of a volume that can be served
         """
-        self._connector.slot_mgr = slot_mgr
         with self._as_nova_attach():
             if self._is_deferred:
-                self._connector.connect_later(self.connection_info, self.stg_ftsk,
-                                              self._as_nova_attach)
+                self._volumes.attach_later(self.connection_info, slot_mgr, self._keep,
+                                           self.stg_ftsk, self._as_nova_attach)
             else:
-                self._connector.connect_volume(self.connection_info)
+                self._volumes.attach(self.connection_info, slot_mgr, self._keep)
 
     def disconnect_volume(self, slot_mgr: Any) -> None:
         """Detach the volume, and take its slot and LUA out of the slot map.
@@ -98,13 +106,12 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
 
         :raises VolumeDetachFailed: with our message
         """
-        self._connector.slot_mgr = slot_mgr
         with self._as_nova_detach():
             if self._is_deferred:
-                self._connector.disconnect_later(self.connection_info, self.stg_ftsk,
-                                                 self._as_nova_detach)
+                self._volumes.detach_later(self.connection_info, self._kept, slot_mgr,
+                                           self.stg_ftsk, self._as_nova_detach)
             else:
-                self._connector.disconnect_volume(self.connection_info, None)
+                self._volumes.detach(self.connection_info, self._kept, slot_mgr)
 
     def extend_volume(self) -> None:
         """Make the instance see the new size of the volume, which Cinder has extended.
@@ -112,44 +119,63 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
         :raises VolumeExtendFailed: with our message
         """
         with self._as_nova(pvm_exception.VolumeExtendFailed, 'extend'):
-            self._connector.extend_volume(self.connection_info)
+            self._volumes.extend(self.connection_info)
 
     def is_volume_on_vios(self, vios_w: Any) -> tuple[bool, str | None]:
         """Tell whether a VIOS could serve the volume, and under which UDID.
 
         nova-powervm asks this of every VIOS when it rebuilds an instance.
+
+        :returns: False only where the volume cannot be had on this host
+        :raises InvalidRebuild: it is not known, as with a share that does not answer; with why
         """
         try:
             if vios_w.uuid not in self.vios_uuids:
                 return False, None
-            return True, self._connector.udid_on(self.connection_info, vios_w)
-        except exceptions.FileIOConnectorError as err:
+            return True, self._volumes.udid(self.connection_info, self._kept)
+        except _NOT_HERE as err:
             LOG.warning('Volume %(volume)s cannot be had on VIOS %(vios)s: %(reason)s',
                         {'volume': self.volume_id, 'vios': vios_w.name, 'reason': err},
                         instance=self.instance)
             return False, None
+        except exceptions.FileIOConnectorError as err:
+            raise pvm_exception.InvalidRebuild(error=str(err)) from err
 
     def pre_live_migration_on_source(self, mig_data: dict[str, Any]) -> None:
         """Tell the destination which file the volume is.
 
         :param mig_data: gets an entry for this volume
-        :raises VolumePreMigrationFailed: the file cannot be looked at
+        :raises MigrationPreCheckError: which file it is cannot be told; Nova's conductor leaves the
+            instance as it is for this error alone
         """
-        with self._as_nova_migration():
-            mig_data[self._key] = self._connector.identity(self.connection_info).to_text()
+        try:
+            mig_data[self._key] = self._volumes.identity(self.connection_info).to_text()
+        except exceptions.FileIOConnectorError as err:
+            err.add_context(doing=f'migrate volume {self.volume_id} of instance '
+                            f'{self.instance.name}', volume=self.volume_id, lpar=self.vm_uuid)
+            raise nova_exception.MigrationPreCheckError(reason=str(err)) from err
 
     def pre_live_migration_on_destination(self, mig_data: dict[str, Any]) -> None:
-        """Make sure that this host sees the same file, on a healthy mount, and could serve it.
+        """Check that this host sees the same file, on a healthy mount, and could serve it.
 
         Changes nothing, on any host.
 
-        :param mig_data: what the source told; without our entry only this host is looked at
+        :param mig_data: what the source told; without our entry only this host is checked
         :raises VolumePreMigrationFailed: with what is different, or missing
         """
         text = mig_data.get(self._key)
         with self._as_nova_migration():
-            self._connector.check_receivable(
+            self._volumes.check_receivable(
                 self.connection_info, migration.FileIdentity.from_text(text) if text else None)
+
+    @property
+    def _kept(self) -> DeviceInfo:
+        """What was observed when the volume was attached."""
+        return DeviceInfo.parse(self._data.get(KEPT) if isinstance(self._data, Mapping) else None)
+
+    def _keep(self, info: DeviceInfo) -> None:
+        if isinstance(self._data, MutableMapping):
+            self._data[KEPT] = info.to_dict()
 
     @property
     def _key(self) -> str:
@@ -182,7 +208,7 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
                             volume=self.volume_id, lpar=self.vm_uuid)
             if not is_always and isinstance(
                     err, exceptions.InvalidConnectionProperties | exceptions.UnsupportedVolume):
-                raise nova_exception.InvalidVolume(reason=str(err)) from err
+                failure = _INVALID_VOLUME.get(failure, failure)
             fields = {'volume_id': self.volume_id, 'instance_name': self.instance.name,
                       'reason': str(err)}
             message = failure.msg_fmt % fields
@@ -190,6 +216,27 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
             if fields['reason'] not in message:
                 message += f'  {err}'
             raise failure(message=message, **fields) from err
+
+
+class InvalidVolumeAttach(pvm_exception.VolumeAttachFailed, nova_exception.InvalidVolume):
+    """The volume itself cannot be attached.
+
+    In a revert nova-powervm catches the first base only.
+    """
+
+    code = nova_exception.InvalidVolume.code
+
+
+class InvalidVolumeExtend(pvm_exception.VolumeExtendFailed, nova_exception.InvalidVolume):
+    """The volume itself cannot be extended."""
+
+    code = nova_exception.InvalidVolume.code
+
+
+_INVALID_VOLUME: dict[type[nova_exception.NovaException], type[nova_exception.NovaException]] = {
+    pvm_exception.VolumeAttachFailed: InvalidVolumeAttach,
+    pvm_exception.VolumeExtendFailed: InvalidVolumeExtend,
+}
 
 
 def _with_volume_id(connection_info: Mapping[str, Any], volume_id: str | None) -> Any:

@@ -6,6 +6,9 @@ from __future__ import annotations
 import threading
 
 from nova_powervm.virt.powervm import volume
+from oslo_log import log as logging
+
+LOG = logging.getLogger(__name__)
 
 VOLUME_TYPES = ('nfs', 'gpfs', 'quobyte', 'vzstorage', 'local', 'file')
 
@@ -22,8 +25,12 @@ def enable() -> None:
     with _lock:
         adapters = volume._STATIC_VOLUME_MAPPINGS
         for volume_type in VOLUME_TYPES:
-            if adapters.get(volume_type) != _ADAPTER:
-                _replaced[volume_type] = adapters.get(volume_type)
+            before = adapters.get(volume_type)
+            if before != _ADAPTER:
+                if before is not None:
+                    LOG.warning('Volumes of type %s are attached by %s from now on, not by %s.',
+                                volume_type, _ADAPTER, before)
+                _replaced[volume_type] = before
                 adapters[volume_type] = _ADAPTER
 
 
@@ -35,6 +42,7 @@ def disable() -> None:
             if adapters.get(volume_type) != _ADAPTER:
                 continue        # somebody else's by now
             if before is None:
+                LOG.warning('Attached volumes of type %s cannot be detached any more.', volume_type)
                 del adapters[volume_type]
             else:
                 adapters[volume_type] = before

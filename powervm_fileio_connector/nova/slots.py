@@ -1,90 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Edits that keep an instance's slot map: which slot and LUA each of its disks has, by UDID.
+"""An instance's slot map: which slot and LUA each of its disks has, by UDID.
 
-nova-powervm saves the map, and asks it for the same slots when it rebuilds the instance. It takes
-what it registers from a pypowervm wrapper: here, of the mapping that the server shows.
+nova-powervm saves the map, and asks it for the same slots when it rebuilds the instance. One disk
+that stands in two slots, or one that is not attached any more, ends every later rebuild in
+``InvalidRebuild``, so that registering a disk first drops it from all other slots.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from typing import Any
 
-from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import mappings
-from powervm_fileio_connector.mappings import edit as edits
-from powervm_fileio_connector.mappings.table import MappingTable
+from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.mappings import file_udid
 
 
 @dataclasses.dataclass(frozen=True)
-class AddMapping(mappings.AddMapping):
-    """Map a file, and note slot and LUA in the slot map.
+class VDisk:
+    """The storage of a mapping; the map's kind of a disk is the name of its class."""
 
-    :ivar slot_mgr: nova-powervm's slot manager of the instance
-    """
-
-    slot_mgr: Any = None
-
-    def result(self, document: MappingTable, change: edits.Change) -> mappings.MappingRecord:
-        """Return the mapping as the server shows it, once it is noted."""
-        record = super().result(document, change)
-        for mapping in document.of_paths(self.paths):
-            if mapping.record == record:
-                self.slot_mgr.register_vscsi_mapping(document.wrap(mapping))
-        return record
+    udid: str
 
 
 @dataclasses.dataclass(frozen=True)
-class RemoveMapping(mappings.RemoveMapping):
-    """Remove a file's mappings, and take their slots and LUAs out of the slot map.
+class _Adapter:
+    lpar_slot_num: int | None
 
-    :ivar slot_mgr: nova-powervm's slot manager of the instance
+
+@dataclasses.dataclass(frozen=True)
+class _Target:
+    lua: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mapping:
+    """What ``SlotMapStore._parse_vscsi_mapping`` reads of a pypowervm wrapper, and no more."""
+
+    backing_storage: VDisk
+    server_adapter: _Adapter
+    target_dev: _Target
+
+    @classmethod
+    def of(cls, udid: str, slot: int | None, lua: str | None = None) -> _Mapping:
+        return cls(VDisk(udid), _Adapter(slot), _Target(lua))
+
+
+def udids_of(paths: Iterable[str], *issued: str | None) -> tuple[str, ...]:
+    """Return the UDIDs that a disk may stand under: those issued, and those of its paths."""
+    return tuple(dict.fromkeys([*filter(None, issued), *map(file_udid, paths)]))
+
+
+def register(slot_mgr: Any, record: MappingRecord, udids: Iterable[str]) -> None:
+    """Note slot and LUA of a mapping.
+
+    :param udids: all that the disk may stand under already
     """
-
-    slot_mgr: Any = None
-    _removed: list[Any] = dataclasses.field(
-        default_factory=list, init=False, compare=False, repr=False)
-
-    def apply(self, document: MappingTable, may_defer: bool = True) -> edits.Change:
-        """Remove the mappings, and remember them until the server's answer is there."""
-        mine = (*document.of_lpar(self.lpar_uuid), *document.without_link())
-        change = super().apply(document, may_defer)
-        removed = [document.wrap(mapping) for mapping in mine if mapping.is_removed]
-        # After an answer that was lost there is nothing left to remove, but what was sent counts.
-        self._removed[:] = removed or self._removed
-        return change
-
-    def result(self, document: MappingTable,
-               change: edits.Change) -> tuple[mappings.MappingRecord, ...]:
-        """Return the mappings that are gone, once they are out of the slot map."""
-        records = super().result(document, change)
-        for mapping_w in self._removed:
-            self.slot_mgr.drop_vscsi_mapping(mapping_w)
-        return records
+    udid = record.udid or file_udid(record.path or '')
+    drop(slot_mgr, {*udids, udid})
+    slot_mgr.register_vscsi_mapping(_Mapping.of(udid, record.slot, record.lua))
 
 
-class Deferred:
-    """An edit in a transaction that others run, whose errors arrive as Nova's.
+def drop(slot_mgr: Any, udids: Iterable[str]) -> None:
+    """Take a disk out of every slot, under any of its UDIDs."""
+    wanted = set(udids)
+    for slot, kinds in slot_mgr.topology.items():
+        for udid in wanted.intersection(kinds.get(VDisk.__name__, ())):
+            slot_mgr.drop_vscsi_mapping(_Mapping.of(udid, slot))
 
-    :param as_nova: makes a context that turns our errors into Nova's
+
+def find(slot_mgr: Any, partition: Any, udids: Iterable[str]) -> tuple[int | None, str | None]:
+    """Return the slot and the LUA that a disk had; None where the map does not know it.
+
+    :param partition: of which nova-powervm reads the UUID alone
     """
-
-    def __init__(self, edit: mappings.AddMapping | mappings.RemoveMapping,
-                 as_nova: Callable[[], AbstractContextManager[None]]) -> None:
-        self._edit = edit
-        self._as_nova = as_nova
-
-    def apply(self, document: MappingTable, may_defer: bool = True) -> edits.Change:
-        """Apply the edit; may be repeated."""
-        with self._as_nova():
-            return self._edit.apply(document, may_defer)
-
-    def result(self, document: MappingTable, change: edits.Change) -> Any:
-        """Read from the server's answer what came of it."""
-        with self._as_nova():
-            try:
-                return self._edit.result(document, change)
-            except edits.NotConfirmed as err:
-                raise exceptions.MappingFailed(reason=str(err)) from err
+    for udid in udids:
+        slot, lua = slot_mgr.build_map.get_vscsi_slot(partition, udid)
+        if slot is not None:
+            return slot, lua
+    return None, None

@@ -1,79 +1,122 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The connector as Nova needs it: with the instance's slot map, and in others' transactions."""
+"""Attaching and detaching one instance's volumes: at once, or in a FeedTask that others run."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from nova import utils as nova_utils
+from os_brick.privileged import rootwrap
 from oslo_log import log as logging
 
-from powervm_fileio_connector import connector
+from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import mappings
+from powervm_fileio_connector import host
+from powervm_fileio_connector import novalink
+from powervm_fileio_connector import plans
+from powervm_fileio_connector.attachments import Attachments
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.connection_properties import parse_leniently
-from powervm_fileio_connector.host import finder
-from powervm_fileio_connector.mappings.table import MappingTable
+from powervm_fileio_connector.host.probe import Prober
+from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.nova import migration
 from powervm_fileio_connector.nova import slots
-from powervm_fileio_connector.novalink import partitions
-from powervm_fileio_connector.novalink import writer
+from powervm_fileio_connector.nova.deferred import DeferredEdit
+from powervm_fileio_connector.plans import Plan
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
 
 LOG = logging.getLogger(__name__)
 
+AsNova = Callable[[], AbstractContextManager[None]]
+Kept = Callable[[DeviceInfo], None]
 
-class InstanceConnector(connector.FileIOConnector):
+
+class InstanceVolumes:
     """Attaches one instance's volumes, in the slots that its slot map names.
 
-    :ivar slot_mgr: nova-powervm's slot manager, given before anything is connected or disconnected
+    :param lpar_uuid: the instance's LPAR
     """
 
-    slot_mgr: Any
+    def __init__(self, adapter: Any, lpar_uuid: str) -> None:
+        self.lpar_uuid = lpar_uuid
+        self.settings = conf.read()
+        self.client = novalink.client_for(self.settings, adapter)
+        prober = Prober(self.settings.probe_timeout_s, execute=rootwrap.execute,
+                        root_helper=nova_utils.get_root_helper())
+        self.attachments = Attachments(self.settings, prober, self.client)
 
     @property
-    def partition(self) -> partitions.ManagementPartition:
+    def partition(self) -> novalink.ManagementPartition:
         """The management partition.
 
         :raises NovaLinkNotIOServer: it is an ordinary LPAR, which cannot serve files
         """
-        return partitions.management_partition(self._adapter, self._deadline())
+        return self.client.management_partition(self._deadlines().requests)
 
-    def connect_later(self, connection_info: Any, feed_task: Any,
-                      as_nova: Callable[[], AbstractContextManager[None]]) -> None:
-        """Have a volume attached by whoever runs ``feed_task``; nothing is sent from here."""
-        spec, found = self._found(connection_info)
-        self._check_ready()
-        self._defer(self._addition(spec, found), feed_task, as_nova)
+    def attach(self, connection_info: Any, slot_mgr: Any, keep: Kept) -> None:
+        """Attach a volume now.
 
-    def disconnect_later(self, connection_info: Any, feed_task: Any,
-                         as_nova: Callable[[], AbstractContextManager[None]]) -> None:
-        """Have a volume detached by whoever runs ``feed_task``; nothing is sent from here."""
-        spec = parse_leniently(connection_info, lpar_uuid=self.lpar_uuid)
-        self._defer(self._removal(spec, DeviceInfo()), feed_task, as_nova)
+        :param keep: is given what to keep of it, once it is attached
+        """
+        plan = self._plan(connection_info, slot_mgr)
+        info = self.attachments.carry_out(plan)
+        self._attached(plan, slot_mgr, keep, info)
 
-    def udid_on(self, connection_info: Any, vios_w: Any) -> str:
-        """Return the UDID of a volume's file on a VIOS: as issued there, or as it will be.
+    def attach_later(self, connection_info: Any, slot_mgr: Any, keep: Kept, feed_task: Any,
+                     as_nova: AsNova) -> None:
+        """Have a volume attached by the FeedTask; nothing is sent from here."""
+        plan = self._plan(connection_info, slot_mgr)
+        self._check_ready(plan)
+
+        def report(record: MappingRecord) -> None:
+            if record.is_new:
+                self._recheck_or_roll_back(plan)
+            info = plans.device_info(plan.spec, plan.partition.uuid, record)
+            self._attached(plan, slot_mgr, keep, info)
+
+        self._defer(plan, feed_task, as_nova, report, before=lambda: self._recheck(plan))
+
+    def detach(self, connection_info: Any, info: DeviceInfo, slot_mgr: Any) -> None:
+        """Detach a volume now; one that is gone is success."""
+        plan = self._plan_detach(connection_info, info, slot_mgr)
+        if plan is not None:
+            self._detached(plan, info, slot_mgr, self.attachments.carry_out(plan))
+
+    def detach_later(self, connection_info: Any, info: DeviceInfo, slot_mgr: Any, feed_task: Any,
+                     as_nova: AsNova) -> None:
+        """Have a volume detached by the FeedTask; nothing is sent from here."""
+        plan = self._plan_detach(connection_info, info, slot_mgr)
+        if plan is not None:
+            self._defer(plan, feed_task, as_nova,
+                        lambda removed: self._detached(plan, info, slot_mgr, removed))
+
+    def extend(self, connection_info: Any) -> int:
+        """Return the size that the instance sees now, in bytes."""
+        return self.attachments.extend(self._parse(connection_info))
+
+    def udid(self, connection_info: Any, info: DeviceInfo) -> str:
+        """Return the UDID of a volume's disk: as NovaLink issued it, or else as it will.
 
         :raises FileIOConnectorError: the file is not there, or may not be attached
         """
         _, found = self._found(connection_info)
-        issued = [shown.record.udid for shown in
-                  MappingTable(vios_w).of_paths((found.path, *found.spellings))]
-        return next(filter(None, issued), None) or mappings.file_udid(found.path)
+        return info.udid or slots.udids_of([found.path])[0]
 
     def identity(self, connection_info: Any) -> migration.FileIdentity:
         """Say which file an attached volume is, for the host it is going to be on."""
         spec, found = self._found(connection_info)
-        record = self._writer(self.partition).find(
-            self.lpar_uuid or '', (found.path, *found.spellings), spec.volume_id, self._deadline())
+        record = self.client.committer(self.partition.uuid).find(
+            self.lpar_uuid, found.spellings, spec.volume_id, self._deadlines().requests)
         return migration.FileIdentity.of(found, record.udid if record else None)
 
     def check_receivable(self, connection_info: Any, source: migration.FileIdentity | None) -> None:
-        """Make sure that an LPAR that is going to be here could have its volume; changes nothing.
+        """Check that an LPAR that is going to be here could have its volume; changes nothing.
 
         :param source: which file it is at the source; None: the source did not say
         :raises UnsafeVolumePath: it is another file here
@@ -87,49 +130,100 @@ class InstanceConnector(connector.FileIOConnector):
             raise exceptions.UnsafeVolumePath(
                 reason=reason, path=found.path, volume=spec.label,
                 remedy='Mount the same share at the same place on both hosts, then retry.')
-        document = MappingTable(self._writer(self.partition).read(self._deadline()))
+        table = self.client.committer(self.partition.uuid).read_table(self._deadlines().requests)
         # The LPAR is not here yet, so no mapping that names only an id can be its own.
-        document.lpar_ids[(self.lpar_uuid or '').upper()] = None
-        super()._addition(spec, found).apply(document)
+        table.lpar_ids[self.lpar_uuid.upper()] = None
+        plans.addition(spec, found, self.settings).apply(table)
 
-    def _found(self, connection_info: Any,
-               ) -> tuple[VolumeSpec, finder.VolumeFile]:
-        spec = parse(connection_info, lpar_uuid=self.lpar_uuid,
-                                default_backstore=self.settings.backstore)
-        # Before any look at a share: here may be the wrong host for it.
+    def _deadlines(self) -> Any:
+        return self.attachments.deadlines()
+
+    def _parse(self, connection_info: Any) -> VolumeSpec:
+        return parse(connection_info, lpar_uuid=self.lpar_uuid,
+                     default_backstore=self.settings.backstore)
+
+    def _found(self, connection_info: Any) -> tuple[VolumeSpec, host.VolumeFile]:
+        spec = self._parse(connection_info)
+        # Before any probe of a share: this may be the wrong host for it.
         self.partition  # noqa: B018
-        return spec, self._find(spec)
+        return spec, self.attachments.find(spec)
 
-    def _check_ready(self) -> None:
+    def _plan(self, connection_info: Any, slot_mgr: Any) -> Plan:
+        plan = self.attachments.plan_attach(self._parse(connection_info))
+        edit = plan.edit
+        assert isinstance(edit, AddMapping)
+        if plan.spec.slot is None and plan.spec.lua is None:
+            slot, lua = slots.find(slot_mgr, plan.partition, slots.udids_of(edit.paths))
+            if slot is None and slot_mgr.is_rebuild:
+                LOG.warning('The slot map does not know volume %s (%s), so it gets any slot.',
+                            plan.spec.label, edit.paths[0])
+            edit = dataclasses.replace(edit, slot=slot, lua=lua)
+        return dataclasses.replace(plan, edit=edit)
+
+    def _plan_detach(self, connection_info: Any, info: DeviceInfo, slot_mgr: Any) -> Plan | None:
+        """Plan a detach; None: nothing can be attached on this host."""
+        spec = parse_leniently(connection_info, lpar_uuid=self.lpar_uuid)
+        try:
+            return self.attachments.plan_detach(spec, info)
+        except exceptions.NovaLinkNotIOServer as err:
+            LOG.info('Volume %s is not attached: %s', spec.label, err)
+            slots.drop(slot_mgr, slots.udids_of(
+                filter(None, [info.path, *host.candidate_paths(spec, self.settings)]), info.udid))
+            return None
+
+    def _check_ready(self, plan: Plan) -> None:
         """Refuse an LPAR that cannot change its I/O now.
 
         Nobody could explain it afterwards: what the server answers is not ours to see.
         """
-        lpar = partitions.lpar(self._adapter, self.lpar_uuid or '', self._deadline())
+        lpar = self.client.lpar(self.lpar_uuid, plan.deadlines.requests)
         if not lpar.can_change_io:
             raise exceptions.LPARNotReady(
                 reason=f'{lpar.name} is {lpar.state} with RMC {lpar.rmc_state}: {lpar.why_not}')
 
-    def _defer(self, edit: Any, feed_task: Any,
-               as_nova: Callable[[], AbstractContextManager[None]]) -> None:
-        deferred: Any = slots.Deferred(edit, as_nova)
-        writer.add_to_feed_task(feed_task, deferred, self.partition.uuid,
-                                timeout_s=self.settings.rest_timeout_s)
+    def _defer(self, plan: Plan, feed_task: Any, as_nova: AsNova, report: Callable[[Any], None],
+               before: Callable[[], None] = lambda: None) -> None:
+        edit: Any = DeferredEdit(plan.edit, before, report, as_nova)
+        with as_nova():
+            novalink.add_to_feed_task(feed_task, edit, plan.partition.uuid,
+                                      timeout_s=self.settings.rest_timeout_s)
 
-    def _addition(self, spec: VolumeSpec,
-                  found: finder.VolumeFile) -> mappings.AddMapping:
-        edit = super()._addition(spec, found)
-        slot, lua = edit.slot, edit.lua
-        if slot is None and lua is None:
-            # Only the UUID of the wrapper is looked at, which the partition has too.
-            slot, lua = self.slot_mgr.build_map.get_vscsi_slot(
-                self.partition, mappings.file_udid(found.path))
-            if slot is None and self.slot_mgr.is_rebuild:
-                LOG.warning('The slot map does not know volume %s (%s), so it gets any slot.',
-                            spec.label, found.path)
-        return slots.AddMapping(
-            **vars(edit) | {'slot': slot, 'lua': lua, 'slot_mgr': self.slot_mgr})
+    def _attached(self, plan: Plan, slot_mgr: Any, keep: Kept, info: DeviceInfo) -> None:
+        record = MappingRecord(kind='file', path=info.path, slot=info.slot, lua=info.lua,
+                               udid=info.udid)
+        slots.register(slot_mgr, record, slots.udids_of(plan.edit.paths))
+        keep(info)
 
-    def _removal(self, spec: VolumeSpec,
-                 info: DeviceInfo) -> mappings.RemoveMapping:
-        return slots.RemoveMapping(**vars(super()._removal(spec, info)), slot_mgr=self.slot_mgr)
+    def _detached(self, plan: Plan, info: DeviceInfo, slot_mgr: Any,
+                  removed: tuple[MappingRecord, ...]) -> None:
+        assert isinstance(plan.edit, RemoveMapping)
+        paths = [*plan.edit.paths, *plan.edit.spellings, *(one.path for one in removed if one.path)]
+        slots.drop(slot_mgr, slots.udids_of(
+            paths, info.udid, plan.edit.udid, *(record.udid for record in removed)))
+
+    def _recheck(self, plan: Plan) -> None:
+        """Check that the file is still the one that was planned, with a deadline of its own.
+
+        The FeedTask may run much later. A share that does not answer now says nothing.
+
+        :raises UnsafeVolumePath: another file is there
+        :raises VolumeFileNotFound: the file is gone
+        """
+        assert plan.file is not None
+        try:
+            with self._deadlines().probing(is_last=True) as probes:
+                host.recheck(plan.file, self.settings, prober=self.attachments.prober,
+                             deadline=probes)
+        except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound):
+            raise
+        except exceptions.FileIOConnectorError as err:
+            LOG.warning('%s could not be checked again: %s', plan.file.path, err)
+
+    def _recheck_or_roll_back(self, plan: Plan) -> None:
+        try:
+            self._recheck(plan)
+        except exceptions.FileIOConnectorError:
+            removal = RemoveMapping(self.lpar_uuid, paths=plan.edit.paths)
+            self.client.committer(plan.partition.uuid).submit(
+                removal, self._deadlines().requests)
+            raise

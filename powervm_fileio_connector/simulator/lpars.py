@@ -12,7 +12,7 @@ from .model import new_uuid
 from .state import State
 
 
-def create_lpar(state: State, name: str | None = None, uuid: str | None = None,
+def create_lpar(state: State, /, name: str | None = None, uuid: str | None = None,
                 id: int | None = None, **fields: Any) -> Partition:
     """Create an LPAR, by default running and ready, under the lowest free id.
 
