@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What other programs have on the host from the start: an LPAR with disks of every kind.
+"""What other programs have on the host from the start: an LPAR with disks of every other kind.
 
-A client has to send it back unchanged with every change of its own. One name is not ASCII.
+A client has to send it back unchanged with every change of its own. One name is not ASCII. None of
+the disks is a file: there would be none on this machine, which an audit rightly reports.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .buses import file_udid
 from .elements import META
 from .elements import element
 from .model import ANY_SLOT
@@ -17,7 +17,6 @@ from .model import Partition
 from .model import new_uuid
 
 _FIRST_SERVER_SLOT = 4000
-_FILE = '/var/lib/pvm/fileio/vidéo.img'
 
 
 def foreign_lpar(id: int) -> Partition:
@@ -26,27 +25,24 @@ def foreign_lpar(id: int) -> Partition:
 
 
 def foreign_mappings(vios: Partition, client: Partition, first_id: int) -> Iterator[Mapping]:
-    """Mappings of another program: every kind of storage, adapters without any, a wild card."""
+    """Mappings of another program: all kinds but files, adapters without storage, a wild card."""
     disks = [
         ('lv', 'other_lv', '0300025d4a00007a000000014b36d9de.7', None),
         ('pv', 'hdisk8', '01M0lCTTIxNDUzMTI2', _physical_volume('hdisk8')),
-        ('optical', 'cfg_other.iso', '0ecfg_other.iso', _optical_media('cfg_other.iso')),
+        ('optical', 'vidéo.iso', '0evidéo.iso', _optical_media('vidéo.iso')),
         ('lu', 'boot-other', '27c1e0b1e2a34', _logical_unit('boot-other')),
         ('rbd', 'pool/other', None, _rbd('pool/other')),
-        ('file', _FILE, file_udid(_FILE), None),
         ('none', None, None, None),
     ]
     for number, (kind, path, udid, storage) in enumerate(disks):
         server_slot = _FIRST_SERVER_SLOT + number
-        # As recorded: files have LUAs like lun1, the other kinds long ones.
-        lua = {'none': None, 'file': 'lun1'}.get(kind, '0x8100000000000000')
+        lua = None if kind == 'none' else '0x8100000000000000'
         yield Mapping(
             first_id + number, vios.uuid, server_slot, client.uuid, client.id, 2 + number,
             kind=kind, path=path, lua=lua, udid=udid, storage=storage,
             target_name=None if kind == 'none' else f'vtscsi{number}',
             target_udid=None if kind == 'none' else f'0a{server_slot:07x}',
-            backstore='fileio' if kind == 'file' else None,
-            capacity_gb='8' if kind in ('file', 'lv') else None, is_foreign=True)
+            capacity_gb='8' if kind == 'lv' else None, is_foreign=True)
     yield Mapping(first_id + len(disks), vios.uuid, _FIRST_SERVER_SLOT + len(disks), None,
                   ANY_SLOT, ANY_SLOT, has_client=False, is_foreign=True)
 

@@ -45,7 +45,7 @@ class NovaLinkSimulator(Reachable):
                  serialise_posts: bool = True, job_polls: int = 0,
                  event_wait_s: float = 10.0, other_vioses: int = 0,
                  state: State | None = None, links_of_files: bool = True,
-                 foreign: bool = False) -> None:
+                 foreign: bool = True) -> None:
         """Make the host; it is not served before ``start``.
 
         :param port: 0 takes any that is free
@@ -60,8 +60,8 @@ class NovaLinkSimulator(Reachable):
         :param other_vioses: traditional VIOS beside the one of ``vios_uuid``
         :param state: where the host starts instead of a made-up one
         :param links_of_files: mappings of files name their LPAR; recorded ones do not
-        :param foreign: another program has an LPAR and mappings of every kind, one of which has a
-            name that is not ASCII; ``lpars`` and ``mappings()`` are without them
+        :param foreign: another program has an LPAR and mappings of every kind but files, one of
+            which has a name that is not ASCII; ``lpars`` and ``mappings()`` are without them
         """
         super().__init__()
         self._state_file = StateFile(state_file) if state_file else None

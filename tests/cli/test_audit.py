@@ -196,10 +196,10 @@ def document(novalink, orphan):
     return MappingTable(writer.read(Deadline(30)))
 
 
-def test_an_orphan_whose_lpar_is_there_is_not_removed(document, orphan):
+def test_an_orphan_whose_lpar_is_there_is_not_removed(novalink, document, orphan):
     [shown] = document.of_paths([orphan])
     linked = shown.record = dataclasses.replace(shown.record, lpar_uuid=LPAR)
-    document.lpars = {LPAR: 5}
+    document.lpars = {LPAR: 5, **{one.uuid: one.id for one in novalink.state.partitions()}}
     assert RemoveOrphans((linked,)).apply(document).records == ()
 
 

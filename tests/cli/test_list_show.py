@@ -39,14 +39,17 @@ def test_list_of_one_lpar_leaves_out_the_others(as_json, operate, novalink, make
 def test_list_of_an_unknown_lpar_is_an_error(operate):
     outcome = operate('list', '--lpar', 'web01')
     assert outcome.code == 7
-    assert outcome.err.startswith('Cannot find LPAR web01: none of the 2 LPARs')
+    assert outcome.err.startswith('Cannot find LPAR web01: none of the 3 LPARs')
 
 
 @pytest.mark.parametrize('novalink', [{'mappings': 4}], indirect=True)
 def test_list_shows_other_storage_only_when_asked(as_json):
     assert len(as_json('list')) == 2
-    kinds = [disk['Kind'] for disk in as_json('list', '--all-storage')]
+    disks = as_json('list', '--all-storage')
+    kinds = [disk['Kind'] for disk in disks if disk['LPAR'].startswith('lpar')]
     assert sorted(kinds) == ['file', 'file', 'lv', 'lv']
+    # Those of another program, and adapters without a disk.
+    assert {disk['Kind'] for disk in disks} == {'file', 'lu', 'lv', 'none', 'optical', 'pv', 'rbd'}
 
 
 def test_list_tells_a_file_that_is_gone_from_a_mount_that_is_gone(as_json, operate, novalink,

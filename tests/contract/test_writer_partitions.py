@@ -51,8 +51,8 @@ def test_an_lpar_is_told_with_what_it_can_do(novalink):
     info = partitions.lpar(novalink.adapter(), uuid, deadline())
     assert not info.can_change_io
     assert 'RMC' in info.why_not
-    assert [one.uuid for one in partitions.lpars(novalink.adapter(), deadline())] == [
-        one.uuid for one in novalink.lpars]
+    assert [one.name for one in partitions.lpars(novalink.adapter(), deadline())] == [
+        'lpar1', 'lpar2', 'other']
 
 
 def test_an_lpar_that_is_unknown_is_not_found(novalink, lpar_uuid):

@@ -4,11 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from powervm_fileio_connector.simulator.pytest_plugin import novalink  # noqa: F401
+from powervm_fileio_connector.simulator import NovaLinkSimulator
+
+
+@pytest.fixture
+def novalink(request: pytest.FixtureRequest) -> Iterator[NovaLinkSimulator]:
+    """An empty host, where a test can count what it makes; test_hard_settings has the other."""
+    arguments = {'foreign': False, 'links_of_files': True, **getattr(request, 'param', {})}
+    with NovaLinkSimulator(**arguments) as simulator:
+        yield simulator
+        simulator.state.check_invariants()
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_custom_event_reaches_the_others(novalink):
 
 def test_state_survives_a_restart(tmp_path, make_file):
     file = str(tmp_path / 'state.json')
-    with NovaLinkSimulator(state_file=file) as sim:
+    with NovaLinkSimulator(state_file=file, foreign=False) as sim:
         add(sim, sim.adapter(), make_file())
         snapshot, vios_uuid = sim.state.snapshot(), sim.vios_uuid
     with NovaLinkSimulator(lpars=9, state_file=file) as sim:
@@ -117,7 +117,7 @@ def test_state_survives_a_restart(tmp_path, make_file):
 
 def test_state_is_saved_before_a_change_is_answered(tmp_path, make_file):
     file = tmp_path / 'state.json'
-    with NovaLinkSimulator(state_file=str(file)) as sim:
+    with NovaLinkSimulator(state_file=str(file), foreign=False) as sim:
         add(sim, sim.adapter(), make_file())
         assert len(json.loads(file.read_text())['state']['mappings']) == 1
 

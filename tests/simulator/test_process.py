@@ -83,14 +83,14 @@ def test_terminated_process_leaves_no_file(monkeypatch, tmp_path, number):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
-def test_simulator_that_root_runs_is_used_by_another_user(process):
+def test_simulator_that_root_runs_is_used_by_another_user(novalink):
     code = f"""
 import os
 from pypowervm import adapter
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
-session = adapter.Session(host='127.0.0.1', port={process.port}, protocol='http')
+session = adapter.Session(host='127.0.0.1', port={novalink.port}, protocol='http')
 adapter.Adapter(session).read('LogicalPartition')
 session._logoff()
 """

@@ -61,7 +61,8 @@ def test_state_behind_a_link_is_replaced_where_it_is(file, tmp_path):
     with NovaLinkSimulator(state_file=file) as sim:
         sim.add_lpar()
     assert file.is_symlink()
-    assert len(json.loads(real.read_text())['state']['partitions']) == 4
+    names = [p['name'] for p in json.loads(real.read_text())['state']['partitions']]
+    assert names == ['novalink', 'lpar1', 'lpar2', 'other', 'lpar5']
 
 
 def test_full_disk_is_answered_by_500_and_printed(file, make_file, monkeypatch, capsys):
