@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole attaches and detaches, from what Cinder hands over to a mapping, on real mounts."""
 
+import concurrent.futures
 import hashlib
 import os
 import re
@@ -213,12 +214,27 @@ def test_a_hung_share_costs_its_caller_one_deadline(novalink, config, fuse_share
     volume = {'export': 'nas1:/export/a', 'name': 'volume-1'}
     info = connector.connect_volume(volume)
     share.tell('hang')
-    with pytest.raises(exceptions.MountNotResponding, match=r'0\.5'):
+    with pytest.raises(exceptions.MountNotResponding, match=r'did not answer within 0\.'):
         connector.connect_volume(volume)
     for device_info in (info, None):
         connector.disconnect_volume(volume, device_info)
         assert novalink.mappings() == []
     share.die()
+
+
+def test_time_that_a_share_takes_is_not_taken_from_the_requests(novalink, config, fuse_share):
+    config.set_override('rest_timeout_s', 1.5, group=conf.GROUP)
+    connector = pfc.FileIOConnector('sudo', adapter=novalink.adapter(), conf=config,
+                                    lpar_uuid=novalink.lpars[0].uuid)
+    share = fuse_share()
+    share.tell('hang')
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        attaching = pool.submit(connector.connect_volume,
+                                {'export': 'nas1:/export/a', 'name': 'volume-1'})
+        share.wait_until_it_holds_a_request()
+        assert not concurrent.futures.wait([attaching], timeout=2).done
+        share.tell('answer')
+        assert attaching.result()['path'] == f'{share.place}/volume-1'
 
 
 def test_a_swapped_symlink_never_leads_an_attach_out(connector, novalink, mounter, tmp_path):
