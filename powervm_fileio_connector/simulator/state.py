@@ -59,8 +59,6 @@ class State:
         self._foreign_losses: list[str] = []
         self._version = 1
 
-    # -- reading ---------------------------------------------------------------------------
-
     @property
     def version(self) -> int:
         """Grows with every change."""
@@ -146,8 +144,6 @@ class State:
         """:raises AssertionError: a slot or a LUA is there twice, or a UDID is wrong"""
         found = self.violations()
         assert not found, '; '.join(found)
-
-    # -- changing --------------------------------------------------------------------------
 
     def subscribe(self, subscriber: Callable[[Change], None]) -> None:
         """Have every change told, in order; the subscriber must not wait."""
