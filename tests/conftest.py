@@ -10,10 +10,13 @@ import uuid
 import hypothesis
 import pytest
 
-# CI machines are slow now and then; a slow example is no finding.
+# One profile for CI and developers. Machines are slow now and then; a slow example is no finding.
 hypothesis.settings.register_profile(
-    'default', deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile('default')
+    'ci', deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile('ci')
+
+MARKERS = {'consumers': ['consumers', 'slow'], 'host': ['root'], 'kernel': ['root', 'slow']}
+"""The markers of all tests of a directory."""
 
 # pypowervm's and os-brick's import of eventlet warns; nothing of it is ours to mend.
 os.environ.setdefault('EVENTLET_NO_GREENDNS', 'yes')
@@ -22,7 +25,15 @@ os.environ.setdefault('EVENTLET_NO_GREENDNS', 'yes')
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+TESTS = pathlib.Path(__file__).parent
 LPAR_UUID = '4D2C1F61-8F2D-4C1C-9E4C-0E6C2B6D3A11'
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests by their directory."""
+    for item in items:
+        for marker in MARKERS.get(item.path.relative_to(TESTS).parts[0], ()):
+            item.add_marker(marker)
 
 
 @pytest.fixture

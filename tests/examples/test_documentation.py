@@ -25,6 +25,7 @@ def told():
         pytest.skip(str(why_not))
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_the_command(told):
     shown = {path.stem: path.read_text() for path in story.OUTPUT.glob('*.txt')}
     assert shown.keys() == told.keys(), 'run python -m tests.examples.story'

@@ -24,6 +24,7 @@ def two_contenders(monkeypatch):
         contenders.KEPT: 'it is much like the other', contenders.NOVA: 'it is slow to start'})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', questions.ALL)
 def test_a_question_is_answered(name):
     found = runner.measured([name], SMALLEST)
