@@ -11,7 +11,7 @@ SKIPPED = 'not checked'
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class CheckResult:
     """One thing that was checked."""
 
     what: str

@@ -6,8 +6,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from powervm_fileio_connector.cli import sights
-from powervm_fileio_connector.cli.host import Host
+from powervm_fileio_connector.cli import file_health
+from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.mappings import MappingRecord
 
 COLUMNS = ('LPAR', 'Slot', 'LUA', 'Path', 'Size', 'Backstore', 'Tag', 'File', 'Mount')
@@ -23,15 +23,15 @@ class Disk:
 
     record: MappingRecord
     lpar: str
-    sight: sights.Sight | None
+    sight: file_health.FileHealth | None
 
 
-def disks(host: Host, records: list[MappingRecord]) -> list[Disk]:
+def disks(host: CommandContext, records: list[MappingRecord]) -> list[Disk]:
     """Look at the files of mappings, all at the same time; ends within one ``probe_timeout_s``.
 
     Ordered by LPAR, slot and LUA, as people look for them.
     """
-    seen = sights.look({record.path for record in records if record.path}, host.settings,
+    seen = file_health.look({record.path for record in records if record.path}, host.settings,
                        host.prober)
     return sorted((Disk(record, host.lpar_name(record), seen.get(record.path or ''))
                    for record in records), key=_order)

@@ -12,16 +12,16 @@ from typing import Any
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
-from powervm_fileio_connector.cli import holders
+from powervm_fileio_connector.cli import attachment_index
 from powervm_fileio_connector.cli import inventory
 from powervm_fileio_connector.cli import shares
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.checks import FAILED
 from powervm_fileio_connector.cli.checks import OK
 from powervm_fileio_connector.cli.checks import SKIPPED
-from powervm_fileio_connector.cli.checks import Row
+from powervm_fileio_connector.cli.checks import CheckResult
 from powervm_fileio_connector.cli.checks import ms
-from powervm_fileio_connector.cli.host import Host
+from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.host import mount_table
@@ -50,9 +50,9 @@ class _Look:
         return self.found
 
 
-def rows(args: argparse.Namespace) -> list[Row]:
+def rows(args: argparse.Namespace) -> list[CheckResult]:
     """Check everything that can be checked, also past what fails."""
-    host = Host(args)
+    host = CommandContext(args)
     if not (args.volume or args.export or args.name):
         return [*_novalink(host), *shares.rows(host)]
     volume = volumes.one(args)
@@ -63,7 +63,7 @@ def rows(args: argparse.Namespace) -> list[Row]:
             *_users(host, volume, look, lpar, args.multiattach)]
 
 
-def _novalink(host: Host) -> Iterator[Row]:
+def _novalink(host: CommandContext) -> Iterator[CheckResult]:
     start = time.monotonic()
     yield _row('NovaLink', lambda: host.adapter and (
         f'{host.address} answers, logged on in {ms(time.monotonic() - start)}'))
@@ -71,7 +71,7 @@ def _novalink(host: Host) -> Iterator[Row]:
         f'{host.partition.name} (id {host.partition.id}) is an I/O server'))
 
 
-def _looked(host: Host, volume: volumes.Volume) -> _Look:
+def _looked(host: CommandContext, volume: volumes.Volume) -> _Look:
     """Look at a volume's file, once: both what it is and who has it are told by that."""
     spec = None
     start = time.monotonic()
@@ -83,36 +83,37 @@ def _looked(host: Host, volume: volumes.Volume) -> _Look:
         return _Look(spec, error=err, took_s=time.monotonic() - start)
 
 
-def _file(host: Host, volume: volumes.Volume, look: _Look) -> Iterator[Row]:
+def _file(host: CommandContext, volume: volumes.Volume, look: _Look) -> Iterator[CheckResult]:
     if volume.is_id_only:
-        yield Row('file', SKIPPED, 'an id does not tell where the file is')
+        yield CheckResult('file', SKIPPED, 'an id does not tell where the file is')
     elif look.spec is None or look.found is None:
         yield from _why_no_file(look)
     else:
         health = mount_table.state(host.prober, look.found.mount)
-        yield Row('share', OK, f'{health.mount} answered in {ms(health.took_s)}')
-        yield Row('file', OK, f'{look.found.path} lies on it, '
+        yield CheckResult('share', OK, f'{health.mount} answered in {ms(health.took_s)}')
+        yield CheckResult('file', OK, f'{look.found.path} lies on it, '
                   f'{inventory.size_shown(look.found.size / 2**30)}')
-        yield Row('format', OK, f'{look.found.format}, served through {look.spec.backstore}')
+        yield CheckResult('format', OK,
+                          f'{look.found.format}, served through {look.spec.backstore}')
 
 
-def _why_no_file(look: _Look) -> Iterator[Row]:
+def _why_no_file(look: _Look) -> Iterator[CheckResult]:
     assert look.error is not None
     why = _why(look.error)
     if look.spec is None:
-        yield Row('volume', FAILED, why)
+        yield CheckResult('volume', FAILED, why)
     elif isinstance(look.error, _NO_SHARE):
-        yield Row('share', FAILED, why)
-        yield Row('file', SKIPPED, 'the share must be mounted and answer first')
+        yield CheckResult('share', FAILED, why)
+        yield CheckResult('file', SKIPPED, 'the share must be mounted and answer first')
     else:
         is_format = isinstance(look.error, exceptions.UnsafeVolumeFormat)
-        yield Row('share', OK, f'answered in {ms(look.took_s)}')
-        yield Row('format' if is_format else 'file', FAILED, why)
+        yield CheckResult('share', OK, f'answered in {ms(look.took_s)}')
+        yield CheckResult('format' if is_format else 'file', FAILED, why)
 
 
-def _lpar(host: Host, lpar: str | None) -> Iterator[Row]:
+def _lpar(host: CommandContext, lpar: str | None) -> Iterator[CheckResult]:
     if lpar is None:
-        yield Row('LPAR', SKIPPED, 'none was named; see --lpar')
+        yield CheckResult('LPAR', SKIPPED, 'none was named; see --lpar')
         return
 
     def check() -> str:
@@ -129,13 +130,13 @@ def _lpar(host: Host, lpar: str | None) -> Iterator[Row]:
     yield _needing_novalink(host, 'LPAR', check)
 
 
-def _users(host: Host, volume: volumes.Volume, look: _Look, lpar: str | None,
-           is_multiattach: bool) -> Iterator[Row]:
+def _users(host: CommandContext, volume: volumes.Volume, look: _Look, lpar: str | None,
+           is_multiattach: bool) -> Iterator[CheckResult]:
     def check() -> str:
         wanted = None if lpar is None else host.lpar_uuid(lpar).upper()
         multiattach = is_multiattach or bool(volumes.get(volume.keys, 'multiattach'))
-        criteria = holders.criteria(host, volume, look.find)
-        found = holders.Holders(host).of(volume, criteria)
+        criteria = attachment_index.criteria(host, volume, look.find)
+        found = attachment_index.AttachmentIndex(host).of(volume, criteria)
         texts = [_holder(host, record) for record in found]
         others = [record for record in found if not record.is_orphan
                   and host.lpar_of(record) != wanted]
@@ -146,22 +147,22 @@ def _users(host: Host, volume: volumes.Volume, look: _Look, lpar: str | None,
     yield _needing_novalink(host, 'attached', check)
 
 
-def _holder(host: Host, record: mappings.MappingRecord) -> str:
+def _holder(host: CommandContext, record: mappings.MappingRecord) -> str:
     if record.is_orphan:
         return f'an LPAR that is gone (server slot {record.server_slot})'
     return f'{host.lpar_name(record)} (slot {record.slot}, {record.lua})'
 
 
-def _row(what: str, check: Callable[[], Any]) -> Row:
+def _row(what: str, check: Callable[[], Any]) -> CheckResult:
     try:
-        return Row(what, OK, check())
+        return CheckResult(what, OK, check())
     except exceptions.FileIOConnectorError as err:
-        return Row(what, FAILED, _why(err))
+        return CheckResult(what, FAILED, _why(err))
 
 
-def _needing_novalink(host: Host, what: str, check: Callable[[], str]) -> Row:
+def _needing_novalink(host: CommandContext, what: str, check: Callable[[], str]) -> CheckResult:
     if 'adapter' not in vars(host):
-        return Row(what, SKIPPED, 'NovaLink must answer first')
+        return CheckResult(what, SKIPPED, 'NovaLink must answer first')
     return _row(what, check)
 
 

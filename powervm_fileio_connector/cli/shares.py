@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from concurrent import futures
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.cli import sights
+from powervm_fileio_connector.cli import file_health
 from powervm_fileio_connector.cli.checks import FAILED
 from powervm_fileio_connector.cli.checks import OK
-from powervm_fileio_connector.cli.checks import Row
+from powervm_fileio_connector.cli.checks import CheckResult
 from powervm_fileio_connector.cli.checks import ms
-from powervm_fileio_connector.cli.host import Host
+from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.host import checks
 from powervm_fileio_connector.host import mount_table
 
 
-def rows(host: Host) -> Iterator[Row]:
+def rows(host: CommandContext) -> Iterator[CheckResult]:
     """Look at every share that is mounted below the bases, or that a disk needs."""
     table = mount_table.table()
     bases = {os.path.normpath(base) for base in host.settings.mount_point_base}
@@ -33,19 +33,19 @@ def rows(host: Host) -> Iterator[Row]:
             wanted.add(mount)
     # At the same time, so that all that hangs costs one deadline.
     with futures.ThreadPoolExecutor(1) as pool:
-        health = pool.submit(sights.health, wanted, host.prober)
-        seen = sights.look(unmounted, host.settings, host.prober)
+        health = pool.submit(file_health.health, wanted, host.prober)
+        seen = file_health.look(unmounted, host.settings, host.prober)
     found = [row(one.mount, one.state.value, one.took_s) for one in health.result()]
     found += [row(sight.mount, sight.mount_state, sight.took_s)
               for sight in seen.values() if not sight.is_unmounted]
     found += _unmounted(seen)
     yield from sorted(set(found), key=lambda one: one.detail)
     if not found:
-        yield Row('share', OK, 'none is mounted below ' + ' or '.join(
+        yield CheckResult('share', OK, 'none is mounted below ' + ' or '.join(
             host.settings.mount_point_base))
 
 
-def _paths(host: Host) -> set[str]:
+def _paths(host: CommandContext) -> set[str]:
     """The files of all disks, as far as NovaLink can be asked."""
     try:
         # What stands in the way has a row of its own.
@@ -55,16 +55,16 @@ def _paths(host: Host) -> set[str]:
     return {record.path for record in records if record.path}
 
 
-def row(mount: mount_table.Mount | None, state: str, took_s: float) -> Row:
+def row(mount: mount_table.Mount | None, state: str, took_s: float) -> CheckResult:
     """What a look at a share says of it; a disk on one that is read-only cannot be written to."""
     is_fine = state == mount_table.MountState.HEALTHY.value
-    return Row('share', OK if is_fine else FAILED, f'{mount} is {state} ({ms(took_s)})')
+    return CheckResult('share', OK if is_fine else FAILED, f'{mount} is {state} ({ms(took_s)})')
 
 
-def _unmounted(seen: dict[str, sights.Sight]) -> Iterator[Row]:
+def _unmounted(seen: dict[str, file_health.FileHealth]) -> Iterator[CheckResult]:
     """The directories of disks that lie on the root file system, where a share should be."""
     for directory in {os.path.dirname(path) for path, sight in seen.items()
                       if sight.is_unmounted and not (
-                          sight.file == 'present' and sights.is_novalinks_own(path))}:
-        yield Row('share', FAILED, f'{directory} is on the root file system: nothing is mounted '
-                  'for the disks there')
+                          sight.file == 'present' and file_health.is_novalinks_own(path))}:
+        yield CheckResult('share', FAILED, f'{directory} is on the root file system: nothing is '
+                          'mounted for the disks there')

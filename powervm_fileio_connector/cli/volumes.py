@@ -19,7 +19,7 @@ from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
 
 if TYPE_CHECKING:
-    from powervm_fileio_connector.cli.host import Host
+    from powervm_fileio_connector.cli.context import CommandContext
 
 STDIN = '-'
 
@@ -66,7 +66,7 @@ class Volume:
         """The UUID of its LPAR, once it is :meth:`resolved`."""
         return get(self.keys, 'lpar_uuid') or self.info.lpar_uuid
 
-    def resolved(self, host: Host, lpar: str | None) -> Volume:
+    def resolved(self, host: CommandContext, lpar: str | None) -> Volume:
         """The same with the UUID of its LPAR, if one is named, among its properties.
 
         :param lpar: the LPAR for all volumes

@@ -7,10 +7,10 @@ import os
 import pytest
 
 import powervm_fileio_connector as pfc
-from powervm_fileio_connector.cli import findings
+from powervm_fileio_connector.cli import audit_checks
 from powervm_fileio_connector.cli.errors import ExitCode
+from powervm_fileio_connector.cli.file_health import FileHealth
 from powervm_fileio_connector.cli.inventory import Disk
-from powervm_fileio_connector.cli.sights import Sight
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveOrphans
@@ -86,9 +86,9 @@ def test_a_file_on_the_root_file_system_is_found_to_be_there(changed_world, atta
 def test_novalinks_own_files_are_no_finding():
     own = MappingRecord(path='/var/lib/pvm/fileio/disk-1', kind='file')
     other = MappingRecord(path='/var/lib/pvm/disk-1', kind='file')
-    assert findings.of_file(Disk(own, 'lpar1', Sight('present', 'root'))) == []
-    assert findings.of_file(Disk(other, 'lpar1', Sight('present', 'root')))
-    assert findings.of_file(Disk(own, 'lpar1', Sight('missing', 'absent')))
+    assert audit_checks.check_file(Disk(own, 'lpar1', FileHealth('present', 'root'))) == []
+    assert audit_checks.check_file(Disk(other, 'lpar1', FileHealth('present', 'root')))
+    assert audit_checks.check_file(Disk(own, 'lpar1', FileHealth('missing', 'absent')))
 
 
 def test_one_file_on_several_lpars_is_found(as_json, attached):
@@ -230,16 +230,16 @@ def disk(path='/mnt/a/volume-1', sight=None, **fields):
 
 def test_an_orphan_whose_lpar_is_there_may_be_being_made():
     half_made = disk(is_orphan=True, lpar_uuid=LPAR)
-    [finding] = findings.of_client(half_made, {LPAR})
+    [finding] = audit_checks.check_client(half_made, {LPAR})
     assert (finding.what, finding.is_fixable) == ('half made', False)
-    [finding] = findings.of_client(half_made, set())
+    [finding] = audit_checks.check_client(half_made, set())
     assert (finding.what, finding.is_fixable) == ('orphan', True)
 
 
 def test_an_lpar_that_novalink_does_not_list_is_found():
-    [finding] = findings.of_client(disk(lpar_uuid=LPAR), set())
+    [finding] = audit_checks.check_client(disk(lpar_uuid=LPAR), set())
     assert finding.what == 'unknown LPAR'
-    assert findings.of_client(disk(lpar_uuid=LPAR), {LPAR}) == []
+    assert audit_checks.check_client(disk(lpar_uuid=LPAR), {LPAR}) == []
 
 
 @pytest.mark.parametrize(('file', 'mount', 'what'), [
@@ -247,5 +247,5 @@ def test_an_lpar_that_novalink_does_not_list_is_found():
     ('present', 'read-only', 'mount read-only'), ('unsafe', 'healthy', 'file unsafe'),
     ('unsafe', 'absent', 'not mounted')])
 def test_what_is_wrong_with_a_file_has_a_name(file, mount, what):
-    [finding] = findings.of_file(disk(sight=Sight(file, mount)))
+    [finding] = audit_checks.check_file(disk(sight=FileHealth(file, mount)))
     assert finding.what == what

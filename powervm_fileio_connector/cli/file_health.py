@@ -38,7 +38,7 @@ _WORDS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Sight:
+class FileHealth:
     """What was seen of a file and of the mount that it lies on.
 
     :ivar file: ``present``, ``missing``, ``unsafe`` (none that could be attached), or ``unknown``
@@ -71,7 +71,7 @@ def is_novalinks_own(path: str) -> bool:
     return path.startswith('/var/lib/pvm/fileio/')
 
 
-def look(paths: Collection[str], settings: Settings, prober: probe.Prober) -> dict[str, Sight]:
+def look(paths: Collection[str], settings: Settings, prober: probe.Prober) -> dict[str, FileHealth]:
     """Look at files; ends by the prober's time, however many shares hang."""
     deadline = prober.deadline()
     table = mount_table.table()
@@ -96,21 +96,21 @@ def health(found: Collection[mount_table.Mount], prober: probe.Prober) -> list[m
 
 
 def _look_on(mount: mount_table.Mount | None, paths: list[str], settings: Settings,
-             prober: probe.Prober, deadline: Deadline) -> dict[str, Sight]:
+             prober: probe.Prober, deadline: Deadline) -> dict[str, FileHealth]:
     """Look at the files of one mount, as the mount table alone says."""
     if mount is None:
-        return {path: Sight('unknown', mount_table.MountState.ABSENT.value) for path in paths}
+        return {path: FileHealth('unknown', mount_table.MountState.ABSENT.value) for path in paths}
     answer = mount_table.state(prober, mount, None, deadline)
     if answer.state in (mount_table.MountState.HUNG, mount_table.MountState.STALE):
         said = f'{mount} is {answer.state.value}'
-        return {path: Sight('unknown', answer.state.value, mount, took_s=answer.took_s, note=said)
-                for path in paths}
+        return {path: FileHealth('unknown', answer.state.value, mount, took_s=answer.took_s,
+                                 note=said) for path in paths}
     return dict(_look_at(mount, answer, paths, settings, prober, deadline))
 
 
 def _look_at(start: mount_table.Mount, health_: mount_table.Health, paths: list[str],
              settings: Settings, prober: probe.Prober,
-             deadline: Deadline) -> Iterator[tuple[str, Sight]]:
+             deadline: Deadline) -> Iterator[tuple[str, FileHealth]]:
     """Look at files where their directories really are, symlinks and autofs followed."""
     directories = list(dict.fromkeys(os.path.dirname(path) for path in paths))
     where = dict(zip(directories, prober.look_each(
@@ -137,7 +137,7 @@ def _look_at(start: mount_table.Mount, health_: mount_table.Health, paths: list[
 
 def _judged(path: str, mount: mount_table.Mount, answer: probe.Answer,
             table: tuple[mount_table.Mount, ...], health_: mount_table.Health,
-            settings: Settings) -> Sight:
+            settings: Settings) -> FileHealth:
     state = health_.state if mount == health_.mount else mount_table.MountState.HEALTHY
     is_unmounted = mount.fstype == 'autofs' or (
         checks.is_on_root(table, mount) and not checks.is_trusted(path, settings))
@@ -157,8 +157,9 @@ def _judged(path: str, mount: mount_table.Mount, answer: probe.Answer,
             state = mount_table.MountState.STALE
         note = err.kwargs['reason']
         if is_unmounted and stat.S_ISREG(answer.facts.get('mode', 0)):
-            return Sight('present', ON_ROOT, mount, size, answer.took_s, note)
+            return FileHealth('present', ON_ROOT, mount, size, answer.took_s, note)
         if is_unmounted and isinstance(err, exceptions.VolumeFileNotFound):
             note = f'nothing is mounted for {path}, and it does not exist'
-        return Sight(_WORDS.get(type(err), 'unsafe'), state.value, mount, size, answer.took_s, note)
-    return Sight('present', state.value, mount, size, health_.took_s)
+        return FileHealth(_WORDS.get(type(err), 'unsafe'), state.value, mount, size,
+                          answer.took_s, note)
+    return FileHealth('present', state.value, mount, size, health_.took_s)

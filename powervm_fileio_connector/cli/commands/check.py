@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
-from powervm_fileio_connector.cli import display
 from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli.errors import ExitCode
 
 
-class Check(display.Table):
+class Check(output.Table):
     """Check whether a volume could be attached, and change nothing.
 
     Looks at NovaLink, the management partition, the share (with the time it took), the file, its

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
-from powervm_fileio_connector.cli import display
 from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import output
 
 
-class Attach(display.Table):
+class Attach(output.Table):
     """Attach a volume, or a list of volumes, to LPARs.
 
     Safe to repeat: what is attached already stays as it is. For one volume the device_info is
@@ -38,6 +38,6 @@ class Attach(display.Table):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        from powervm_fileio_connector.cli import acts
+        from powervm_fileio_connector.cli import operation
 
-        return acts.Attaching(self, parsed_args).carry_out()
+        return operation.Attaching(self, parsed_args).carry_out()

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
-from powervm_fileio_connector.cli import display
 from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli.errors import ExitCode
 
 if TYPE_CHECKING:
-    from powervm_fileio_connector.cli import findings
-    from powervm_fileio_connector.cli.host import Host
+    from powervm_fileio_connector.cli import audit_checks
+    from powervm_fileio_connector.cli.context import CommandContext
 
 
-class Audit(display.Table):
+class Audit(output.Table):
     """Find disks whose LPAR, file or mount is gone, and files that several LPARs have.
 
     Also shares that do not answer, and tags that fit no file name. Changes nothing, unless --fix is
@@ -37,20 +37,20 @@ class Audit(display.Table):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        from powervm_fileio_connector.cli import findings
-        from powervm_fileio_connector.cli.host import Host
+        from powervm_fileio_connector.cli import audit_checks
+        from powervm_fileio_connector.cli.context import CommandContext
 
-        host = Host(parsed_args)
-        found = findings.audit(host)
+        host = CommandContext(parsed_args)
+        found = audit_checks.audit(host)
         if parsed_args.fix:
             found = self._fixed(host, found, parsed_args.yes)
         if any(not finding.is_fixed for finding in found):
             self.exit_code = ExitCode.FINDINGS
-        return findings.COLUMNS, [finding.row for finding in found]
+        return audit_checks.COLUMNS, [finding.row for finding in found]
 
-    def _fixed(self, host: Host, found: list[findings.Finding],
-               is_agreed: bool) -> list[findings.Finding]:
-        from powervm_fileio_connector.cli import findings
+    def _fixed(self, host: CommandContext, found: list[audit_checks.Finding],
+               is_agreed: bool) -> list[audit_checks.Finding]:
+        from powervm_fileio_connector.cli import audit_checks
 
         orphans = [finding for finding in found if finding.is_fixable]
         if not orphans:
@@ -63,7 +63,7 @@ class Audit(display.Table):
                 self.say('Nothing was removed.')
                 return found
         try:
-            found = findings.fixed(host, found)
+            found = audit_checks.remove_orphans(host, found)
         except KeyboardInterrupt:
             self.say('\nInterrupted while the orphans were being removed: all of them are gone, or '
                      'none is. "powervm-fileio audit" tells.')

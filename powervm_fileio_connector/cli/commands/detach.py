@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
-from powervm_fileio_connector.cli import display
 from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import output
 
 
-class Detach(display.Table):
+class Detach(output.Table):
     """Detach a volume, or a list of volumes, from LPARs.
 
     Safe to repeat: what is gone already (disk, LPAR, file, mount) is success. The share is not
@@ -32,6 +32,6 @@ class Detach(display.Table):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        from powervm_fileio_connector.cli import acts_on_attached
+        from powervm_fileio_connector.cli import existing_attachment
 
-        return acts_on_attached.Detaching(self, parsed_args).carry_out()
+        return existing_attachment.Detaching(self, parsed_args).carry_out()

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.cli import acts
-from powervm_fileio_connector.cli import holders
+from powervm_fileio_connector.cli import attachment_index
 from powervm_fileio_connector.cli import inventory
+from powervm_fileio_connector.cli import operation
 from powervm_fileio_connector.cli import preview
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.errors import NotAttached
@@ -20,7 +20,7 @@ from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.mappings import MappingRecord
 
 
-class _OfWhoHasIt(acts.Act):
+class ExistingAttachmentOperation(operation.VolumeOperation):
     """The LPAR need not be named if only one has the volume."""
 
     def prepare(self, given: list[volumes.Volume]) -> None:
@@ -56,11 +56,11 @@ class _OfWhoHasIt(acts.Act):
         return volume.with_keys(lpar_uuid=self.host.lpar_of(found[0]), path=path)
 
     @functools.cached_property
-    def _holders(self) -> holders.Holders:
-        return holders.Holders(self.host)
+    def _holders(self) -> attachment_index.AttachmentIndex:
+        return attachment_index.AttachmentIndex(self.host)
 
 
-class Detaching(_OfWhoHasIt):
+class Detaching(ExistingAttachmentOperation):
     """Take volumes off LPARs."""
 
     title = 'Detaching'
@@ -96,12 +96,12 @@ class Detaching(_OfWhoHasIt):
         return connector.disconnect_volume(volume.keys, volume.device_info)
 
 
-class Extending(_OfWhoHasIt):
+class Extending(ExistingAttachmentOperation):
     """Show LPARs the new size of volumes."""
 
     title = 'Extending'
     done = 'extended'
-    columns = (*acts.Act.columns, 'Bytes')
+    columns = (*operation.VolumeOperation.columns, 'Bytes')
     preview_columns = ('Volume', 'LPAR', 'LPAR sees', 'File has')
 
     def found(self, volume: volumes.Volume) -> volumes.Volume:

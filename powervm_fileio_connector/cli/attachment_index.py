@@ -13,15 +13,15 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector import plans
 from powervm_fileio_connector.cli import volumes
-from powervm_fileio_connector.cli.host import Host
+from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.mappings.table import MappingTable
 
 
-class Holders:
+class AttachmentIndex:
     """Answers from one read of NovaLink's mappings; safe to ask from several threads."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: CommandContext) -> None:
         vios_w = host.writer.read(host.deadline())
         self._host = host
         self._files = [record for record in mappings.records(vios_w)
@@ -68,7 +68,7 @@ class Holders:
                 if str(volume_id).lower() in os.path.basename(record.path or '').lower()]
 
 
-def criteria(host: Host, volume: volumes.Volume,
+def criteria(host: CommandContext, volume: volumes.Volume,
              find: Callable[[], finder.VolumeFile] | None = None) -> mappings.RemoveMapping:
     """Return what tells the mappings of a volume, of whichever LPAR.
 

@@ -13,14 +13,14 @@ from typing import Any
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.cli import crowd
-from powervm_fileio_connector.cli import display
-from powervm_fileio_connector.cli import many
+from powervm_fileio_connector.cli import output
+from powervm_fileio_connector.cli import parallel
 from powervm_fileio_connector.cli import preview
 from powervm_fileio_connector.cli import volumes
+from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.errors import NotAttached
 from powervm_fileio_connector.cli.errors import UsageError
-from powervm_fileio_connector.cli.host import Host
 
 Output = tuple[Sequence[str], Iterable[Any]]
 
@@ -33,7 +33,7 @@ class Done:
     value: Any
 
 
-class Act(abc.ABC):
+class VolumeOperation(abc.ABC):
     """Something that is done to one volume or to a list of them."""
 
     title: str
@@ -41,9 +41,9 @@ class Act(abc.ABC):
     columns: tuple[str, ...] = ('Volume', 'LPAR', 'Result')
     preview_columns: tuple[str, ...] = preview.COLUMNS
 
-    def __init__(self, command: display.Table, args: argparse.Namespace) -> None:
+    def __init__(self, command: output.Table, args: argparse.Namespace) -> None:
         self.args = args
-        self.host = Host(args)
+        self.host = CommandContext(args)
         self._command = command
 
     @abc.abstractmethod
@@ -83,14 +83,14 @@ class Act(abc.ABC):
         _ = self.host.partition, self.connector, self.host.lpars
         if self.args.dry_run:
             return self._preview(given)
-        results = many.each(given, self._each, self._command.app.stderr, self.title)
+        results = parallel.run_all(given, self._each, self._command.app.stderr, self.title)
         self._command.exit_code = results.exit_code
         self._command.was_done = self._counts(results)
         if results.is_interrupted:
             self._say_what_was_and_was_not(results)
         if not is_list:
             [result] = results.each
-            if result.state is many.State.DONE:
+            if result.state is parallel.State.DONE:
                 self._command.is_one = True
                 return self.one(result.value)
             if result.error is not None and not results.is_interrupted:
@@ -137,8 +137,8 @@ class Act(abc.ABC):
                 self._command.exit_code = ExitCode.PARTIAL
         return self.preview_columns, rows
 
-    def _result_row(self, result: many.Result) -> tuple[Any, ...]:
-        if result.state is many.State.DONE:
+    def _result_row(self, result: parallel.Result) -> tuple[Any, ...]:
+        if result.state is parallel.State.DONE:
             done = result.value
             return self._row(done.volume, self.said(done.value), self.more(done.value))
         said = (f'failed: {type(result.error).__name__}' if result.error is not None
@@ -149,26 +149,26 @@ class Act(abc.ABC):
         lpar = volume.lpar_uuid or volume.lpar or self.args.lpar
         return (volume.label, self.host.lpar_shown(lpar), said, *more)
 
-    def _counts(self, results: many.Results) -> str:
+    def _counts(self, results: parallel.Results) -> str:
         """How many volumes came to what, in words."""
         counts = [(sum(result.state is state for result in results.each), said) for state, said in (
-            (many.State.DONE, self.done), (many.State.FAILED, 'failed'),
-            (many.State.NOT_TRIED, 'not tried'),
-            (many.State.UNKNOWN, 'still under way, so nothing is known of them'))]
+            (parallel.State.DONE, self.done), (parallel.State.FAILED, 'failed'),
+            (parallel.State.NOT_TRIED, 'not tried'),
+            (parallel.State.UNKNOWN, 'still under way, so nothing is known of them'))]
         return ', '.join(f'{count} {said}' for count, said in counts if count)
 
-    def _say_what_was_and_was_not(self, results: many.Results) -> None:
+    def _say_what_was_and_was_not(self, results: parallel.Results) -> None:
         self._command.say(
             f'Interrupted: {self._counts(results)}. Each volume is either attached or not; the '
             'same command goes on from here.')
 
 
-class Attaching(Act):
+class Attaching(VolumeOperation):
     """Give volumes to LPARs."""
 
     title = 'Attaching'
     done = 'attached'
-    columns = (*Act.columns, 'Slot', 'LUA', 'Path')
+    columns = (*VolumeOperation.columns, 'Slot', 'LUA', 'Path')
 
     def prepare(self, given: list[volumes.Volume]) -> None:
         """Refuse a list in which something is missing.

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
-from powervm_fileio_connector.cli import display
 from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import output
 
 
-class Show(display.Table):
+class Show(output.Table):
     """Show where a volume is attached, and the state of its file and mount.
 
     One disk is shown as a record; if several LPARs have the volume, there is a line for each.
@@ -26,16 +26,17 @@ class Show(display.Table):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        from powervm_fileio_connector.cli import holders
+        from powervm_fileio_connector.cli import attachment_index
         from powervm_fileio_connector.cli import inventory
         from powervm_fileio_connector.cli import volumes
+        from powervm_fileio_connector.cli.context import CommandContext
         from powervm_fileio_connector.cli.errors import NotAttached
-        from powervm_fileio_connector.cli.host import Host
 
-        host = Host(parsed_args)
+        host = CommandContext(parsed_args)
         volume = volumes.one(parsed_args).resolved(host, parsed_args.lpar)
         wanted = volume.lpar_uuid
-        found = [record for record in holders.Holders(host).of_unseen(volume)
+        index = attachment_index.AttachmentIndex(host)
+        found = [record for record in index.find_without_probing(volume)
                  if wanted is None or host.lpar_of(record) == wanted]
         if not found:
             raise NotAttached(f'Volume {volume.label} is not attached to '

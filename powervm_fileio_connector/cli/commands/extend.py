@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
-from powervm_fileio_connector.cli import display
 from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import output
 
 
-class Extend(display.Table):
+class Extend(output.Table):
     """Make an LPAR see the new size of a volume's file, or of a list of volumes.
 
     The file itself is grown by Cinder, or by whoever owns it, and never by this command. Safe to
@@ -29,6 +29,6 @@ class Extend(display.Table):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        from powervm_fileio_connector.cli import acts_on_attached
+        from powervm_fileio_connector.cli import existing_attachment
 
-        return acts_on_attached.Extending(self, parsed_args).carry_out()
+        return existing_attachment.Extending(self, parsed_args).carry_out()

@@ -27,7 +27,7 @@ from powervm_fileio_connector.novalink import writer
 ROOT_HELPER = 'sudo'
 
 
-class Host:
+class CommandContext:
     """What commands ask of NovaLink and of the shares; each thing is asked for when it is needed.
 
     One session serves a whole command.

@@ -59,25 +59,25 @@ class Results:
         return ExitCode.PARTIAL if failed else ExitCode.OK
 
 
-def each(volumes: Sequence[Volume], act: Callable[[Volume], Any], stderr: TextIO,
+def run_all(volumes: Sequence[Volume], act: Callable[[Volume], Any], stderr: TextIO,
          title: str) -> Results:
     """Do the act for each volume, many at the same time.
 
     Ctrl-C begins no more volumes and waits for those that are under way, so that none is left half
     done; a second Ctrl-C does not wait.
     """
-    crew = _Crew(volumes, act)
-    results = Results(crew.results)
-    with crew.told_of_interrupts(), _progress(len(volumes), stderr, title) as bar:
-        crew.start()
-        while crew.unfinished:
-            if crew.wait() is _Event.FINISHED:
+    workers = _Workers(volumes, act)
+    results = Results(workers.results)
+    with workers.told_of_interrupts(), _progress(len(volumes), stderr, title) as bar:
+        workers.start()
+        while workers.unfinished:
+            if workers.wait() is _Event.FINISHED:
                 bar.update()
             elif results.is_interrupted:
                 break
             else:
                 results.is_interrupted = True
-                under_way = crew.stop()
+                under_way = workers.stop()
                 if under_way:
                     stderr.write(f'\nInterrupted: waiting for {under_way} under way. Ctrl-C again '
                                  'does not wait.\n')
@@ -90,7 +90,7 @@ class _Event(enum.Enum):
     INTERRUPT = 'the user does not want to go on'
 
 
-class _Crew:
+class _Workers:
     """Threads that take volumes from one list until it is empty."""
 
     def __init__(self, volumes: Sequence[Volume], act: Callable[[Volume], Any]) -> None:

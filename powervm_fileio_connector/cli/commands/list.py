@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
-from powervm_fileio_connector.cli import display
 from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import output
 
 
-class List(display.Table):
+class List(output.Table):
     """List the disks that LPARs have from this NovaLink, with the state of files and mounts.
 
     Shares that do not answer are shown as hung; all of them together cost one probe_timeout_s.
@@ -30,9 +30,9 @@ class List(display.Table):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         from powervm_fileio_connector.cli import inventory
-        from powervm_fileio_connector.cli.host import Host
+        from powervm_fileio_connector.cli.context import CommandContext
 
-        host = Host(parsed_args)
+        host = CommandContext(parsed_args)
         if parsed_args.all_storage:
             self.nothing = 'No LPAR has a disk.'
         wanted = None if parsed_args.lpar is None else host.lpar_uuid(parsed_args.lpar).upper()

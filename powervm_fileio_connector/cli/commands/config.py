@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
-from powervm_fileio_connector.cli import display
 from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import output
 
 
-class Config(display.Table):
+class Config(output.Table):
     """Show the options of [powervm_fileio] in force, and where each was set.
 
     Secrets are masked. Nothing is asked of NovaLink.

@@ -8,9 +8,9 @@ import os
 import re
 from typing import Any
 
+from powervm_fileio_connector.cli import file_health
 from powervm_fileio_connector.cli import inventory
-from powervm_fileio_connector.cli import sights
-from powervm_fileio_connector.cli.host import Host
+from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import RemoveOrphans
 from powervm_fileio_connector.mappings.record import normalised
@@ -46,7 +46,7 @@ class Finding:
         return (self.what, self.disk.lpar, self.record.slot, self.path, self.detail)
 
 
-def audit(host: Host) -> list[Finding]:
+def audit(host: CommandContext) -> list[Finding]:
     """Look at all mappings of files; ends within one ``probe_timeout_s`` whatever hangs."""
     records = [record for record in host.records() if record.kind == 'file' and record.path]
     disks = inventory.disks(host, records)
@@ -56,15 +56,15 @@ def audit(host: Host) -> list[Finding]:
         by_path.setdefault(normalised(disk.record.path or ''), []).append(disk)
     found = []
     for disk in disks:
-        found += of_client(disk, live)
-        found += of_file(disk)
-        found += of_tag(disk)
+        found += check_client(disk, live)
+        found += check_file(disk)
+        found += check_tag(disk)
     for sharers in by_path.values():
-        found += of_sharing(sharers)
+        found += check_sharing(sharers)
     return found
 
 
-def fixed(host: Host, found: list[Finding]) -> list[Finding]:
+def remove_orphans(host: CommandContext, found: list[Finding]) -> list[Finding]:
     """Remove the orphans, and say of each what came of it."""
     wanted = tuple(finding.record for finding in found if finding.is_fixable)
     edit = RemoveOrphans(wanted)
@@ -75,11 +75,11 @@ def fixed(host: Host, found: list[Finding]) -> list[Finding]:
             if finding.is_fixable else finding for finding in found]
 
 
-def _live(host: Host) -> set[str]:
+def _live(host: CommandContext) -> set[str]:
     return {lpar.uuid.upper() for lpar in host.lpars}
 
 
-def of_client(disk: inventory.Disk, live: set[str]) -> list[Finding]:
+def check_client(disk: inventory.Disk, live: set[str]) -> list[Finding]:
     """Is its LPAR there?"""
     record = disk.record
     if record.is_orphan and record.lpar_uuid not in live:
@@ -92,13 +92,13 @@ def of_client(disk: inventory.Disk, live: set[str]) -> list[Finding]:
     return []
 
 
-def of_file(disk: inventory.Disk) -> list[Finding]:
+def check_file(disk: inventory.Disk) -> list[Finding]:
     """Is its file there, on a mount that answers?"""
     sight = disk.sight
     if sight is None or sight.is_fine or disk.record.is_orphan:
         return []
-    if sight.mount_state == sights.ON_ROOT:
-        return [] if sights.is_novalinks_own(disk.record.path or '') else [Finding(
+    if sight.mount_state == file_health.ON_ROOT:
+        return [] if file_health.is_novalinks_own(disk.record.path or '') else [Finding(
             'on the root file system', disk, 'mount what should hold its file, or list its '
             'directory in the option trusted_directories')]
     if sight.mount_state == 'absent':
@@ -109,7 +109,7 @@ def of_file(disk: inventory.Disk) -> list[Finding]:
                     if sight.file == 'missing' else 'it could not be attached now; see "show"')]
 
 
-def of_tag(disk: inventory.Disk) -> list[Finding]:
+def check_tag(disk: inventory.Disk) -> list[Finding]:
     """Does its tag fit? It is the volume's id, which most drivers put into the file's name."""
     record = disk.record
     name = os.path.basename(record.path or '').lower()
@@ -119,7 +119,7 @@ def of_tag(disk: inventory.Disk) -> list[Finding]:
                     'migrated volume may look like this')]
 
 
-def of_sharing(sharers: list[inventory.Disk]) -> list[Finding]:
+def check_sharing(sharers: list[inventory.Disk]) -> list[Finding]:
     """Does only one LPAR have the file?"""
     disks = [disk for disk in sharers if not disk.record.is_orphan]
     clients = {disk.record.lpar_uuid or disk.record.client for disk in disks}
