@@ -50,12 +50,11 @@ def measure(size: Size) -> list[dict[str, Any]]:
 
 def looks(contender: Any, path: str, count: int) -> dict[str, dict[str, float]]:
     prober = probe.Prober(10.0)
-    request = {'op': 'look', 'mount_point': '/dev/shm', 'mount_id': None,
-               'path': os.path.relpath(path, '/dev/shm')}
+    request = probe.FileProbe('/dev/shm', os.path.relpath(path, '/dev/shm'))
 
     def look() -> None:
-        answer = prober.look(request)
-        assert 'ino' in answer.facts, answer
+        answer = prober.probe(request)
+        assert answer.facts is not None, answer
 
     def check() -> None:
         assert contender.connector.check_valid_device(path)

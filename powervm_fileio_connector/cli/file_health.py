@@ -113,29 +113,32 @@ def _look_at(start: mount_table.Mount, health_: mount_table.Health, paths: list[
              deadline: Deadline) -> Iterator[tuple[str, FileHealth]]:
     """Look at files where their directories really are, symlinks and autofs followed."""
     directories = list(dict.fromkeys(os.path.dirname(path) for path in paths))
-    where = dict(zip(directories, prober.look_each(
-        [{'op': 'where', 'path': directory} for directory in directories], deadline), strict=True))
-    # Only now: the looks may have made autofs mount what belongs here.
+    where = dict(zip(directories, prober.probe_all(
+        [probe.PathProbe(directory) for directory in directories], deadline), strict=True))
+    # Only now: the probes may have made autofs mount what belongs here.
     table = mount_table.table()
     by_id = {mount.id: mount for mount in table}
     places: dict[str, tuple[mount_table.Mount, str]] = {}
     for path in paths:
-        answer = where[os.path.dirname(path)]
-        mount = by_id.get(answer.facts.get('mount_id', -1))
-        if mount is not None and answer.errno is None and not answer.is_hung:
-            below = mount.below(os.path.join(answer.facts['path'], os.path.basename(path)))
+        directory = where[os.path.dirname(path)]
+        mount = by_id.get(directory.mount_id or 0)
+        if mount is not None and directory.errno is None and directory.facts is not None:
+            below = mount.below(os.path.join(directory.facts.path, os.path.basename(path)))
             if below is not None:
                 places[path] = mount, below
-    answers = dict(zip(places, prober.look_each(
-        [{'op': 'look', 'mount_point': mount.mount_point, 'mount_id': mount.id, 'path': below}
+    answers = dict(zip(places, prober.probe_all(
+        [probe.FileProbe(mount.mount_point, below, mount.id)
          for mount, below in places.values()], deadline), strict=True))
     for path in paths:
         mount = places[path][0] if path in places else start
-        answer = answers.get(path) or where[os.path.dirname(path)]
+        failed = where[os.path.dirname(path)]
+        answer = answers.get(path) or probe.Answer(
+            None, failed.took_s, failed.is_hung, failed.errno, failed.refusal, failed.mount_id,
+            failed.failure)
         yield path, _judged(path, mount, answer, table, health_, settings)
 
 
-def _judged(path: str, mount: mount_table.Mount, answer: probe.Answer,
+def _judged(path: str, mount: mount_table.Mount, answer: probe.Answer[probe.FileFacts],
             table: tuple[mount_table.Mount, ...], health_: mount_table.Health,
             settings: Settings) -> FileHealth:
     state = health_.state if mount == health_.mount else mount_table.MountState.HEALTHY
@@ -146,17 +149,20 @@ def _judged(path: str, mount: mount_table.Mount, answer: probe.Answer,
     elif mount.is_read_only:
         state = mount_table.MountState.READ_ONLY
     subject = checks.Subject(path, mount, {'path': path})
-    size = answer.facts.get('size')
+    facts = answer.facts
+    size = facts.size if facts is not None else None
     try:
         checks.raise_for(answer, subject)
-        checks.raise_unless_fit(answer, table, mount, subject, settings, True)
+        if facts is None:
+            raise exceptions.MountNotResponding(reason=f'what is mounted at {path} changed')
+        checks.raise_unless_fit(facts, table, mount, subject, settings, True)
     except exceptions.FileIOConnectorError as err:
         if isinstance(err, exceptions.MountNotResponding):
             state = mount_table.MountState.HUNG
         elif isinstance(err, exceptions.StaleMount):
             state = mount_table.MountState.STALE
         note = err.kwargs['reason']
-        if is_unmounted and stat.S_ISREG(answer.facts.get('mode', 0)):
+        if is_unmounted and facts is not None and stat.S_ISREG(facts.mode):
             return FileHealth('present', ON_ROOT, mount, size, answer.took_s, note)
         if is_unmounted and isinstance(err, exceptions.VolumeFileNotFound):
             note = f'nothing is mounted for {path}, and it does not exist'

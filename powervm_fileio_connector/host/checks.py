@@ -41,20 +41,22 @@ class Subject:
     fields: dict[str, Any]
 
 
-def raise_for(answer: probe.Answer, subject: Subject) -> None:
+def raise_for(answer: probe.Answer[Any], subject: Subject) -> None:
     """Raise the error that an answer stands for; return where it holds what was asked."""
     share = subject.mount or subject.path
+    if answer.failure:
+        raise exceptions.MountNotResponding(reason=answer.failure, **subject.fields)
     if answer.is_hung or answer.errno in mount_table.HUNG_ERRORS:
         raise exceptions.MountNotResponding(
             reason=f'{share} did not answer within {answer.took_s:.3g} s', **subject.fields)
-    if 'refused' in answer.facts:
-        raise _REFUSALS[answer.facts['refused']](
-            reason=f'{subject.path}: {answer.facts["reason"]}', **subject.fields)
+    if answer.refusal is not None:
+        raise _REFUSALS[answer.refusal.kind](
+            reason=f'{subject.path}: {answer.refusal.reason}', **subject.fields)
     if answer.errno is not None:
-        _raise_for_errno(answer.errno, share, subject, answer.root_note)
+        _raise_for_errno(answer, answer.errno, share, subject)
 
 
-def raise_unless_fit(answer: probe.Answer, table: Sequence[mount_table.Mount],
+def raise_unless_fit(facts: probe.FileFacts, table: Sequence[mount_table.Mount],
                      mount: mount_table.Mount, subject: Subject, settings: Settings,
                      may_be_block_device: bool) -> None:
     """Raise unless the file that was found is one that may be handed to an LPAR.
@@ -62,20 +64,19 @@ def raise_unless_fit(answer: probe.Answer, table: Sequence[mount_table.Mount],
     :param may_be_block_device: whether the volume is of a kind that may be one; the options too
         have to allow it
     """
-    facts = answer.facts
     if not volume.can_be_sent(subject.path):
         raise exceptions.UnsafeVolumePath(
             reason=f'path {subject.path!r} cannot be sent to NovaLink', **subject.fields)
-    if stat.S_ISBLK(facts['mode']):
+    if stat.S_ISBLK(facts.mode):
         _check_block_device(facts, table, subject, settings.allow_block_devices
                             and may_be_block_device)
         return
-    if not stat.S_ISREG(facts['mode']):
-        _refuse(subject, f'is {_TYPES.get(stat.S_IFMT(facts["mode"]), "of an unknown type")}, '
+    if not stat.S_ISREG(facts.mode):
+        _refuse(subject, f'is {_TYPES.get(stat.S_IFMT(facts.mode), "of an unknown type")}, '
                          'not a regular file')
     if mount.fstype in mount_table.PSEUDO_FILE_SYSTEMS:
         _refuse(subject, f'lies on {mount}, which holds no volumes')
-    if (is_on_root(table, mount) or facts['dev'] == facts['root_dev']) and not is_trusted(
+    if (is_on_root(table, mount) or facts.dev == facts.root_dev) and not is_trusted(
             subject.path, settings):
         _refuse(subject, 'lies on the root file system, not on one mounted for volumes',
                 remedy='Mount the file system that should hold it, or list its directory in the '
@@ -84,7 +85,7 @@ def raise_unless_fit(answer: probe.Answer, table: Sequence[mount_table.Mount],
         raise exceptions.UnsupportedVolume(
             reason=f'{mount} is mounted read-only, and NovaLink needs to write',
             remedy='Mount it read-write, then retry.', **subject.fields)
-    if not facts['size']:
+    if not facts.size:
         _refuse(subject, 'is empty')
 
 
@@ -100,8 +101,8 @@ def is_trusted(path: str, settings: Settings) -> bool:
                for directory in settings.trusted_directories if directory.startswith('/'))
 
 
-def _raise_for_errno(number: int, share: mount_table.Mount | str, subject: Subject,
-                     root_note: str = '') -> NoReturn:
+def _raise_for_errno(answer: probe.Answer[Any], number: int, share: mount_table.Mount | str,
+                     subject: Subject) -> NoReturn:
     text = os.strerror(number)
     if number in mount_table.STALE_ERRORS:
         raise exceptions.StaleMount(
@@ -111,23 +112,28 @@ def _raise_for_errno(number: int, share: mount_table.Mount | str, subject: Subje
             reason=f'{share} is mounted and answers, but {subject.path} does not exist there '
                    f'({text})', **subject.fields)
     if number in probe.NO_ACCESS:
-        _refuse(subject, f'cannot be probed: {text}{root_note}',
+        through = ''
+        if answer.is_from_root_helper:
+            through = ', also through the root helper'
+        elif answer.root_helper_failure:
+            through = f', and the root helper failed: {answer.root_helper_failure}'
+        _refuse(subject, f'cannot be probed: {text}{through}',
                 remedy='Let root search the directories above it (for NFS, see root_squash).')
     _refuse(subject, f'cannot be judged: {text}')
 
 
-def _check_block_device(facts: Any, table: Sequence[mount_table.Mount], subject: Subject,
-                        is_allowed: bool) -> None:
+def _check_block_device(facts: probe.FileFacts, table: Sequence[mount_table.Mount],
+                        subject: Subject, is_allowed: bool) -> None:
     if not is_allowed:
         _refuse(subject, 'is a block device, not a regular file',
                 remedy='The option allow_block_devices would allow it for a device_path.')
     if not subject.path.startswith('/dev/'):
         # Whoever may write to a share could make a node there for any of this host's disks.
         _refuse(subject, 'is a block device outside of /dev')
-    if not facts['size']:
+    if not facts.size:
         _refuse(subject, 'is a block device without a size')
     for mount in table:
-        if mount.device in facts['devices']:
+        if mount.device in facts.devices:
             _refuse(subject, f'is a block device that this host uses itself: {mount}')
 
 

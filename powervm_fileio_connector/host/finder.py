@@ -92,16 +92,17 @@ def recheck(volume_file: VolumeFile, settings: Settings, *, prober: probe.Prober
     """
     mount = volume_file.mount
     # The identity tells whether the mount is another one, so its number may have changed.
-    answer = prober.look({'op': 'look', 'mount_point': mount.mount_point, 'mount_id': None,
-                          'path': mount.below(volume_file.path)}, deadline)
+    answer = prober.probe(probe.FileProbe(
+        mount.mount_point, mount.below(volume_file.path) or ''), deadline)
     subject = checks.Subject(volume_file.path, mount, {
         'path': volume_file.path, 'mount_point': mount.mount_point})
     checks.raise_for(answer, subject)
     facts = answer.facts
-    if (os.path.join(mount.mount_point, facts['path']) != volume_file.path
-            or (facts['dev'], facts['ino']) != volume_file.identity
-            or stat.S_ISBLK(facts['mode']) != volume_file.is_block_device
-            or not (stat.S_ISREG(facts['mode']) or volume_file.is_block_device)):
+    assert facts is not None
+    if (os.path.join(mount.mount_point, facts.path) != volume_file.path
+            or (facts.dev, facts.ino) != volume_file.identity
+            or stat.S_ISBLK(facts.mode) != volume_file.is_block_device
+            or not (stat.S_ISREG(facts.mode) or volume_file.is_block_device)):
         raise exceptions.UnsafeVolumePath(
             reason=f'{volume_file.path} was replaced by another file while it was being attached',
             **subject.fields)
@@ -136,12 +137,12 @@ def resolved_paths(paths: Iterable[str], *, prober: probe.Prober,
     been at the end of a path, or at what is a symlink there now. Paths on shares that do not answer
     are left out.
     """
-    looks = [(look, rest) for path in paths
-             for look, rest in ((path, ''), os.path.split(path))]
-    answers = prober.look_each([{'op': 'where', 'path': look} for look, _ in looks], deadline)
+    probed = [(start, rest) for path in paths
+              for start, rest in ((path, ''), os.path.split(path))]
+    answers = prober.probe_all([probe.PathProbe(start) for start, _ in probed], deadline)
     return tuple(dict.fromkeys(
-        os.path.normpath('/'.join([answer.facts['path'], *answer.facts.get('rest', ()), rest]))
-        for (_, rest), answer in zip(looks, answers, strict=True) if 'path' in answer.facts))
+        os.path.normpath('/'.join([answer.facts.path, *answer.facts.rest, rest]))
+        for (_, rest), answer in zip(probed, answers, strict=True) if answer.facts is not None))
 
 
 def spellings_of(path: str) -> tuple[str, ...]:
@@ -159,13 +160,15 @@ def list_files(spec: VolumeSpec | None, settings: Settings, *, prober: probe.Pro
     :param spec: whose export or directory is meant; None means all mounts below the bases
     """
     directories = _known_directories(spec, settings)
-    answers = prober.look_each([{'op': 'files', 'path': path} for path in directories], deadline)
+    answers = prober.probe_all([probe.ListFiles(path) for path in directories], deadline)
     files: set[str] = set()
     for directory, answer in zip(directories, answers, strict=True):
-        if 'names' not in answer.facts:
-            why = 'no answer' if answer.is_hung else os.strerror(answer.errno or 0)
+        if answer.facts is None:
+            why = answer.failure or (
+                'no answer' if answer.is_hung else os.strerror(answer.errno or 0))
             LOG.warning('The files in %s are left out: %s', directory, why)
-        files.update(os.path.join(directory, name) for name in answer.facts.get('names', ()))
+            continue
+        files.update(os.path.join(directory, name) for name in answer.facts.names)
     return sorted(files)
 
 
@@ -177,14 +180,14 @@ def _find_once(spec: VolumeSpec, settings: Settings, prober: probe.Prober,
             seen = look(spec, settings, prober, deadline)
         except lookup.TableChanged:
             continue
-        found_as = seen.answer.facts.get('path')
+        found_as = seen.answer.facts and seen.answer.facts.path
         path = (os.path.join(seen.mount.mount_point, found_as or spec.name or '')
                 if found_as or spec.path is None else spec.path)
         subject = lookup.subject(spec, path, seen.mount)
         checks.raise_for(seen.answer, subject)
-        if seen.answer.facts['mount_id'] == seen.mount.id:
+        if seen.answer.facts is not None:
             checks.raise_unless_fit(
-                seen.answer, seen.table, seen.mount, subject, settings,
+                seen.answer.facts, seen.table, seen.mount, subject, settings,
                 spec.path is not None and spec.protocol in _DEVICE_PROTOCOLS)
             return _volume_file(spec, settings, seen, path)
     raise exceptions.MountNotResponding(
@@ -195,7 +198,8 @@ def _find_once(spec: VolumeSpec, settings: Settings, prober: probe.Prober,
 def _volume_file(spec: VolumeSpec, settings: Settings, seen: lookup.Sighting,
                  path: str) -> VolumeFile:
     facts = seen.answer.facts
-    is_block_device = stat.S_ISBLK(facts['mode'])
+    assert facts is not None
+    is_block_device = stat.S_ISBLK(facts.mode)
     if is_block_device and spec.format != 'raw':
         raise exceptions.UnsupportedVolume(
             reason=f'{path} is a block device, which can only be served as raw, not as '
@@ -204,8 +208,8 @@ def _volume_file(spec: VolumeSpec, settings: Settings, seen: lookup.Sighting,
     spellings = tuple(dict.fromkeys((path, *exports.same_place(seen.table, seen.mount, path),
                                      *candidate_paths(spec, settings))))
     return VolumeFile(
-        path=path, spellings=spellings, size=facts['size'], format=spec.format,
-        identity=(facts['dev'], facts['ino']),
+        path=path, spellings=spellings, size=facts.size, format=spec.format,
+        identity=(facts.dev, facts.ino),
         is_block_device=is_block_device, mount=seen.mount)
 
 

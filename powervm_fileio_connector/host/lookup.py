@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+from typing import Any
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.conf import Settings
@@ -27,7 +28,7 @@ class Sighting:
 
     table: tuple[mount_table.Mount, ...]
     mount: mount_table.Mount
-    answer: probe.Answer
+    answer: probe.Answer[probe.FileFacts]
 
 
 class TableChanged(Exception):
@@ -50,7 +51,7 @@ def by_export(spec: VolumeSpec, settings: Settings, prober: probe.Prober,
         table, found = _look_at_places(spec, places, prober, deadline)
     # One that is read-only does no harm while there is another.
     found = [mount for mount in found if not mount.is_read_only] or found
-    index, answer = prober.look_first(
+    index, answer = prober.probe_any(
         [_request(mount, spec.name, spec, settings) for mount in found], _is_answer, deadline)
     return Sighting(table, found[index], answer)
 
@@ -67,19 +68,19 @@ def by_path(spec: VolumeSpec, settings: Settings, prober: probe.Prober,
     if name in ('', '.', '..'):
         raise exceptions.UnsafeVolumePath(
             reason=f'{spec.path} names a directory', path=spec.path, volume=spec.label)
-    answer = prober.look({'op': 'where', 'path': directory}, deadline)
-    # Only now: the look may have made autofs mount what belongs here.
+    where = prober.probe(probe.PathProbe(directory), deadline)
+    # Only now: the probe may have made autofs mount what belongs here.
     table = mount_table.table()
-    mount = next((mount for mount in table if mount.id == answer.facts.get('mount_id')), None)
-    if answer.errno is not None or mount is None:
-        if mount is not None and answer.errno in (errno.ENOENT, errno.ENOTDIR):
+    mount = next((mount for mount in table if mount.id == where.mount_id), None)
+    if where.errno is not None or where.facts is None or mount is None:
+        if mount is not None and where.errno in (errno.ENOENT, errno.ENOTDIR):
             _raise_if_unmounted(spec, settings, table, mount)
-        checks.raise_for(answer, subject(spec, spec.path, _share(table, spec.path)))
+        checks.raise_for(where, subject(spec, spec.path, _share(table, spec.path)))
         raise TableChanged
-    below = mount.below(os.path.join(answer.facts['path'], name))
+    below = mount.below(os.path.join(where.facts.path, name))
     if below is None:
         raise TableChanged
-    answer = prober.look(_request(mount, below, spec, settings), deadline)
+    answer = prober.probe(_request(mount, below, spec, settings), deadline)
     if answer.errno == errno.ENOENT:
         _raise_if_unmounted(spec, settings, table, mount)
     return Sighting(table, mount, answer)
@@ -109,16 +110,16 @@ def _look_at_places(spec: VolumeSpec, places: tuple[str, ...], prober: probe.Pro
     This also finds places whose base is a symlink: the table names them without it.
     """
     assert spec.export is not None
-    answers = prober.look_each([{'op': 'where', 'path': place} for place in places], deadline)
+    answers = prober.probe_all([probe.PathProbe(place) for place in places], deadline)
     table = mount_table.table()
-    real = [answer.facts['path'] for answer in answers
-            if 'path' in answer.facts and answer.errno is None]
+    real = [answer.facts.path for answer in answers
+            if answer.facts is not None and answer.errno is None]
     found = exports.of_export(table, spec.export, real)
     if found:
         return table, found
     covered = [mount_table.covering(table, place) for place in places]
     for place, mount, answer in zip(places, covered, answers, strict=True):
-        if answer.is_hung or answer.errno in mount_table.STALE_ERRORS:
+        if answer.is_hung or answer.failure or answer.errno in mount_table.STALE_ERRORS:
             checks.raise_for(answer, subject(spec, place, mount))
     raise _not_mounted(spec, (*real, *places), table)
 
@@ -163,11 +164,11 @@ def _share(table: tuple[mount_table.Mount, ...], path: str) -> mount_table.Mount
 
 
 def _request(mount: mount_table.Mount, path: str, spec: VolumeSpec, settings: Settings,
-             ) -> probe.Request:
-    return {'op': 'look', 'mount_point': mount.mount_point, 'mount_id': mount.id, 'path': path,
-            'inspect': settings.qcow2_backing if spec.format == 'qcow2' else None}
+             ) -> probe.FileProbe:
+    return probe.FileProbe(mount.mount_point, path, mount.id,
+                           settings.qcow2_backing if spec.format == 'qcow2' else None)
 
 
-def _is_answer(answer: probe.Answer) -> bool:
-    return not answer.is_hung and answer.errno not in (
+def _is_answer(answer: probe.Answer[Any]) -> bool:
+    return not answer.is_hung and not answer.failure and answer.errno not in (
         mount_table.STALE_ERRORS | mount_table.HUNG_ERRORS)

@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Iterable
 from collections.abc import Mapping
+from typing import Any
 
 from powervm_fileio_connector import export as export_module
 from powervm_fileio_connector.deadline import Deadline
@@ -149,18 +150,18 @@ def state(prober: probe.Prober, mount: Mount | None, export: str | None = None,
     """
     if mount is None:
         return Health(MountState.ABSENT, None, 0.0)
-    answer = prober.look({'op': 'where', 'path': mount.mount_point}, deadline)
+    answer = prober.probe(probe.PathProbe(mount.mount_point), deadline)
     return Health(_judge(answer, mount, export), mount, answer.took_s)
 
 
-def _judge(answer: probe.Answer, mount: Mount, export: str | None) -> MountState:
-    if answer.is_hung or answer.errno in HUNG_ERRORS:
+def _judge(answer: probe.Answer[Any], mount: Mount, export: str | None) -> MountState:
+    if answer.is_hung or answer.failure or answer.errno in HUNG_ERRORS:
         return MountState.HUNG
     if answer.errno in STALE_ERRORS:
         return MountState.STALE
     if mount.fstype == 'autofs':
         return MountState.ABSENT
-    if answer.facts.get('mount_id') != mount.id or not (
+    if answer.mount_id != mount.id or not (
             export is None or mount.fstype.startswith('fuse.')
             or mount.shows(export)):
         return MountState.WRONG

@@ -194,9 +194,9 @@ def test_a_missing_file_of_a_mounted_export_is_missing(mounter, tmp_path, find):
 
 def test_a_mount_that_is_covered_while_we_look_is_not_looked_at(mounter, tmp_path, find):
     class CoveringProber(probe.Prober):
-        def look_first(self, requests, *arguments):
-            mounter.tmpfs('nas2:/other', requests[0]['mount_point'])
-            return super().look_first(requests, *arguments)
+        def probe_any(self, requests, *arguments):
+            mounter.tmpfs('nas2:/other', requests[0].mount_point)
+            return super().probe_any(requests, *arguments)
 
     write(mounter.tmpfs(EXPORT, tmp_path / 'a') / 'volume-1')
     with pytest.raises(exceptions.ShareNotMounted):
@@ -206,9 +206,9 @@ def test_a_mount_that_is_covered_while_we_look_is_not_looked_at(mounter, tmp_pat
 class LateProber(probe.Prober):
     """Has the file appear after the first look."""
 
-    def look_first(self, requests, *arguments):
-        answer = super().look_first(requests, *arguments)
-        write(pathlib.Path(requests[0]['mount_point']) / requests[0]['path'])
+    def probe_any(self, requests, *arguments):
+        answer = super().probe_any(requests, *arguments)
+        write(pathlib.Path(requests[0].mount_point) / requests[0].path)
         return answer
 
 

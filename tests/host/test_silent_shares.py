@@ -261,10 +261,10 @@ def test_files_of_healthy_shares_are_listed_however_many_hang(mounter, share, tm
     hung = [mounter.bind(share.place, tmp_path / f'hung{number}') for number in range(60)]
     share.tell('hang')
     prober = probe.Prober(2)
-    answers = prober.look_each([{'op': 'files', 'path': str(path)}
+    answers = prober.probe_all([probe.ListFiles(str(path))
                                 for path in (*hung, tmp_path / 'healthy')])
     assert all(answer.is_hung for answer in answers[:-1])
-    assert list(answers[-1].facts['names']) == ['volume-2']
+    assert answers[-1].facts.names == ('volume-2',)
 
 
 def test_a_share_that_hangs_for_the_root_helper_is_told_by_the_deadline(

@@ -23,13 +23,10 @@ import socket
 import sys
 import time
 import weakref
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
 from oslo_log import log as logging
-
-from powervm_fileio_connector import exceptions
 
 LOG = logging.getLogger(__name__)
 
@@ -44,10 +41,20 @@ _FIRST_DESCRIPTOR = 3   # eventlet does not watch 0, and others write to 1 and 2
 SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC))
 
 
+class CannotStart(Exception):
+    """This process or host is short of something; no share is to blame."""
+
+    def __init__(self, err: OSError) -> None:
+        super().__init__(
+            f'this process cannot start a share probe process: {err.strerror or err}. '
+            + ('Raise the limit (descriptors, processes or memory) of this process'
+               if err.errno in SHORTAGES else 'Check that its Python can be run'))
+
+
 class Helper:
     """A worker, its guard, which is our child, and our end of the socket to the worker.
 
-    :raises MountNotResponding: this process cannot start another one; it says what it lacks
+    :raises CannotStart: this process cannot start another one
     """
 
     def __init__(self) -> None:
@@ -60,7 +67,7 @@ class Helper:
             self._start()
         except OSError as err:
             self._give_up()
-            raise shortage(err) from err
+            raise CannotStart(err) from err
         except BaseException:
             # An interrupt, or a greenlet that is killed: nothing may be left behind.
             self._give_up()
@@ -94,10 +101,10 @@ class Helper:
         self.taken_at = time.monotonic()
         _busy.add(self)
 
-    def send(self, request: Mapping[str, Any]) -> None:
+    def send(self, message: object) -> None:
         # One that is gone is noticed when its answer is read.
         with contextlib.suppress(OSError):
-            self.socket.sendall(json.dumps(request).encode() + b'\n')
+            self.socket.sendall(json.dumps(message).encode() + b'\n')
 
     def receive(self) -> list[bytes]:
         """Return the answers that are whole by now.
@@ -212,14 +219,6 @@ def end(helpers: Sequence[Helper]) -> None:
                         'it was killed; it will end when the share answers', helper.pid)
         helper.socket.close()
     _reap()
-
-
-def shortage(err: OSError) -> exceptions.MountNotResponding:
-    """Return the error for what this process or host lacks, rather than a share."""
-    return exceptions.MountNotResponding(
-        reason=f'this process cannot start a share probe process: {err.strerror or err}',
-        remedy='Raise the limit (descriptors, processes or memory) of this process, then retry.'
-        if err.errno in SHORTAGES else 'Check that its Python can be run, then retry.')
 
 
 def _reap() -> None:

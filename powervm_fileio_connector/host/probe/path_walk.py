@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A path followed by hand, so that no symlink is followed unseen.
 
-Runs in the process that looks at shares, hence imports as little as that.
+Runs in the share probe process, hence imports as little as that.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import errno
 import os
 import stat
 
-_MOST_LINKS = 40        # as the kernel's own limit
+_MOST_LINKS = 40        # as the kernel's own limits
+_MOST_BYTES = 4096
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ANYTHING = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -29,33 +30,34 @@ class Refused(Exception):
 
 
 class PathWalk:
-    """A path followed by hand, one component at a time, so that no symlink is followed unseen.
+    """A path, opened one component after the other.
 
     Each component is opened relative to the one before and without following links, so a component
     that is swapped meanwhile is met as what it then is, never followed. (openat2's RESOLVE_BENEATH
-    does as much, but not before Linux 5.6, and does not tell the canonical path.)
+    does as much, but not before Linux 5.6, and tells neither the links nor the resolved path.)
 
     :param start: the directory that it starts from
     :param is_confined: whether a link that leads out of ``start`` is refused, rather than taken as
         starting at the root directory; an absolute link that names a place below ``start`` stays
-    :ivar links: descriptors of the symlinks that were followed
+    :ivar names: the components that were passed, symlinks resolved
+    :ivar links: for each symlink that was followed, the mount that it lies on and the mount that
+        its target lies on, 0 where that was not reached
     """
 
     def __init__(self, start: str, is_confined: bool) -> None:
         self.names: list[str] = []
-        self.rest: list[str] = []
-        self.links: list[int] = []
+        self.links: list[list[int]] = []
+        self._todo: list[str | list[int]] = []
         self._start = start
         self._is_confined = is_confined
-        self._opened = [os.open(start, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
-        self._passed = self._opened[:]
+        self._passed = [os.open(start, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
 
     def __enter__(self) -> PathWalk:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for fd in self._opened:
-            os.close(fd)
+        for descriptor in self._passed:
+            os.close(descriptor)
 
     @property
     def end(self) -> int:
@@ -67,62 +69,78 @@ class PathWalk:
         """Descriptor of the directory that holds the last component."""
         return self._passed[-2]
 
+    @property
+    def rest(self) -> list[str]:
+        """What could not be passed after an error, with links resolved as far as they were read."""
+        return [name for name in reversed(self._todo) if isinstance(name, str)]
+
     def follow(self, path: str, to_directory: bool = False) -> None:
-        """Go on along ``path``; ``names`` then is the way without symlinks.
+        """Go on along ``path``.
 
-        After an error, ``rest`` is what could not be passed, as far as its links were readable.
-
-        :raises Refused: a link leads out of where the trail is confined to
-        :raises OSError: what the file system said
+        :raises Refused: a link leads out of where the walk is confined to
+        :raises OSError: the file system's error
         """
-        links = 0
-        todo = path.split('/')[::-1]
-        while todo:
-            name = todo.pop()
-            self.rest = [name, *todo[::-1]]
-            if name == '..':
+        self._add(path)
+        while self._todo:
+            name = self._todo[-1]
+            if isinstance(name, list):          # all of a link's target has been passed
+                name[1] = mount_id(self.end)
+            elif name == '..':
                 self._climb()
-            elif name not in ('', '.'):
-                target = self._step(name, is_directory=bool(todo) or to_directory)
-                if target is not None:
-                    links += 1
-                    if links > _MOST_LINKS:
-                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                    if target.startswith('/'):
-                        target = self._restart(target)
-                    todo.extend(target.split('/')[::-1])
+            elif name not in ('', '.') and self._pass(name, to_directory or self._goes_on()):
+                continue
+            self._todo.pop()
 
-    def _step(self, name: str, is_directory: bool) -> str | None:
-        """Pass one component; where it is a symlink, return its target instead."""
+    def _add(self, path: str) -> None:
+        if len(os.fsencode(path)) >= _MOST_BYTES:
+            raise _error(errno.ENAMETOOLONG)
+        self._todo.extend(reversed(path.split('/')))
+
+    def _goes_on(self) -> bool:
+        return any(isinstance(name, str) for name in self._todo[-2::-1])
+
+    def _pass(self, name: str, is_directory: bool) -> bool:
+        """Pass one component; where it is a symlink, put its target in its place and say so."""
         if is_directory:
             # O_DIRECTORY also makes autofs mount what belongs here.
             try:
-                self._pass(name, self._open(name, _DIRECTORY))
-                return None
+                self._passed.append(os.open(name, _DIRECTORY, dir_fd=self.end))
+                self.names.append(name)
+                return False
             except NotADirectoryError:
                 pass        # a symlink, or really no directory
-        fd = self._open(name, _ANYTHING)
-        if stat.S_ISLNK(os.fstat(fd).st_mode):
-            self.links.append(fd)
-            return os.readlink('', dir_fd=fd)
-        if is_directory:
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        self._pass(name, fd)
-        return None
+        descriptor = os.open(name, _ANYTHING, dir_fd=self.end)
+        try:
+            is_link = stat.S_ISLNK(os.fstat(descriptor).st_mode)
+            if is_link:
+                self._follow_link(descriptor)
+            elif is_directory:
+                raise _error(errno.ENOTDIR)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if is_link:
+            os.close(descriptor)
+        else:
+            self._passed.append(descriptor)
+            self.names.append(name)
+        return is_link
 
-    def _open(self, name: str, flags: int) -> int:
-        fd = os.open(name, flags, dir_fd=self.end)
-        self._opened.append(fd)
-        return fd
-
-    def _pass(self, name: str, fd: int) -> None:
-        self.names.append(name)
-        self._passed.append(fd)
+    def _follow_link(self, descriptor: int) -> None:
+        target = os.readlink('', dir_fd=descriptor)
+        if len(self.links) == _MOST_LINKS:
+            raise _error(errno.ELOOP)
+        link = [mount_id(descriptor), 0]
+        if target.startswith('/'):
+            target = self._restart(target)
+        self._todo[-1] = link
+        self.links.append(link)
+        self._add(target)
 
     def _climb(self) -> None:
         if self.names:
             self.names.pop()
-            self._passed.pop()
+            os.close(self._passed.pop())
         elif self._is_confined:
             raise Refused('path', "a symlink leads out of the mount with '..'")
 
@@ -133,6 +151,20 @@ class PathWalk:
             if not target.startswith(inside):
                 raise Refused('path', f'a symlink leads out of the mount, to {target!r}')
             target = target[len(inside):]
-        self.names.clear()
-        del self._passed[1:]
+        while self.names:
+            self._climb()
         return target
+
+
+def mount_id(descriptor: int) -> int:
+    """Return the id that the mount table gives the mount that a descriptor lies on."""
+    info = os.open(f'/proc/self/fdinfo/{descriptor}', os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(info, 4096)
+    finally:
+        os.close(info)
+    return int(text.partition(b'mnt_id:')[2].split(None, 1)[0])
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Probes of shares with a deadline, made by helper processes that are killed when it passes.
+"""Probes of shares by a deadline; a share probe process that does not answer by then is killed.
 
-A helper (:mod:`powervm_fileio_connector.host.probe.worker`) makes one probe, or many at the same
+A process (:mod:`powervm_fileio_connector.host.probe.worker`) makes one probe, or many at the same
 time. No lock is held at any time, so a probe that hangs delays nobody else.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import select
 import selectors
 import time
 from collections.abc import Callable
@@ -18,48 +19,31 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host.probe import helpers
+from powervm_fileio_connector.host.probe import protocol
 from powervm_fileio_connector.host.probe import root_helper as root_helper_module
+from powervm_fileio_connector.host.probe.protocol import Answer
+from powervm_fileio_connector.host.probe.protocol import Facts
+from powervm_fileio_connector.host.probe.protocol import Request
 
-Request = Mapping[str, Any]
-
-_MOST_IN_ONE = 64       # probes that one helper makes at the same time
+_MOST_IN_ONE = 64       # shares that one helper probes at the same time, but for what follows
+_MOST_HELPERS = 8       # of one call
+_MOST_WAIT_S = 3600.0   # that poll() can be asked for at once
 _HEADSTART_S = 1.0      # for the first of several equally good probes
 
 # The caller's own rights end here; its root helper's may not.
 NO_ACCESS = (errno.EACCES, errno.EPERM)
 
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What one probe found; :mod:`powervm_fileio_connector.host.probe.worker` says which facts.
-
-    :ivar root_note: how the root helper was asked for what this user may not see, in words that
-        follow the error's
-    """
-
-    facts: Mapping[str, Any]
-    took_s: float
-    root_note: str = ''
-
-    @property
-    def is_hung(self) -> bool:
-        """Whether the deadline passed without an answer."""
-        return bool(self.facts.get('is_hung'))
-
-    @property
-    def errno(self) -> int | None:
-        """The file system's error, if it was one."""
-        return self.facts.get('errno')
+Numbered = Mapping[int, Request[Facts]]
 
 
 class Prober:
     """Probes shares on behalf of one connector.
 
-    :param timeout_s: seconds that probes may take together, unless they are given a deadline
-    :param execute: os-brick's ``execute``, for probes that this user has no right to
+    :param timeout_s: seconds that the probes of a call may take together, unless they are given a
+        deadline
+    :param execute: os-brick's ``execute``, for probes that are denied to this process
     :param root_helper: handed to ``execute``
     """
 
@@ -73,67 +57,75 @@ class Prober:
         """Return the time that probes which start now may take."""
         return Deadline(self.timeout_s)
 
-    def look(self, request: Request, deadline: Deadline | None = None) -> Answer:
-        """Make one probe; ends by the deadline, or 0.5 s later if the kernel holds the helper."""
-        return self.look_each([request], deadline)[0]
+    def probe(self, request: Request[Facts], deadline: Deadline | None = None) -> Answer[Facts]:
+        """Make one probe; ends by the deadline, or 0.5 s later if the kernel holds the process."""
+        return self.probe_all([request], deadline)[0]
 
-    def look_each(self, requests: Sequence[Request],
-                  deadline: Deadline | None = None) -> list[Answer]:
+    def probe_all(self, requests: Sequence[Request[Facts]],
+                  deadline: Deadline | None = None) -> list[Answer[Facts]]:
         """Make several probes at the same time and return the answers in the same order.
 
         However many hang, the others are answered.
         """
         deadline = self.deadline() if deadline is None else deadline
-        started = time.monotonic()
-        answers: dict[int, Answer] = {}
+        numbered = dict(enumerate(requests))
+        answers: dict[int, Answer[Facts]] = {}
         with _InFlight() as running:
-            numbered = list(enumerate(requests))
-            for first in range(0, len(numbered), _MOST_IN_ONE):
-                running.start(numbered[first:first + _MOST_IN_ONE])
+            running.start(numbered)
             while running and not deadline.has_passed:
                 answers.update(running.wait(deadline))
-            hung = _hung(time.monotonic() - started)    # without the time that killing takes
-        return [self._as_root_if_denied(request, answers.get(index, hung), deadline)
-                for index, request in numbered]
+        answers.update(self._as_root(
+            {index: numbered[index] for index, answer in answers.items()
+             if answer.errno in NO_ACCESS}, answers, deadline))
+        hung = _hung(deadline)
+        return [answers.get(index, hung) for index in numbered]
 
-    def look_first(self, requests: Sequence[Request], is_good: Callable[[Answer], bool],
-                   deadline: Deadline | None = None) -> tuple[int, Answer]:
-        """Make probes of which any will do, and return the first good one with its index.
+    def probe_any(self, requests: Sequence[Request[Facts]],
+                  is_good: Callable[[Answer[Facts]], bool],
+                  deadline: Deadline | None = None) -> tuple[int, Answer[Facts]]:
+        """Make probes of which any will do, and return the first good answer with its index.
 
-        The first request has a headstart, so that the answer is the same each time while all is
+        The first request has a head start, so that the answer is the same each time while all is
         well. Where none is good, the first one's answer is returned.
         """
         deadline = self.deadline() if deadline is None else deadline
-        started = time.monotonic()
-        answers: dict[int, Answer] = {}
-        others = list(enumerate(requests))[1:]
-        until = Deadline(min(deadline.left(), _HEADSTART_S, self.timeout_s / 4))
+        answers: dict[int, Answer[Facts]] = {}
+        others = dict(list(enumerate(requests))[1:])
+        until = Deadline(min(deadline.left() / 4, _HEADSTART_S)) if others else deadline
         with _InFlight() as running:
-            running.start([(0, requests[0])])
+            running.start({0: requests[0]})
             while running and not deadline.has_passed:
-                for index, answer in running.wait(until if others else deadline):
-                    answer = self._as_root_if_denied(requests[index], answer, deadline)
+                for index, answer in running.wait(until):
+                    if answer.errno in NO_ACCESS:
+                        answer = self._as_root({index: requests[index]}, {index: answer},
+                                               deadline)[index]
                     if is_good(answer):
                         return index, answer
                     answers[index] = answer
                 if others and (answers or until.has_passed):
-                    for first in range(0, len(others), _MOST_IN_ONE):
-                        running.start(others[first:first + _MOST_IN_ONE])
-                    others = []
-            hung = _hung(time.monotonic() - started)
-        return 0, answers.get(0, hung)
+                    share = None if answers else requests[0].share
+                    running.start({index: request for index, request in others.items()
+                                   if share is None or request.share != share})
+                    others, until = {}, deadline
+        return 0, answers.get(0) or _hung(deadline)
 
-    def _as_root_if_denied(self, request: Request, answer: Answer, deadline: Deadline) -> Answer:
-        """Make a probe that was denied to this user once more, through the root helper."""
-        if answer.errno not in NO_ACCESS or self._execute is None:
-            return answer
+    def _as_root(self, requests: Numbered[Facts], denied: Mapping[int, Answer[Facts]],
+                 deadline: Deadline) -> dict[int, Answer[Facts]]:
+        """Make probes that were denied to this process once more, through the root helper."""
+        if not requests or self._execute is None:
+            return {index: denied[index] for index in requests}
         started = time.monotonic()
         try:
-            output = root_helper_module.ask(self._execute, self._root_helper, request, deadline)
-            facts = {'is_hung': True} if output is None else _facts(output)
+            output = root_helper_module.ask(
+                self._execute, self._root_helper, _message(requests), deadline)
+            answers = dict(_answers(output.splitlines(), requests, started))
         except root_helper_module.RootHelperFailed as err:
-            return dataclasses.replace(answer, root_note=f', and the root helper failed: {err}')
-        return Answer(facts, time.monotonic() - started, ', also through the root helper')
+            return {index: dataclasses.replace(denied[index], root_helper_failure=str(err))
+                    for index in requests}
+        except root_helper_module.TooManyHang as err:
+            return dict.fromkeys(requests, Answer(failure=str(err)))
+        return {index: dataclasses.replace(answers.get(index, _hung(deadline)),
+                                           is_from_root_helper=True) for index in requests}
 
 
 def close_idle() -> None:
@@ -142,13 +134,15 @@ def close_idle() -> None:
 
 
 class _InFlight:
-    """Probes that are under way at the same time; those left at its end are killed."""
+    """Probes that are made at the same time; the processes of those left at its end are killed."""
 
     def __init__(self) -> None:
-        # poll() needs no descriptor of its own; where eventlet has taken it away, its select does.
-        self._selector = getattr(selectors, 'PollSelector', selectors.SelectSelector)()
-        self._running: dict[helpers.Helper, dict[int, Request]] = {}
+        # poll() needs no descriptor of its own; eventlet takes it away, and has a select() instead.
+        self._selector = (selectors.PollSelector() if hasattr(select, 'poll')
+                          else selectors.SelectSelector())
+        self._running: dict[helpers.Helper, dict[int, Request[Any]]] = {}
         self._started: dict[helpers.Helper, float] = {}
+        self._failed: dict[int, Answer[Any]] = {}
 
     def __enter__(self) -> _InFlight:
         return self
@@ -158,21 +152,35 @@ class _InFlight:
         helpers.end(list(self._running))
 
     def __bool__(self) -> bool:
-        return bool(self._running)
+        return bool(self._running or self._failed)
 
-    def start(self, requests: Sequence[tuple[int, Request]]) -> None:
-        """Hand probes to an idle helper, or a new one."""
-        # Those that are in use here come back only when they are waited for.
-        helper = helpers.take(may_wait=not self._running)
-        self._running[helper] = dict(requests)
+    def start(self, requests: Numbered[Any]) -> None:
+        """Hand requests to idle helpers, or new ones."""
+        indices = sorted(requests, key=lambda index: hash(requests[index].share)) \
+            if len(requests) > _MOST_IN_ONE else list(requests)
+        size = max(_MOST_IN_ONE, -(-len(indices) // _MOST_HELPERS))
+        for first in range(0, len(indices), size):
+            self._start({index: requests[index] for index in indices[first:first + size]})
+
+    def _start(self, requests: dict[int, Request[Any]]) -> None:
+        try:
+            # Those that are in use here come back only when they are waited for.
+            helper = helpers.take(may_wait=not self._running)
+        except helpers.CannotStart as err:
+            self._failed.update(dict.fromkeys(requests, Answer(failure=str(err))))
+            return
+        self._running[helper] = requests
         self._started[helper] = time.monotonic()
         self._selector.register(helper.socket, selectors.EVENT_READ, helper)
-        helper.send({'op': 'many', 'requests': requests} if len(requests) > 1
-                    else requests[0][1])
+        helper.send(_message(requests))
 
-    def wait(self, until: Deadline) -> Iterator[tuple[int, Answer]]:
-        """Wait for some probes to end and return them; none when the time is up."""
-        for key, _ in self._selector.select(until.left()):
+    def wait(self, until: Deadline) -> Iterator[tuple[int, Answer[Any]]]:
+        """Wait for some probes to end and return their answers; none when the time is up."""
+        while self._failed:
+            yield self._failed.popitem()
+        if not self._running:
+            return
+        for key, _ in self._selector.select(min(until.left(), _MOST_WAIT_S)):
             helper = key.data
             try:
                 lines = helper.receive()
@@ -180,38 +188,46 @@ class _InFlight:
                 self._replace(helper)
                 continue
             waiting = self._running[helper]
-            took_s = time.monotonic() - self._started[helper]
-            for facts in map(_facts, lines):
-                index = facts.pop('index', None)
-                waiting.pop(index := next(iter(waiting)) if index is None else index)
-                yield index, Answer(facts, took_s)
-            if not waiting:
-                self._release(helper)
-                helpers.give_back(helper)
+            for index, answer in _answers(lines, waiting, self._started[helper]):
+                del waiting[index]
+                if not waiting:
+                    self._release(helper)
+                    helpers.give_back(helper)
+                yield index, answer
 
     def _replace(self, helper: helpers.Helper) -> None:
         """Make the probes of a helper that ended by itself once more, with a new one."""
         requests = self._release(helper)
         helpers.end([helper])
-        if not helper.was_idle:
-            raise exceptions.FileIOConnectorError(
-                reason='the share probe process exited unexpectedly')
-        helpers.close_idle()    # the others are as old
-        self.start(list(requests.items()))
+        if helper.was_idle:
+            helpers.close_idle()    # the others are as old
+            self._start(requests)
+        else:
+            self._failed.update(dict.fromkeys(requests, Answer(
+                failure='the share probe process exited unexpectedly')))
 
-    def _release(self, helper: helpers.Helper) -> dict[int, Request]:
+    def _release(self, helper: helpers.Helper) -> dict[int, Request[Any]]:
         self._selector.unregister(helper.socket)
         del self._started[helper]
         return self._running.pop(helper)
 
 
-def _facts(line: bytes | str) -> dict[str, Any]:
-    facts = json.loads(line)
-    if 'broken' in facts:
-        raise exceptions.FileIOConnectorError(
-            reason='the share probe process failed:\n' + facts['broken'])
-    return facts
+def _message(requests: Numbered[Any]) -> list[list[list[Any]]]:
+    """Return requests as the worker reads them: a list of those that wait for each other."""
+    groups: dict[Any, list[list[Any]]] = {}
+    for index, request in requests.items():
+        key = index if request.share is None else (request.share,)
+        groups.setdefault(key, []).append([index, request.to_message()])
+    return list(groups.values())
 
 
-def _hung(took_s: float) -> Answer:
-    return Answer({'is_hung': True}, took_s)
+def _answers(lines: Sequence[bytes | str], requests: Numbered[Facts],
+             started: float) -> Iterator[tuple[int, Answer[Facts]]]:
+    took_s = time.monotonic() - started
+    for line in lines:
+        index, message = json.loads(line)
+        yield index, protocol.answer_of(requests[index], message, took_s)
+
+
+def _hung(deadline: Deadline) -> Answer[Any]:
+    return Answer(is_hung=True, took_s=deadline.seconds)

@@ -12,7 +12,7 @@ import textwrap
 
 import pytest
 
-REQUEST = "{'op': 'files', 'path': sys.argv[1]}"
+REQUEST = 'probe.ListFiles(sys.argv[1])'
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
 
@@ -36,8 +36,8 @@ def test_probes_work_with_the_standard_streams_closed_under_eventlet(directory):
             os.close(descriptor)
         import eventlet
         eventlet.monkey_patch()
-        answer = probe.Prober(20).look({REQUEST})
-        os._exit(0 if answer.facts.get('names') == ['volume-1'] else 3)
+        answer = probe.Prober(20).probe({REQUEST})
+        os._exit(0 if answer.facts.names == ('volume-1',) else 3)
     ''', directory)
     assert done.returncode == 0, done
 
@@ -46,9 +46,9 @@ def test_no_descriptor_of_ours_is_that_of_a_closed_standard_stream(directory):
     done = run(f'''
         for descriptor in (0, 1, 2):
             os.close(descriptor)
-        answer = probe.Prober(20).look({REQUEST})
+        answer = probe.Prober(20).probe({REQUEST})
         opened = [os.path.exists(f'/proc/self/fd/{{number}}') for number in (0, 1, 2)]
-        os._exit(0 if answer.facts.get('names') == ['volume-1'] and not any(opened) else 3)
+        os._exit(0 if answer.facts.names == ('volume-1',) and not any(opened) else 3)
     ''', directory)
     assert done.returncode == 0, done
 
@@ -61,14 +61,11 @@ def test_probes_of_another_user_are_made_as_that_user(directory):
             parent.chmod(parent.stat().st_mode | 0o111)
     done = run(f'''
         prober = probe.Prober(20)
-        assert 'names' in prober.look({REQUEST}).facts
+        assert prober.probe({REQUEST}).facts
         os.setresgid(65534, 65534, 65534)
         os.setresuid(65534, 65534, 65534)
-        from powervm_fileio_connector import exceptions
-        try:
-            print(os.strerror(prober.look({REQUEST}).errno))
-        except exceptions.MountNotResponding as err:
-            print(err)      # this Python is root's alone
+        answer = prober.probe({REQUEST})
+        print(answer.failure or os.strerror(answer.errno))      # this Python may be root's alone
     ''', directory)
     assert 'Permission denied' in done.stdout, done
 
@@ -77,8 +74,8 @@ def test_probes_of_another_user_are_made_as_that_user(directory):
 def test_probes_after_chroot_see_the_new_root(directory):
     done = run('''
         prober = probe.Prober(20)
-        request = {'op': 'where', 'path': '/volume-1', 'is_file': True}
-        assert prober.look(request).errno == 2
+        request = probe.PathProbe('/volume-1', is_directory=False)
+        assert prober.probe(request).errno == 2
         from powervm_fileio_connector.host.probe import helpers
         before = helpers._identity()
         os.chroot(sys.argv[1])
@@ -97,9 +94,9 @@ def test_nothing_is_left_unreaped_where_the_caller_is_init(directory):
         assert os.getpid() == 1
         prober = probe.Prober(20)
         for _ in range(3):
-            assert 'names' in prober.look({REQUEST}).facts
+            assert prober.probe({REQUEST}).facts
             probe.close_idle()
-        prober.look({REQUEST})
+        prober.probe({REQUEST})
         states = [open(f'/proc/{{pid}}/stat').read().rsplit(')', 1)[1].split()[0]
                   for pid in os.listdir('/proc') if pid.isdecimal()]
         print(states.count('Z'))
@@ -112,7 +109,7 @@ def test_a_worker_that_is_busy_ends_with_its_caller(directory):
         import os, signal, sys
         from powervm_fileio_connector.host import probe
         from powervm_fileio_connector.host.probe import helpers
-        probe.Prober(20).look({'op': 'files', 'path': '/'})
+        probe.Prober(20).probe(probe.ListFiles('/'))
         helper = helpers.take()
         (worker,) = open(f'/proc/{helper.pid}/task/{helper.pid}/children').read().split()
         os.kill(int(worker), signal.SIGSTOP)
@@ -133,7 +130,6 @@ def test_a_worker_that_is_busy_ends_with_its_caller(directory):
 def test_a_lack_of_descriptors_is_told_as_such(directory):
     done = run(f'''
         import resource
-        from powervm_fileio_connector import exceptions
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         kept = []
         try:
@@ -141,10 +137,7 @@ def test_a_lack_of_descriptors_is_told_as_such(directory):
                 kept.append(os.dup(0))
         except OSError:
             pass
-        try:
-            probe.Prober(20).look({REQUEST})
-        except exceptions.MountNotResponding as err:
-            print(err)
+        print(probe.Prober(20).probe({REQUEST}).failure)
     ''', directory)
     assert 'Too many open files. Raise the limit' in done.stdout, done
 
@@ -154,8 +147,8 @@ def test_a_path_is_utf_8_in_every_locale(directory, locale):
     (directory / 'é').mkdir()
     (directory / 'é' / 'volume-é').touch()
     done = run('''
-        answer = probe.Prober(20).look({'op': 'files', 'path': sys.argv[1] + chr(47) + chr(0xe9)})
-        print(ascii(list(answer.facts['names'])))
+        answer = probe.Prober(20).probe(probe.ListFiles(sys.argv[1] + chr(47) + chr(0xe9)))
+        print(ascii(list(answer.facts.names)))
     ''', directory, env={**os.environ, 'LC_ALL': locale, 'PYTHONCOERCECLOCALE': '0',
                          'PYTHONUTF8': '0'})
     assert done.stdout == "['volume-\\xe9']\n", done
@@ -169,11 +162,7 @@ def test_what_the_caller_can_import_the_worker_can(directory):
     (directory / 'image').write_bytes(b'QFI\xfb'.ljust(512, b'\0'))
     done = run('''
         sys.path.insert(0, sys.argv[1])
-        from powervm_fileio_connector import exceptions
-        try:
-            probe.Prober(20).look({'op': 'look', 'mount_point': sys.argv[1], 'mount_id': None,
-                                   'path': 'image', 'inspect': 'refuse'})
-        except exceptions.FileIOConnectorError as err:
-            print(err)
+        print(probe.Prober(20).probe(probe.FileProbe(
+            sys.argv[1], 'image', qcow2_backing='refuse')).failure)
     ''', directory)
     assert 'found by the worker' in done.stdout, done

@@ -14,7 +14,6 @@ import time
 
 import pytest
 
-from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host.probe import helpers as probe_helpers
 
@@ -65,23 +64,23 @@ def prober():
 
 
 @pytest.fixture
-def look(prober, share):
+def list_share(prober, share):
     (share / 'volume-1').touch()
 
-    def look():
-        return list(prober.look({'op': 'files', 'path': str(share)}).facts['names'])
-    return look
+    def list_share():
+        return list(prober.probe(probe.ListFiles(str(share))).facts.names)
+    return list_share
 
 
-def test_a_helper_is_kept_for_the_next_look(look):
-    assert look() == ['volume-1']
+def test_a_helper_is_kept_for_the_next_probe(list_share):
+    assert list_share() == ['volume-1']
     kept = helpers()
     assert len(kept) == 1
-    assert look() == ['volume-1']
+    assert list_share() == ['volume-1']
     assert helpers() == kept
 
 
-def test_a_warm_look_costs_at_most_3_ms_children_counted(look):
+def test_a_warm_probe_costs_at_most_3_ms_children_counted(list_share):
     def cpu_s():
         mine = os.times()
         theirs = sum(
@@ -89,40 +88,40 @@ def test_a_warm_look_costs_at_most_3_ms_children_counted(look):
                 11:13])) for pid in helpers() | guards()) / os.sysconf('SC_CLK_TCK')
         return mine.user + mine.system + theirs
 
-    look()
+    list_share()
     rounds = 500
     cpu, wall = cpu_s(), time.perf_counter()
     for _ in range(rounds):
-        look()
+        list_share()
     cpu, wall = cpu_s() - cpu, time.perf_counter() - wall
     # The machine may be busy with other things; what is left of the wall's limit is enough anyway.
     assert cpu / rounds < 0.003
     assert min(wall, cpu) / rounds < 0.003
 
 
-def test_a_helper_that_ended_while_idle_is_replaced(look):
+def test_a_helper_that_ended_while_idle_is_replaced(list_share):
     for which in (helpers, guards):
-        look()
+        list_share()
         (guard,), (helper,) = guards(), helpers()
         os.kill(*which(), signal.SIGKILL)
         ended(guard)
-        assert look() == ['volume-1']
+        assert list_share() == ['volume-1']
         ended(helper)
         assert guards().isdisjoint({guard})
 
 
-def test_helpers_are_ended_when_idle_ones_are_closed(look):
-    look()
+def test_helpers_are_ended_when_idle_ones_are_closed(list_share):
+    list_share()
     (pid,) = helpers()
     probe.close_idle()
     assert guards() == set()
     ended(pid)
 
 
-def test_a_helper_has_its_own_session_and_none_of_our_descriptors(look, share):
+def test_a_helper_has_its_own_session_and_none_of_our_descriptors(list_share, share):
     with open(share / 'ours', 'w') as ours:
         os.set_inheritable(ours.fileno(), True)
-        look()
+        list_share()
         (guard,) = guards()
         for pid in (guard, *helpers()):
             assert os.getsid(pid) == guard
@@ -130,9 +129,9 @@ def test_a_helper_has_its_own_session_and_none_of_our_descriptors(look, share):
             assert ours.name not in open_files(pid)
 
 
-def test_looks_of_many_threads_share_the_helpers_and_few_are_kept(look):
+def test_probes_of_many_threads_share_the_helpers_and_few_are_kept(list_share):
     with concurrent.futures.ThreadPoolExecutor(30) as pool:
-        for names in pool.map(lambda _: look(), range(300)):
+        for names in pool.map(lambda _: list_share(), range(300)):
             assert names == ['volume-1']
     assert 1 <= len(helpers()) <= 8
 
@@ -163,48 +162,48 @@ def test_those_that_have_been_at_work_for_long_are_not_waited_for(busy):
 def test_no_call_waits_for_its_own_helpers(busy, prober, share):
     for helper in busy:
         helper.taken_at -= 60
-    answers = prober.look_each([{'op': 'files', 'path': str(share)}] * 16)
-    assert [answer.facts['names'] for answer in answers] == [[]] * 16
+    answers = prober.probe_all([probe.ListFiles(str(share))] * 16)
+    assert [answer.facts.names for answer in answers] == [()] * 16
 
 
-def test_more_looks_than_run_at_once_are_all_answered(prober, share):
-    requests = [{'op': 'files', 'path': f'{share}/{number}'} for number in range(50)]
+def test_more_probes_than_run_at_once_are_all_answered(prober, share):
+    requests = [probe.ListFiles(f'{share}/{number}') for number in range(50)]
     for number in range(50):
         (share / f'{number}' / f'only-{number}').parent.mkdir()
         (share / f'{number}' / f'only-{number}').touch()
-    answers = prober.look_each(requests)
-    assert [answer.facts['names'] for answer in answers] == [
-        [f'only-{number}'] for number in range(50)]
+    answers = prober.probe_all(requests)
+    assert [answer.facts.names for answer in answers] == [
+        (f'only-{number}',) for number in range(50)]
 
 
-def test_a_helper_that_does_not_answer_is_killed_and_replaced(look, share):
-    look()
+def test_a_helper_that_does_not_answer_is_killed_and_replaced(list_share, share):
+    list_share()
     (pid,) = helpers()
     os.kill(pid, signal.SIGSTOP)
-    answer = probe.Prober(0.2).look({'op': 'files', 'path': str(share)})
+    answer = probe.Prober(0.2).probe(probe.ListFiles(str(share)))
     assert (answer.is_hung, answer.errno) == (True, None)
     assert guards() == set()
     ended(pid)
-    assert look() == ['volume-1']
+    assert list_share() == ['volume-1']
 
 
 def sockets():
     return {link for link in open_files('self') if link.startswith('socket:')}
 
 
-def test_a_fork_takes_no_helper_of_its_parent(look):
+def test_a_fork_takes_no_helper_of_its_parent(list_share):
     others = sockets()
-    look()
+    list_share()
     before = helpers()
     pid = os.fork()
     if not pid:
         with contextlib.suppress(BaseException):
-            ok = sockets() == others and look() == ['volume-1'] and len(helpers()) == 1
+            ok = sockets() == others and list_share() == ['volume-1'] and len(helpers()) == 1
             probe.close_idle()
             os._exit(0 if ok and guards() == set() else 1)
         os._exit(2)
     assert os.waitpid(pid, 0)[1] == 0
-    assert look() == ['volume-1']
+    assert list_share() == ['volume-1']
     assert helpers() == before
 
 
@@ -218,7 +217,7 @@ def test_helpers_end_with_their_parent_however_that_ends():
         program = f'''
             import os
             from powervm_fileio_connector.host import probe
-            probe.Prober(20).look({{'op': 'files', 'path': '/'}})
+            probe.Prober(20).probe(probe.ListFiles('/'))
             (guard,) = open('/proc/thread-self/children').read().split()
             print(guard, open(f'/proc/{{guard}}/task/{{guard}}/children').read(), flush=True)
             {how}
@@ -232,7 +231,7 @@ def test_helpers_end_with_their_parent_however_that_ends():
 
 
 @pytest.mark.filterwarnings('ignore')
-def test_looks_work_where_eventlet_has_patched_everything(share):
+def test_probes_work_where_eventlet_has_patched_everything(share):
     pytest.importorskip('eventlet')
     (share / 'volume-1').touch()
     assert run('''
@@ -244,48 +243,50 @@ def test_looks_work_where_eventlet_has_patched_everything(share):
         from powervm_fileio_connector.host import probe
         prober = probe.Prober(20)
         pool = eventlet.GreenPool(10)
-        request = {'op': 'files', 'path': sys.argv[1]}
-        for answer in pool.imap(lambda _: prober.look(request), range(50)):
-            assert answer.facts['names'] == ['volume-1'], answer
+        request = probe.ListFiles(sys.argv[1])
+        for answer in pool.imap(lambda _: prober.probe(request), range(50)):
+            assert answer.facts.names == ("volume-1",), answer
         probe.close_idle()
         print('done')
     ''', str(share)) == ['done']
 
 
-def test_a_helper_that_cannot_be_started_is_told(prober, share, monkeypatch):
+def test_a_helper_that_cannot_be_started_is_no_fault_of_the_share(prober, share, monkeypatch):
     monkeypatch.setattr(sys, 'executable', str(share / 'no-python'))
-    with pytest.raises(exceptions.FileIOConnectorError, match='cannot start a share probe process'):
-        prober.look({'op': 'files', 'path': '/'})
+    answer = prober.probe(probe.ListFiles('/'))
+    assert 'cannot start a share probe process' in answer.failure
+    assert (answer.facts, answer.errno, answer.is_hung) == (None, None, False)
 
 
 def test_a_helper_that_always_ends_by_itself_is_told(prober, share, monkeypatch):
     monkeypatch.setattr(sys, 'executable', '/bin/false')
-    with pytest.raises(exceptions.FileIOConnectorError, match='exited unexpectedly'):
-        prober.look({'op': 'files', 'path': '/'})
+    assert 'exited unexpectedly' in prober.probe(probe.ListFiles('/')).failure
 
 
 def test_a_fault_of_the_worker_is_told_with_its_text(prober):
-    with pytest.raises(exceptions.FileIOConnectorError, match='KeyError'):
-        prober.look({'op': 'no such look'})
+    class Unknown(probe.ListFiles):
+        KIND = 'unknown'
+
+    assert 'KeyError' in prober.probe(Unknown('/')).failure
 
 
-def test_the_first_of_equally_good_looks_is_preferred(prober, share):
+def test_the_first_of_equally_good_probes_is_preferred(prober, share):
     for name in ('a', 'b'):
         (share / name).mkdir()
-    requests = [{'op': 'files', 'path': f'{share}/{name}'} for name in ('gone', 'a', 'b')]
+    requests = [probe.ListFiles(f'{share}/{name}') for name in ('gone', 'a', 'b')]
     for _ in range(10):
-        assert prober.look_first(requests[1:], lambda answer: answer.errno is None)[0] == 0
-    index, answer = prober.look_first(requests, lambda answer: answer.errno is None)
+        assert prober.probe_any(requests[1:], lambda answer: answer.errno is None)[0] == 0
+    index, answer = prober.probe_any(requests, lambda answer: answer.errno is None)
     assert index in (1, 2)
-    assert answer.facts['names'] == []
-    index, answer = prober.look_first(requests[:1], lambda answer: answer.errno is None)
+    assert answer.facts.names == ()
+    index, answer = prober.probe_any(requests[:1], lambda answer: answer.errno is None)
     assert (index, answer.errno) == (0, 2)
 
 
 @pytest.mark.parametrize('name', ['volume-ä€𝄞', 'volume-\udcff', 'volume-\n"\\'])
 def test_names_of_any_bytes_come_back_as_they_are(name, prober, share):
     (share / name).touch()
-    assert prober.look({'op': 'files', 'path': str(share)}).facts['names'] == [name]
+    assert prober.probe(probe.ListFiles(str(share))).facts.names == (name,)
     (share / f'{name}.d').mkdir()
-    assert prober.look({'op': 'where', 'path': f'{share}/{name}.d'}).facts['path'] == (
+    assert prober.probe(probe.PathProbe(f'{share}/{name}.d')).facts.path == (
         f'{share}/{name}.d')

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host.probe import path_walk
 from powervm_fileio_connector.host.probe import worker
 
@@ -78,28 +79,26 @@ def test_no_descriptor_is_left_open_whatever_happened(tree):
     (tree / 'loop').symlink_to('loop')
     before = os.listdir('/proc/self/fd')
     for path in ('a/b/file', 'gone', 'loop', '../x', 'a/b/../../..'):
-        worker.answer({'op': 'look', 'mount_point': str(tree), 'mount_id': None,
-                             'path': path})
+        worker.answer(probe.FileProbe(str(tree), path).to_message())
     assert os.listdir('/proc/self/fd') == before
 
 
 def test_nul_and_characters_without_an_encoding_name_no_file(tree):
     for path in ('a\0b', '\ud800'):
-        assert worker.answer({'op': 'where', 'path': f'/{path}'})['errno'] == 2
+        assert worker.answer(probe.PathProbe(f'/{path}').to_message())['errno'] == 2
 
 
-def test_one_look_is_taken_by_request_on_the_command_line(tree):
-    def once(**request):
-        done = subprocess.run(
-            [sys.executable, '-I', '-S', worker.__file__, '--once',
-             json.dumps({'timeout_s': 60, **request})], capture_output=True, check=True)
-        return json.loads(done.stdout)
+def test_requests_on_the_command_line_are_answered_once(tree):
+    requests = [probe.ListFiles(str(tree)), probe.ListFiles(str(tree / 'gone'))]
+    message = [[[index, request.to_message()]] for index, request in enumerate(requests)]
+    done = subprocess.run(
+        [sys.executable, '-I', '-S', worker.__file__, '--once', json.dumps([60, message])],
+        capture_output=True, check=True)
+    assert dict(map(json.loads, done.stdout.splitlines())) == {
+        0: {'names': ['outside']}, 1: {'errno': 2}}
 
-    assert once(op='files', path=str(tree)) == {'names': ['outside']}
-    assert once(op='files', path=str(tree / 'gone')) == {'errno': 2}
 
-
-def test_ordinary_looks_do_not_import_what_takes_long_to_import():
+def test_ordinary_probes_do_not_import_what_takes_long_to_import():
     program = f'''if True:
         import sys
         with open({worker.__file__!r}) as script:
@@ -115,7 +114,7 @@ def test_two_names_of_a_file_have_one_handle_and_another_file_has_another(tmp_pa
     (tmp_path / 'v').touch()
     os.link(tmp_path / 'v', tmp_path / 'w')
     (tmp_path / 'x').touch()
-    handles = [worker.answer({'op': 'handle', 'mount_point': str(tmp_path), 'path': name})['handle']
+    handles = [worker.answer(probe.HandleProbe(str(tmp_path), name).to_message())['handle']
                for name in 'vwx']
     if None in handles:
         pytest.skip('the file system of temporary files tells no handles')
@@ -126,11 +125,12 @@ def test_the_mounts_of_symlinks_that_were_followed_are_told(tmp_path):
     (tmp_path / 'd').mkdir()
     (tmp_path / 'd' / 'v').touch()
     (tmp_path / 'link').symlink_to('d')
-    plain = worker.answer({'op': 'where', 'path': f'{tmp_path}/d'})
-    linked = worker.answer({'op': 'where', 'path': f'{tmp_path}/link'})
-    assert (plain['link_mounts'], linked['link_mounts']) == ([], [linked['mount_id']])
+    plain = worker.answer(probe.PathProbe(f'{tmp_path}/d').to_message())
+    linked = worker.answer(probe.PathProbe(f'{tmp_path}/link').to_message())
+    assert (plain['links'], linked['links']) == ([], [[linked['mount_id']] * 2])
     assert linked['path'] == plain['path']
-    file = worker.answer({'op': 'where', 'path': f'{tmp_path}/link/v', 'is_file': True})
+    file = worker.answer(probe.PathProbe(
+        f'{tmp_path}/link/v', is_directory=False).to_message())
     assert file['path'] == f'{plain["path"]}/v'
 
 
@@ -138,5 +138,4 @@ def test_the_mounts_of_symlinks_that_were_followed_are_told(tmp_path):
 def test_the_size_is_that_of_the_server(tmp_path, size):
     (tmp_path / 'v').touch()
     os.truncate(tmp_path / 'v', size)
-    assert worker.answer({'op': 'look', 'mount_point': str(tmp_path), 'mount_id': None,
-                          'path': 'v'})['size'] == size
+    assert worker.answer(probe.FileProbe(str(tmp_path), 'v').to_message())['size'] == size

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a share can be probed for, and what an answer tells."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from collections.abc import Mapping
+from typing import Any
+from typing import ClassVar
+from typing import Generic
+from typing import TypeVar
+
+Facts = TypeVar('Facts')
+FactsT_co = TypeVar('FactsT_co', covariant=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class FileFacts:
+    """A file on a mount.
+
+    :ivar path: below the mount point, symlinks resolved
+    :ivar root_dev: device number of the root directory's file system
+    :ivar size: as the server knows it now; of a qcow2 image that was inspected, the virtual size
+    :ivar access_errno: the error that opening it for reading and writing would end in; None: no
+        error, or the probe did not run as root, so that its rights tell nothing
+    :ivar used_as: what this host itself uses it for, such as swap space; None: nothing
+    :ivar devices: of a block device: ``major:minor`` of it and its partitions
+    :ivar chain: of a qcow2 image that was inspected: device and inode number of each backing file
+    """
+
+    path: str
+    mode: int
+    dev: int
+    ino: int
+    root_dev: int
+    size: int
+    access_errno: int | None = None
+    used_as: str | None = None
+    devices: tuple[str, ...] = ()
+    chain: tuple[tuple[int, int], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class PathFacts:
+    """Where a path leads.
+
+    :ivar path: absolute, symlinks resolved, as far as it exists
+    :ivar rest: the components that do not exist, or could not be passed
+    :ivar links: for each symlink that was followed, the ids of the mount that it lies on and of the
+        mount that its target lies on; 0 for one that could not be reached
+    """
+
+    path: str
+    rest: tuple[str, ...] = ()
+    links: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def whole_path(self) -> str:
+        """The path with what does not exist of it."""
+        return '/'.join([self.path.rstrip('/'), *self.rest]) or '/'
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The regular files directly in a directory, but for hidden ones."""
+
+    names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class HandleFacts:
+    """The handle by which a file's file system knows it; None where it tells none."""
+
+    handle: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Request(Generic[FactsT_co]):
+    """One bounded question to a share.
+
+    :ivar share: requests of one call with an equal ``share`` are made one after the other, so that
+        a share that is mounted many times holds one probe; None: it depends on no other request
+    """
+
+    KIND: ClassVar[str]
+    FACTS: ClassVar[type]
+
+    share: Hashable = dataclasses.field(default=None, kw_only=True)
+
+    def to_message(self) -> dict[str, Any]:
+        """Return it as the share probe process reads it."""
+        return {'op': self.KIND} | {name: value for name, value in vars(self).items()
+                                    if name != 'share'}
+
+
+@dataclasses.dataclass(frozen=True)
+class FileProbe(Request[FileFacts]):
+    """Probe a file of a mount. A symlink may not lead out of the mount.
+
+    :ivar path: below the mount point
+    :ivar mount_id: of the mount that is expected there; on another mount, nothing but its id is
+        told. None: any mount
+    :ivar qcow2_backing: a qcow2 image is inspected, and backing files are allowed (the option
+        ``qcow2_backing``); None: it is not inspected
+    :ivar mounted_loops: ``major:minor`` of the loop devices, and partitions of such, that are
+        mounted on this host
+    """
+
+    KIND: ClassVar[str] = 'file'
+    FACTS: ClassVar[type] = FileFacts
+
+    mount_point: str
+    path: str
+    mount_id: int | None = None
+    qcow2_backing: str | None = None
+    mounted_loops: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class PathProbe(Request[PathFacts]):
+    """Probe where an absolute path leads, symlinks resolved. Autofs mounts what is below it.
+
+    Its facts are there also with an error, for the part of the path that exists.
+
+    :ivar is_directory: it has to lead to a directory
+    """
+
+    KIND: ClassVar[str] = 'path'
+    FACTS: ClassVar[type] = PathFacts
+
+    path: str
+    is_directory: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class ListFiles(Request[Listing]):
+    """List a directory."""
+
+    KIND: ClassVar[str] = 'list'
+    FACTS: ClassVar[type] = Listing
+
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class HandleProbe(Request[HandleFacts]):
+    """Probe for the handle of a file of a mount; see :class:`FileProbe`."""
+
+    KIND: ClassVar[str] = 'handle'
+    FACTS: ClassVar[type] = HandleFacts
+
+    mount_point: str
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """Why what was found may not be handed to an LPAR.
+
+    :ivar kind: ``path``, ``format`` or ``encrypted``
+    """
+
+    kind: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer(Generic[FactsT_co]):
+    """The answer to a request.
+
+    :ivar facts: None where an error, or something else, stands in its place
+    :ivar took_s: until the answer came; where none did, the seconds that it was given
+    :ivar is_hung: the deadline passed without an answer
+    :ivar errno: the file system's error
+    :ivar mount_id: of the mount that the path leads to; one without facts is not the one expected
+    :ivar failure: why the share could not be probed, which is no fault of the share: this host or
+        process is short of something
+    :ivar root_helper_failure: why the root helper did not probe it either, where it was denied to
+        this process and there is a root helper
+    :ivar is_from_root_helper: the root helper was asked, and this is its answer
+    """
+
+    facts: FactsT_co | None = None
+    took_s: float = 0.0
+    is_hung: bool = False
+    errno: int | None = None
+    refusal: Refusal | None = None
+    mount_id: int | None = None
+    failure: str | None = None
+    root_helper_failure: str | None = None
+    is_from_root_helper: bool = False
+
+
+def answer_of(request: Request[Facts], message: Mapping[str, Any],
+              took_s: float) -> Answer[Facts]:
+    """Return the answer that the share probe process wrote."""
+    given = dict(message)
+    told = {name: given.pop(name) for name in ('errno', 'mount_id', 'failure', 'is_hung')
+            if name in given}
+    refusal = given.pop('refusal', None)
+    facts = request.FACTS(**{name: _frozen(value) for name, value in given.items()})  \
+        if given else None
+    return Answer(facts, took_s, refusal=refusal and Refusal(*refusal), **told)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
