@@ -7,12 +7,12 @@ import argparse
 import contextlib
 import functools
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from typing import Any
 
 from oslo_utils import uuidutils
 
 from powervm_fileio_connector import conf
-from powervm_fileio_connector import connector
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector.cli import options
@@ -22,6 +22,9 @@ from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.novalink import partitions
 from powervm_fileio_connector.novalink import session
 from powervm_fileio_connector.novalink import writer
+
+if TYPE_CHECKING:
+    from powervm_fileio_connector.connector import FileIOConnector
 
 # What os-brick's consumers use; needed only where the operator is not root.
 ROOT_HELPER = 'sudo'
@@ -72,10 +75,12 @@ class CommandContext:
         with _doing('ask NovaLink for its disks'):
             return mappings.records(self.writer.read(self.deadline()))
 
-    def connector(self, kind: type[connector.FileIOConnector] = connector.FileIOConnector,
-                  ) -> connector.FileIOConnector:
+    def connector(self, kind: type[FileIOConnector] | None = None) -> FileIOConnector:
         """A connector over the same session."""
-        return kind(ROOT_HELPER, adapter=self.adapter, conf=self.config)
+        # Imported here: commands that only read do without os-brick's base class.
+        from powervm_fileio_connector.connector import FileIOConnector
+
+        return (kind or FileIOConnector)(ROOT_HELPER, adapter=self.adapter, conf=self.config)
 
     def deadline(self) -> Deadline:
         """The time that one act at NovaLink may take, counted from now."""

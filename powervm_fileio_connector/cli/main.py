@@ -15,6 +15,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     try:
         _mend_streams()
+        # Else eventlet, which os-brick and pypowervm import, imports all of dnspython as well.
+        os.environ.setdefault('EVENTLET_NO_GREENDNS', 'yes')
         # Imported here: Ctrl-C may come while it is.
         from powervm_fileio_connector.cli import app
 

@@ -54,6 +54,10 @@ class Table(lister.Lister):
     was_done = ''
     nothing = ''
 
+    def get_epilog(self) -> str:
+        """Nothing: cliff would read the metadata of every installed distribution to find none."""
+        return ''
+
     def _load_formatter_plugins(self) -> Any:
         return _Formatters(super()._load_formatter_plugins)
 

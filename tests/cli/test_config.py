@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``powervm-fileio config``, configuration files, exit codes, and the weight of the command."""
 
+import os
 import subprocess
 import sys
 
@@ -110,6 +111,17 @@ def test_help_imports_nothing_heavy(arguments):
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                           check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, '')
+
+
+def test_list_imports_no_more_than_it_uses(novalink):
+    code = (f'import sys\nfrom powervm_fileio_connector.cli import main\n'
+            f'main.main(["list", "--simulator", "{novalink.url}"])\n'
+            'sys.exit(", ".join({"os_brick.initiator", "dns"} & set(sys.modules)) or 0)')
+    environment = {name: value for name, value in os.environ.items()
+                   if name != 'EVENTLET_NO_GREENDNS'}
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True,
+                          text=True, check=False, timeout=60, env=environment)
+    assert (done.returncode, done.stderr) == (0, 'No LPAR has a disk that is a file.\n')
 
 
 def test_completion_knows_the_commands_and_their_options(run):
