@@ -23,7 +23,7 @@ def arrows(picture):
     return set(re.findall(r'data-from="(\w+)" data-to="(\w+)"', picture.svg(picture.imports())))
 
 
-def test_every_room_is_drawn(picture):
+def test_every_module_is_drawn(picture):
     drawn = set(re.findall(r'<text [^>]*>(\w+)</text>', picture.svg(picture.imports())))
     package = pathlib.Path(importlib.util.find_spec(picture.PACKAGE).origin).parent
     assert drawn == {path.name.removesuffix('.py') for path in package.iterdir()
@@ -32,17 +32,17 @@ def test_every_room_is_drawn(picture):
 
 def test_arrows_mean_what_the_imports_mean(picture, arrows):
     graph = picture.imports()
-    drawn = {room: {to for start, to in arrows if start == room} for room in graph}
-    for room, others in graph.items():
-        assert drawn[room] <= others
-        assert picture._below(drawn, room) == picture._below(graph, room)
+    drawn = {part: {to for start, to in arrows if start == part} for part in graph}
+    for part, others in graph.items():
+        assert drawn[part] <= others
+        assert picture._below(drawn, part) == picture._below(graph, part)
 
 
 def test_every_arrow_points_down(picture):
     graph = picture.imports()
-    row = {room: number for number, rooms in enumerate(picture.rows(picture.reduced(graph)))
-           for room in rooms}
-    assert all(row[room] < row[other] for room, others in graph.items() for other in others)
+    row = {part: number for number, parts in enumerate(picture.rows(picture.reduced(graph)))
+           for part in parts}
+    assert all(row[part] < row[other] for part, others in graph.items() for other in others)
 
 
 def test_only_the_command_knows_the_simulator(arrows):

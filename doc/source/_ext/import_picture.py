@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``.. import-picture::``: the package's rooms and who imports whom, drawn from the code.
+"""``.. import-picture::``: the package's modules and what they import, drawn from the code.
 
 An arrow that follows from two others is left out, so what is drawn is the least that has the same
-meaning. Rows go by the longest chain of imports above a room.
+meaning. Rows go by the longest chain of imports above a module.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _COLOURS = {'cli': '#dbe9f6', 'nova': '#dbe9f6', 'simulator': '#f4e3c9'}
 
 
 def imports() -> Graph:
-    """Return for each room (module or subpackage) the rooms that it imports at any place."""
+    """Return for each module or subpackage the others that it imports at any place."""
     import importlib.util
 
     spec = importlib.util.find_spec(PACKAGE)
@@ -30,86 +30,87 @@ def imports() -> Graph:
     root = pathlib.Path(spec.origin).parent
     graph: Graph = {}
     for path in sorted(root.rglob('*.py')):
-        room = path.relative_to(root).parts[0].removesuffix('.py')
-        if room != '__init__':
-            graph.setdefault(room, set()).update(_imported(path) - {room})
-    return {room: {other for other in others if other in graph} for room, others in graph.items()}
+        module = path.relative_to(root).parts[0].removesuffix('.py')
+        if module != '__init__':
+            graph.setdefault(module, set()).update(_imported(path) - {module})
+    return {module: {other for other in others if other in graph}
+            for module, others in graph.items()}
 
 
 def _imported(path: pathlib.Path) -> set[str]:
     tree = ast.parse(path.read_text())
-    rooms = set()
+    modules = set()
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [f'{node.module}.{alias.name}' for alias in node.names]
-        rooms |= {name.split('.')[1] for name in names
-                  if name.startswith(PACKAGE + '.')}
-    return rooms
+        modules |= {name.split('.')[1] for name in names
+                    if name.startswith(PACKAGE + '.')}
+    return modules
 
 
 def reduced(graph: Graph) -> Graph:
-    """Leave out each arrow that a chain of others replaces."""
-    return {room: {other for other in others if not any(
+    """Return the graph without the arrows that follow from others."""
+    return {module: {other for other in others if not any(
         other in _below(graph, third) for third in others if third != other)}
-        for room, others in graph.items()}
+        for module, others in graph.items()}
 
 
 def rows(graph: Graph) -> list[list[str]]:
-    """Rooms by the longest chain above them; neighbours close to what imports them."""
+    """Modules by the longest chain above them; neighbours close to what imports them."""
     depth: dict[str, int] = {}
 
-    def visit(room: str, at: int) -> None:
-        if depth.get(room, -1) < at:
-            depth[room] = at
-            for other in graph[room]:
+    def visit(module: str, at: int) -> None:
+        if depth.get(module, -1) < at:
+            depth[module] = at
+            for other in graph[module]:
                 visit(other, at + 1)
 
-    for room in graph:
-        visit(room, 0)
+    for module in graph:
+        visit(module, 0)
     levels: list[list[str]] = [[] for _ in range(max(depth.values()) + 1)]
-    for room in sorted(graph):
-        levels[depth[room]].append(room)
+    for module in sorted(graph):
+        levels[depth[module]].append(module)
     place: dict[str, float] = {}
     for level in levels:
-        level.sort(key=lambda room: _mean([place[above] for above in graph
-                                           if room in graph[above] and above in place]))
-        place.update((room, (number + 0.5) / len(level)) for number, room in enumerate(level))
+        level.sort(key=lambda module: _mean([place[above] for above in graph
+                                           if module in graph[above] and above in place]))
+        place.update((module, (number + 0.5) / len(level)) for number, module in enumerate(level))
     return levels
 
 
 def svg(graph: Graph) -> str:
-    """Draw it."""
+    """Return the picture: one box for each module, one arrow for each import."""
     arrows = reduced(graph)
     levels = rows(arrows)
-    centre = {room: ((number + 0.5) * _WIDTH / len(level), 20 + row * _ROW)
-              for row, level in enumerate(levels) for number, room in enumerate(level)}
+    centre = {module: ((number + 0.5) * _WIDTH / len(level), 20 + row * _ROW)
+              for row, level in enumerate(levels) for number, module in enumerate(level)}
     parts = [f'<svg viewBox="0 0 {_WIDTH} {20 + len(levels) * _ROW}" role="img" '
              'xmlns="http://www.w3.org/2000/svg" font-family="monospace" font-size="13">'
-             '<title>Who imports whom</title><defs><marker id="head" markerWidth="7" '
+             '<title>What each module imports</title><defs><marker id="head" markerWidth="7" '
              'markerHeight="7" refX="6" refY="3" orient="auto"><path d="M0,0 L7,3 L0,6 z" '
              'fill="#777"/></marker></defs>']
-    for room, others in sorted(arrows.items()):
+    for module, others in sorted(arrows.items()):
         for other in sorted(others):
-            (x1, y1), (x2, y2) = centre[room], centre[other]
+            (x1, y1), (x2, y2) = centre[module], centre[other]
             y1, y2 = y1 + _BOX_HEIGHT / 2, y2 - _BOX_HEIGHT / 2 - 2
-            parts.append(f'<path class="arrow" data-from="{room}" data-to="{other}" d="M{x1:.0f},'
+            parts.append(f'<path class="arrow" data-from="{module}" data-to="{other}" d="M{x1:.0f},'
                          f'{y1:.0f} C{x1:.0f},{y1 + 24:.0f} {x2:.0f},{y2 - 24:.0f} {x2:.0f},'
                          f'{y2:.0f}" fill="none" stroke="#777" marker-end="url(#head)"/>')
-    for room, (x, y) in centre.items():
-        width = 8 * len(room) + 14
+    for module, (x, y) in centre.items():
+        width = 8 * len(module) + 14
         parts.append(f'<rect x="{x - width / 2:.0f}" y="{y - _BOX_HEIGHT / 2:.0f}" rx="4" '
                      f'width="{width}" height="{_BOX_HEIGHT}" stroke="#555" '
-                     f'fill="{_COLOURS.get(room, "#fff")}"/><text x="{x:.0f}" y="{y + 4:.0f}" '
-                     f'text-anchor="middle">{html.escape(room)}</text>')
+                     f'fill="{_COLOURS.get(module, "#fff")}"/><text x="{x:.0f}" y="{y + 4:.0f}" '
+                     f'text-anchor="middle">{html.escape(module)}</text>')
     return '\n'.join([*parts, '</svg>'])
 
 
-def _below(graph: Graph, room: str) -> set[str]:
+def _below(graph: Graph, module: str) -> set[str]:
     found: set[str] = set()
-    todo = [room]
+    todo = [module]
     while todo:
         for other in graph[todo.pop()]:
             if other not in found:
