@@ -23,12 +23,12 @@ from oslo_log import log as logging
 
 from powervm_fileio_connector import conf as conf_module
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import host
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector import plans
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.connection_properties import parse_leniently
 from powervm_fileio_connector.deadline import Deadline
-from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.novalink import partitions
 from powervm_fileio_connector.novalink import session
@@ -109,7 +109,7 @@ class FileIOConnector(base.BaseLinuxConnector):
             partition = self._partition(deadline)
             with deadline.paused():
                 found = self._find(spec)
-                finder.recheck(found, self.settings, prober=self._prober)
+                host.recheck(found, self.settings, prober=self._prober)
             record = self._add(self._writer(partition), self._addition(spec, found), found,
                                deadline)
             info = plans.device_info(spec, partition.uuid, record)
@@ -205,7 +205,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         spec = None
         if connection_properties is not None:
             spec = self._parse(connection_properties, need_lpar=False)
-        return finder.list_files(spec, self.settings, prober=self._prober)
+        return host.list_files(spec, self.settings, prober=self._prober)
 
     @property
     def _adapter(self) -> pvm_adapter.Adapter:
@@ -236,7 +236,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         return removed
 
     def _add(self, vios: writer.Writer, addition: mappings.AddMapping,
-             found: finder.VolumeFile,
+             found: host.VolumeFile,
              deadline: Deadline) -> mappings.MappingRecord:
         """Add a mapping; one made otherwise than asked, or of a swapped file, is taken back."""
         try:
@@ -260,7 +260,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         except exceptions.FileIOConnectorError as err:
             LOG.warning('The mapping of %s remains: %s', addition.path, err)
 
-    def _change_since(self, found: finder.VolumeFile,
+    def _change_since(self, found: host.VolumeFile,
                       ) -> exceptions.FileIOConnectorError | None:
         """Say what became of the file while NovaLink was mapping its path.
 
@@ -268,7 +268,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         just now says nothing.
         """
         try:
-            finder.recheck(found, self.settings, prober=self._prober)
+            host.recheck(found, self.settings, prober=self._prober)
         except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound) as err:
             return err
         except exceptions.FileIOConnectorError as err:
@@ -278,21 +278,21 @@ class FileIOConnector(base.BaseLinuxConnector):
     # -- what a subclass may do otherwise --------------------------------------------------
 
     def _addition(self, spec: VolumeSpec,
-                  found: finder.VolumeFile) -> mappings.AddMapping:
+                  found: host.VolumeFile) -> mappings.AddMapping:
         return plans.addition(spec, found, self.settings)
 
     def _removal(self, spec: VolumeSpec,
                  info: DeviceInfo) -> mappings.RemoveMapping:
         return plans.removal(
             spec, info, self.settings, find=lambda: self._find(spec, attempts=1),
-            resolve=lambda paths: finder.resolved_paths(paths, prober=self._prober))
+            resolve=lambda paths: host.resolved_paths(paths, prober=self._prober))
 
     def _writer(self, partition: partitions.ManagementPartition) -> writer.Writer:
         return writer.writer_for(self._adapter, partition.uuid)
 
     def _find(self, spec: VolumeSpec,
-              attempts: int | None = None) -> finder.VolumeFile:
-        return finder.find(spec, self.settings, prober=self._prober,
+              attempts: int | None = None) -> host.VolumeFile:
+        return host.find(spec, self.settings, prober=self._prober,
                                 attempts=attempts or self.device_scan_attempts)
 
     # --------------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         return Deadline(self.settings.rest_timeout_s)
 
 
-def _extensible(spec: VolumeSpec, found: finder.VolumeFile,
+def _extensible(spec: VolumeSpec, found: host.VolumeFile,
                 record: mappings.MappingRecord | None) -> str:
     """Return the UDID of a disk whose new size a rescan can show.
 

@@ -15,6 +15,7 @@ from powervm_fileio_connector import plans
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import resolved_paths
 from powervm_fileio_connector.mappings.table import MappingTable
 
 
@@ -80,7 +81,7 @@ def criteria(host: CommandContext, volume: volumes.Volume,
         return plans.removal(
             spec, volume.info, host.settings,
             find=find or (lambda: finder.find(spec, host.settings, prober=host.prober)),
-            resolve=lambda paths: finder.resolved_paths(paths, prober=host.prober))
+            resolve=lambda paths: resolved_paths(paths, prober=host.prober))
     except exceptions.FileIOConnectorError as err:
         err.add_context(doing=f'find volume {volume.label}', volume=volume.label)
         raise

@@ -24,7 +24,7 @@ from powervm_fileio_connector.cli.checks import ms
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.host import finder
-from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector.host import health
 from powervm_fileio_connector.volume import VolumeSpec
 
 _NO_SHARE = (exceptions.ShareNotMounted, exceptions.MountNotResponding, exceptions.StaleMount)
@@ -89,8 +89,8 @@ def _file(host: CommandContext, volume: volumes.Volume, look: _Look) -> Iterator
     elif look.spec is None or look.found is None:
         yield from _why_no_file(look)
     else:
-        health = mount_table.state(host.prober, look.found.mount)
-        yield CheckResult('share', OK, f'{health.mount} answered in {ms(health.took_s)}')
+        share = health.of_mount(look.found.mount, host.prober)
+        yield CheckResult('share', OK, f'{share.mount} answered in {ms(share.took_s)}')
         yield CheckResult('file', OK, f'{look.found.path} lies on it, '
                   f'{inventory.size_shown(look.found.size / 2**30)}')
         yield CheckResult('format', OK,

@@ -15,6 +15,7 @@ from powervm_fileio_connector.cli.checks import CheckResult
 from powervm_fileio_connector.cli.checks import ms
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.host import checks
+from powervm_fileio_connector.host import health
 from powervm_fileio_connector.host import mount_table
 
 
@@ -26,16 +27,16 @@ def rows(host: CommandContext) -> Iterator[CheckResult]:
               and mount.fstype != 'autofs'}
     unmounted = []
     for path in _paths(host):
-        mount = mount_table.covering(table, os.path.normpath(path))
-        if mount is None or checks.is_on_root(table, mount):
+        mount = table.covering(os.path.normpath(path))
+        if mount is None or checks.is_on_root(table, mount, path):
             unmounted.append(path)
         else:
             wanted.add(mount)
     # At the same time, so that all that hangs costs one deadline.
     with futures.ThreadPoolExecutor(1) as pool:
-        health = pool.submit(file_health.health, wanted, host.prober)
+        healths = pool.submit(file_health.health, wanted, host.prober)
         seen = file_health.look(unmounted, host.settings, host.prober)
-    found = [row(one.mount, one.state.value, one.took_s) for one in health.result()]
+    found = [row(one.mount, one.state.value, one.took_s) for one in healths.result()]
     found += [row(sight.mount, sight.mount_state, sight.took_s)
               for sight in seen.values() if not sight.is_unmounted]
     found += _unmounted(seen)
@@ -57,7 +58,7 @@ def _paths(host: CommandContext) -> set[str]:
 
 def row(mount: mount_table.Mount | None, state: str, took_s: float) -> CheckResult:
     """What a look at a share says of it; a disk on one that is read-only cannot be written to."""
-    is_fine = state == mount_table.MountState.HEALTHY.value
+    is_fine = state == health.MountState.HEALTHY.value
     return CheckResult('share', OK if is_fine else FAILED, f'{mount} is {state} ({ms(took_s)})')
 
 

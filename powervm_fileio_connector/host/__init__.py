@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from powervm_fileio_connector.host.finder import VolumeFile
-from powervm_fileio_connector.host.finder import candidate_paths
 from powervm_fileio_connector.host.finder import find
-from powervm_fileio_connector.host.finder import list_files
+from powervm_fileio_connector.host.finder import names_among
 from powervm_fileio_connector.host.finder import recheck
-from powervm_fileio_connector.host.finder import resolved_paths
-from powervm_fileio_connector.host.finder import spellings_of
+from powervm_fileio_connector.host.listing import list_files
+from powervm_fileio_connector.host.spellings import candidate_paths
+from powervm_fileio_connector.host.spellings import resolved_paths
+from powervm_fileio_connector.host.spellings import spellings_of
 
-__all__ = ['VolumeFile', 'candidate_paths', 'find', 'list_files', 'recheck', 'resolved_paths',
-           'spellings_of']
+__all__ = ['VolumeFile', 'candidate_paths', 'find', 'list_files', 'names_among', 'recheck',
+           'resolved_paths', 'spellings_of']

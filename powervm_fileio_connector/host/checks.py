@@ -1,142 +1,230 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a look's answer means: an error with what was seen and expected, or a file fit to serve."""
+"""The safety rules: whether a file that was found may be handed to an LPAR."""
 
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
+import re
 import stat
-from collections.abc import Sequence
-from typing import Any
-from typing import NoReturn
+from collections.abc import Callable
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import volume
 from powervm_fileio_connector.conf import Settings
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.host import failures
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.host.failures import ErrorContext
+from powervm_fileio_connector.host.mount_table import Mount
+from powervm_fileio_connector.host.mount_table import MountTable
+from powervm_fileio_connector.volume import Kind
+from powervm_fileio_connector.volume import VolumeSpec
 
-# Errors that say that there is no such file: it is missing, or its name can't exist there.
-_MISSING = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG))
-_REFUSALS: dict[str, type[exceptions.FileIOConnectorError]] = {
-    'path': exceptions.UnsafeVolumePath,
-    'format': exceptions.UnsafeVolumeFormat,
-    'encrypted': exceptions.UnsupportedVolume,
-}
+_SECTOR = 512
+
+# What LIO keeps of a path (target_core_file.h, FD_MAX_DEV_NAME), and tcmu-runner of its
+# configuration string (target_core_user.h, TCMU_CONFIG_LEN, less "qcow/").
+_MOST_BYTES = {'fileio': 255, volume.QCOW: 250}
+# Ends the path in LIO's list of parameters, and in tcmu-runner's configuration.
+_ENDS_PATH = {'fileio': ',\n', volume.QCOW: ',:\n'}
+
 _TYPES = {stat.S_IFDIR: 'a directory (such as a Virtuozzo ploop image)', stat.S_IFIFO: 'a pipe',
           stat.S_IFCHR: 'a character device', stat.S_IFBLK: 'a block device',
           stat.S_IFSOCK: 'a socket', stat.S_IFLNK: 'a symlink'}
 
+_EXPORT_HASH = re.compile('[0-9a-f]{32}')
+
+IsTrusted = Callable[[str], bool]
+
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """What is being judged, for messages.
+    """A file that was found, and all that decides whether it may be attached.
 
-    :ivar fields: of the errors: ``volume``, ``path``, ``export``, ``mount_point``
-    """
-
-    path: str
-    mount: mount_table.Mount | None
-    fields: dict[str, Any]
-
-
-def raise_for(answer: probe.Answer[Any], subject: Subject) -> None:
-    """Raise the error that an answer stands for; return where it holds what was asked."""
-    share = subject.mount or subject.path
-    if answer.failure:
-        raise exceptions.MountNotResponding(reason=answer.failure, **subject.fields)
-    if answer.is_hung or answer.errno in mount_table.HUNG_ERRORS:
-        raise exceptions.MountNotResponding(
-            reason=f'{share} did not answer within {answer.took_s:.3g} s', **subject.fields)
-    if answer.refusal is not None:
-        raise _REFUSALS[answer.refusal.kind](
-            reason=f'{subject.path}: {answer.refusal.reason}', **subject.fields)
-    if answer.errno is not None:
-        _raise_for_errno(answer, answer.errno, share, subject)
-
-
-def raise_unless_fit(facts: probe.FileFacts, table: Sequence[mount_table.Mount],
-                     mount: mount_table.Mount, subject: Subject, settings: Settings,
-                     may_be_block_device: bool) -> None:
-    """Raise unless the file that was found is one that may be handed to an LPAR.
-
-    :param may_be_block_device: whether the volume is of a kind that may be one; the options too
+    :ivar may_be_block_device: whether the volume is of a kind that may be one; the options too
         have to allow it
+    :ivar is_trusted: whether the deployer trusts the directory of a path; asked where it matters
     """
-    if not volume.can_be_sent(subject.path):
-        raise exceptions.UnsafeVolumePath(
-            reason=f'path {subject.path!r} cannot be sent to NovaLink', **subject.fields)
+
+    table: MountTable
+    mount: Mount
+    context: ErrorContext
+    settings: Settings
+    kind: Kind
+    backstore: str | None
+    may_be_block_device: bool
+    is_trusted: IsTrusted
+
+
+def require_attachable(facts: probe.FileFacts, subject: Subject) -> None:
+    """Raise unless the file may be handed to an LPAR.
+
+    :param facts: of the probe that found it
+    """
+    context = subject.context
+    _check_text(context, subject.backstore)
     if stat.S_ISBLK(facts.mode):
-        _check_block_device(facts, table, subject, settings.allow_block_devices
-                            and may_be_block_device)
+        _check_block_device(facts, subject)
         return
     if not stat.S_ISREG(facts.mode):
-        _refuse(subject, f'is {_TYPES.get(stat.S_IFMT(facts.mode), "of an unknown type")}, '
-                         'not a regular file')
-    if mount.fstype in mount_table.PSEUDO_FILE_SYSTEMS:
-        _refuse(subject, f'lies on {mount}, which holds no volumes')
-    if (is_on_root(table, mount) or facts.dev == facts.root_dev) and not is_trusted(
-            subject.path, settings):
-        _refuse(subject, 'lies on the root file system, not on one mounted for volumes',
-                remedy='Mount the file system that should hold it, or list its directory in the '
-                       'option trusted_directories.')
-    if mount.is_read_only:
+        context.refuse(f'is {_TYPES.get(stat.S_IFMT(facts.mode), "of an unknown type")}, '
+                       'not a regular file')
+    _check_place(facts, subject)
+    if subject.mount.is_read_only:
         raise exceptions.UnsupportedVolume(
-            reason=f'{mount} is mounted read-only, and NovaLink needs to write',
-            remedy='Mount it read-write, then retry.', **subject.fields)
-    if not facts.size:
-        _refuse(subject, 'is empty')
+            reason=f'{subject.mount} is mounted read-only, and NovaLink needs to write',
+            remedy='Mount it read-write, then retry.', **context.fields)
+    if facts.access_errno is not None:
+        failures.raise_for_errno(facts.access_errno, context,
+                                 ' (to read and write it as root)')
+    if facts.size < _SECTOR:
+        context.refuse(f'has {facts.size} bytes, less than one sector ({_SECTOR} bytes)'
+                       if facts.size else 'is empty')
+    if facts.used_as:
+        context.refuse(f'is used by this host itself, as {facts.used_as}')
 
 
-def is_on_root(table: Sequence[mount_table.Mount], mount: mount_table.Mount) -> bool:
-    """Whether a mount shows the root file system, be it bound elsewhere."""
-    root = mount_table.root(table)
-    return root is not None and mount.device == root.device
+def is_on_root(table: MountTable, mount: Mount, path: str) -> bool:
+    """Whether a path on a mount lies on the root file system, be it bound elsewhere.
+
+    Subvolumes of one btrfs share its device; those beside the root directory's are others.
+    """
+    root = table.root
+    if root is None or mount.device != root.device:
+        return False
+    if mount.fstype != 'btrfs':
+        return True
+    inside = os.path.join(mount.root, mount.below(path) or '')
+    return mount_table.relative(inside.rstrip('/') + '/.', root.root) is not None
 
 
-def is_trusted(path: str, settings: Settings) -> bool:
-    """Whether files there may be attached although they lie on the root file system."""
-    return any(path.startswith(os.path.normpath(directory).rstrip('/') + '/')
-               for directory in settings.trusted_directories if directory.startswith('/'))
+def is_unmounted(table: MountTable, mount: Mount, path: str,
+                 is_trusted: IsTrusted) -> bool:
+    """Whether a path leads to where nothing is mounted for volumes, and nobody trusts it."""
+    return mount.fstype == 'autofs' or (
+        is_on_root(table, mount, path) and not is_trusted(path))
 
 
-def _raise_for_errno(answer: probe.Answer[Any], number: int, share: mount_table.Mount | str,
-                     subject: Subject) -> NoReturn:
-    text = os.strerror(number)
-    if number in mount_table.STALE_ERRORS:
-        raise exceptions.StaleMount(
-            reason=f'{share} answers "{text}" for {subject.path}', **subject.fields)
-    if number in _MISSING:
-        raise exceptions.VolumeFileNotFound(
-            reason=f'{share} is mounted and answers, but {subject.path} does not exist there '
-                   f'({text})', **subject.fields)
-    if number in probe.NO_ACCESS:
-        through = ''
-        if answer.is_from_root_helper:
-            through = ', also through the root helper'
-        elif answer.root_helper_failure:
-            through = f', and the root helper failed: {answer.root_helper_failure}'
-        _refuse(subject, f'cannot be probed: {text}{through}',
-                remedy='Let root search the directories above it (for NFS, see root_squash).')
-    _refuse(subject, f'cannot be judged: {text}')
+def trust(settings: Settings, prober: probe.Prober,
+          deadline: Deadline) -> IsTrusted:
+    """Return a function that tells whether a path is below a trusted directory, links resolved.
+
+    Directories are probed only for a path that is not below one of them as they are written.
+    """
+    directories = [os.path.normpath(directory) for directory in settings.trusted_directories
+                   if directory.startswith('/')]
+    resolved: list[str] = []
+
+    def is_trusted(path: str) -> bool:
+        if any(mount_table.relative(path, directory) is not None for directory in directories):
+            return True
+        if directories and not resolved:
+            answers = prober.probe_all(
+                [probe.PathProbe(directory) for directory in directories], deadline)
+            resolved.extend(answer.facts.path for answer in answers
+                            if answer.facts is not None and answer.errno is None)
+        return any(mount_table.relative(path, directory) is not None for directory in resolved)
+
+    return is_trusted
 
 
-def _check_block_device(facts: probe.FileFacts, table: Sequence[mount_table.Mount],
-                        subject: Subject, is_allowed: bool) -> None:
-    if not is_allowed:
-        _refuse(subject, 'is a block device, not a regular file',
-                remedy='The option allow_block_devices would allow it for a device_path.')
-    if not subject.path.startswith('/dev/'):
+def require_links_stay(table: MountTable, facts: probe.PathFacts, context: ErrorContext) -> None:
+    """Raise where a symlink on a share led out of it: whoever may write to the share made it.
+
+    A link on a local disk is the deployer's, and may lead anywhere.
+    """
+    end = table.covering(facts.path)
+    for on, target in facts.links:
+        mount = table.by_id(on)
+        # A target that was not reached leads at least as far as the path did.
+        reached = target or (end.id if end is not None else 0)
+        if mount is None or on == reached:
+            continue
+        is_deployers = (mount.fstype in mount_table.LOCAL_FILE_SYSTEMS
+                        or (table.root is not None and mount.device == table.root.device))
+        if not is_deployers:
+            context.refuse(f'passes a symlink that leads out of the mount {mount}')
+
+
+def _check_text(context: ErrorContext, backstore: str | None) -> None:
+    path = context.path
+    if not volume.can_be_sent(path):
+        raise exceptions.UnsafeVolumePath(
+            reason=f'path {path!r} cannot be sent to NovaLink', **context.fields)
+    size = len(path.encode('utf-8', 'surrogateescape'))
+    most = _MOST_BYTES.get(backstore or '')
+    if most is not None and size > most:
+        context.refuse(f'has {size} bytes; backstore {backstore} would cut it at {most}, and serve '
+                       'another file', remedy='Use a shorter path, or backstore loop.')
+    for character in _ENDS_PATH.get(backstore or '', ''):
+        if character in path:
+            context.refuse(f'contains {character!r}, at which backstore {backstore} would cut it, '
+                           'and serve another file', remedy='Use another path, or backstore loop.')
+
+
+def _check_place(facts: probe.FileFacts, subject: Subject) -> None:
+    """Raise unless the file lies on a file system that is mounted for volumes like it."""
+    mount, context = subject.mount, subject.context
+    path = context.path
+    if mount.fstype in mount_table.PSEUDO_FILE_SYSTEMS:
+        context.refuse(f'lies on {mount}, which holds no volumes')
+    if (is_on_root(subject.table, mount, path) or facts.dev == facts.root_dev) and not (
+            subject.is_trusted(path)):
+        context.refuse('lies on the root file system, not on one mounted for volumes',
+                       remedy='Mount the file system that should hold it, or list its directory in '
+                              'the option trusted_directories.')
+    if subject.kind is Kind.LOCAL:
+        return
+    directory = os.path.dirname(path)
+    if mount.fstype in mount_table.LOCAL_FILE_SYSTEMS and not subject.is_trusted(path):
+        _raise_not_mounted(subject, f'{directory} lies on {mount}, a file system of a local disk, '
+                           f'but the volume is kept by {subject.kind.value}')
+
+
+def require_own_mount(spec: VolumeSpec, path: str, subject: Subject) -> None:
+    """Raise where the conventional place of a cluster's export is no mount point.
+
+    Drivers name ``<base>/<32 hex digits>/<name>`` where the export is mounted at that directory; a
+    file system that merely holds the base was never meant.
+
+    :param path: the file's, with symlinks resolved
+    """
+    if spec.kind is not Kind.CLUSTER or spec.path is None:
+        return
+    directory = os.path.dirname(spec.path)
+    base, name = os.path.split(directory)
+    bases = {os.path.normpath(base) for base in (
+        *subject.settings.mount_point_base, spec.mount_point_base or '/')}
+    if not _EXPORT_HASH.fullmatch(name) or not (
+            os.path.basename(base) == 'mnt' or os.path.normpath(base) in bases):
+        return
+    if subject.mount.mount_point != os.path.dirname(path) and not subject.is_trusted(path):
+        _raise_not_mounted(subject, f'nothing is mounted at {directory}; the file there lies on '
+                           f'{subject.mount}')
+
+
+def _raise_not_mounted(subject: Subject, reason: str) -> None:
+    raise exceptions.ShareNotMounted(
+        reason=reason, **subject.context.fields,
+        remedy=f'Mount the file system that belongs at '
+               f'{os.path.dirname(subject.context.path)}, or list the directory in the option '
+               'trusted_directories, then retry.')
+
+
+def _check_block_device(facts: probe.FileFacts, subject: Subject) -> None:
+    context = subject.context
+    if not (subject.settings.allow_block_devices and subject.may_be_block_device):
+        context.refuse('is a block device, not a regular file',
+                       remedy='The option allow_block_devices would allow it for a device_path.')
+    if not context.path.startswith('/dev/'):
         # Whoever may write to a share could make a node there for any of this host's disks.
-        _refuse(subject, 'is a block device outside of /dev')
-    if not facts.size:
-        _refuse(subject, 'is a block device without a size')
-    for mount in table:
+        context.refuse('is a block device outside of /dev')
+    if facts.size < _SECTOR:
+        context.refuse('is a block device without a size')
+    for mount in subject.table:
         if mount.device in facts.devices:
-            _refuse(subject, f'is a block device that this host uses itself: {mount}')
-
-
-def _refuse(subject: Subject, why: str, remedy: str | None = None) -> NoReturn:
-    raise exceptions.UnsafeVolumePath(
-        reason=f'{subject.path} {why}', remedy=remedy, **subject.fields)
+            context.refuse(f'is a block device that this host uses itself: {mount}')
+    if facts.used_as:
+        context.refuse(f'is a block device that this host uses itself, as {facts.used_as}')

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which mounts show an export, and which show the same place: by the mount table alone."""
+"""Which mounts show a whole export: by the mount table alone."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
-from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector import export as export_module
+from powervm_fileio_connector.host import same_file
 from powervm_fileio_connector.host.mount_table import Mount
+from powervm_fileio_connector.host.mount_table import MountTable
+
+_NOTHING = re.compile(r'([\w.+-]*:)?/*')
 
 
 def conventional_places(export_hash: str, bases: Iterable[str | None]) -> tuple[str, ...]:
@@ -16,46 +21,55 @@ def conventional_places(export_hash: str, bases: Iterable[str | None]) -> tuple[
                                for base in bases if base))
 
 
-def of_export(table: Iterable[Mount], export: str, places: Iterable[str]) -> list[Mount]:
-    """Return the mounts of a whole export, those at its conventional places first.
+def of_export(table: MountTable, export: str, places: Iterable[str],
+              last_places: Iterable[str] = ()) -> tuple[Mount, ...]:
+    """Return the mounts of a whole export: at its places, then elsewhere, then at ``last_places``.
 
-    There alone, FUSE file systems count whatever their source: they show one of their own.
+    At a place of it alone, FUSE file systems count whatever their source, which is of their own
+    making, if root or the caller has mounted them. An export that names no directory of a server
+    is found at its places only. Of several mounts of the same device, root and source one is
+    returned, since a probe of it tells of all.
     """
-    order = {place: number for number, place in enumerate(places)}
-    found = [mount for mount in table if mount.is_whole and (
-        mount.shows(export)
-        or (mount.mount_point in order and mount.fstype.startswith('fuse.')))]
-    return sorted(found, key=lambda mount: order.get(mount.mount_point, len(order)))
+    places, last_places, caller = tuple(places), tuple(last_places), str(os.geteuid())
+    return same_file.index(table).remember(
+        (export, places, last_places, caller),
+        lambda: tuple(_of_export(table, export, places, last_places, caller)))
 
 
-def same_place(table: Iterable[Mount], mount: Mount, path: str) -> tuple[str, ...]:
-    """Return the other paths of what is at ``path`` on ``mount``, as the table alone tells.
-
-    Bind mounts show the same place of the same file system, and so does every further mount of a
-    network export.
-    """
-    below = mount.below(path)
-    if below is None:
-        return ()
-    table = tuple(table)
-    inside = os.path.join(mount.root, below)
-    spellings = []
-    for other in table:
-        relative = mount_table.relative(inside, other.root)
-        if relative is not None and _is_same_file_system(mount, other):
-            spelling = os.path.join(other.mount_point, relative)
-            if spelling != path and mount_table.covering(table, spelling) is other:
-                spellings.append(spelling)
-    return tuple(spellings)
+def under_other_name(table: MountTable, export: str) -> Mount | None:
+    """Return a mount of the export's directory, of a server whose name is another one."""
+    location = same_file.server_and_directory(export)
+    if location is None:
+        return None
+    index = same_file.index(table)
+    return next((mount for mount in table if index.is_directory(mount, location[1])
+                 and index.may_have_another_name(mount)), None)
 
 
-def _is_same_file_system(one: Mount, other: Mount) -> bool:
-    # NFS shares one superblock, and so one device, between exports of a server, and shows root '/'
-    # for each: there the source decides. Local disks have several names, but one device.
-    if one.shows(other.source):
-        return one.device == other.device or _is_remote(one.source)
-    return one.device == other.device and not (_is_remote(one.source) or _is_remote(other.source))
+def _of_export(table: MountTable, export: str, places: tuple[str, ...],
+               last_places: tuple[str, ...], caller: str) -> list[Mount]:
+    if _NOTHING.fullmatch(export):
+        return []
+    location = same_file.server_and_directory(export)
+    by_source = [] if location is None else same_file.index(table).of(location)
+
+    def at(some: tuple[str, ...]) -> list[Mount]:
+        mounts = [table.at(place) for place in some]
+        return [mount for mount in mounts if mount is not None and _is_at_its_place(
+            table, mount, export, location, caller)]
+
+    elsewhere = [mount for mount in by_source if mount.mount_point not in last_places]
+    return same_file.distinct([*at(places), *elsewhere, *at(last_places)])
 
 
-def _is_remote(source: str) -> bool:
-    return ':/' in source or source.startswith('//')
+def _is_at_its_place(table: MountTable, mount: Mount, export: str,
+                     location: tuple[str, str] | None, caller: str) -> bool:
+    if mount.is_fuse:
+        # Anybody may mount FUSE file systems of his own, also where another one's are expected.
+        return mount.option('user_id') in (None, '0', caller)
+    if location is None:
+        return export_module.normal(mount.source) == export_module.normal(export)
+    # The first mount of a server names it for all further ones: the place is all that tells.
+    index = same_file.index(table)
+    return index.shows(mount, location) or (
+        index.is_directory(mount, location[1]) and index.may_have_another_name(mount))

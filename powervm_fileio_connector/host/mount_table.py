@@ -1,28 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's mount table: what is mounted where, and whether it answers.
-
-The table is the kernel's own and is read without touching any share. Only :func:`state` looks at a
-mount, through a prober.
+"""The host's mount table: what is mounted where. It is read without touching any share.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
-import errno
 import functools
-import os
 import re
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
-from typing import Any
+
+from oslo_log import log as logging
 
 from powervm_fileio_connector import export as export_module
-from powervm_fileio_connector.deadline import Deadline
-from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.host import table_watch
 
-# Of this thread, not of the process: threads may have mount namespaces of their own.
-_TABLE = '/proc/thread-self/mountinfo'
+LOG = logging.getLogger(__name__)
 
 # File systems that the kernel makes up. A file there is no volume, whatever it looks like. tmpfs
 # and ramfs hold real data and are not among them.
@@ -33,14 +27,13 @@ PSEUDO_FILE_SYSTEMS = frozenset((
     'pvfs2_dev', 'resctrl', 'rpc_pipefs', 'securityfs', 'selinuxfs', 'smackfs', 'sockfs', 'spufs',
     'sysfs', 'tracefs', 'usbfs', 'xenfs'))
 
-# How a file system says that it is cut off from its server: NFS and GPFS (ESTALE), FUSE without its
-# daemon (ENOTCONN, ECONNABORTED), CIFS (EHOSTDOWN), and any of them after an I/O error.
-STALE_ERRORS = frozenset((
-    errno.ESTALE, errno.ENOTCONN, errno.ECONNABORTED, errno.ESHUTDOWN, errno.EHOSTDOWN,
-    errno.EHOSTUNREACH, errno.EIO, errno.EREMOTEIO, errno.ENXIO, errno.ENODEV))
+# File systems of this host's own disks, on which no file server or cluster keeps a volume.
+LOCAL_FILE_SYSTEMS = frozenset((
+    'ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'f2fs', 'jfs', 'reiserfs', 'bcachefs', 'zfs', 'overlay',
+    'aufs', 'squashfs', 'erofs', 'iso9660', 'vfat', 'exfat', 'ntfs3'))
 
-# A soft NFS mount gives up by itself before our deadline.
-HUNG_ERRORS = frozenset((errno.ETIMEDOUT,))
+# Always vfat; the others where they are mounted so.
+_WITHOUT_CASE = frozenset(('vfat', 'exfat', 'msdos', 'ntfs3', 'hfsplus'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,61 +60,170 @@ class Mount:
         return export_module.redact(self.source)
 
     @property
+    def share(self) -> tuple[str, str, str]:
+        """What a probe of the mount tells about: mounts of one are probed once, or in turn."""
+        return self.device, self.root, self.source
+
+    @property
     def is_read_only(self) -> bool:
         """Whether the mount, or the file system behind it, is mounted read-only."""
         return 'ro' in self.options
 
     @property
-    def is_whole(self) -> bool:
-        """Whether this is all of what the source names, not a directory of it bound here."""
-        return self.root == '/'
+    def is_fuse(self) -> bool:
+        """Whether a process serves it; new versions of libfuse name no subtype."""
+        return self.fstype == 'fuse' or self.fstype.startswith('fuse.')
 
-    def shows(self, export: str) -> bool:
-        """Whether its source is the export, however that is spelled."""
-        return export_module.normal(self.source) == export_module.normal(export)
+    @property
+    def is_soft(self) -> bool:
+        """Whether it gives up on its server, with EIO, rather than wait for it."""
+        return not self.options.isdisjoint(('soft', 'softerr'))
+
+    @property
+    def ignores_case(self) -> bool:
+        """Whether two names that differ only in case are the same file there."""
+        return self.fstype in _WITHOUT_CASE or not self.options.isdisjoint(
+            ('nocase', 'ignorecase', 'case=insensitive'))
+
+    def option(self, name: str) -> str | None:
+        """Return the value of the option ``name=value``; None where it is not there."""
+        prefix = name + '='
+        for option in self.options:
+            if option.startswith(prefix):
+                return option[len(prefix):]
+        return None
 
     def below(self, path: str) -> str | None:
         """Return ``path`` relative to the mount point; None unless it is strictly below."""
         return relative(path, self.mount_point)
 
+    def is_same_as(self, other: Mount) -> bool:
+        """Whether two tables name the same file system, mounted in the same way and place."""
+        return (self.mount_point, self.fstype, self.source, self.root) == (
+            other.mount_point, other.fstype, other.source, other.root)
+
     def __str__(self) -> str:
         return f'{self.source_shown} ({self.fstype}) on {self.mount_point}'
 
 
-class MountState(enum.Enum):
-    """What a look at a mount found."""
-
-    HEALTHY = 'healthy'
-    HUNG = 'hung'
-    STALE = 'stale'
-    ABSENT = 'absent'
-    READ_ONLY = 'read-only'
-    WRONG = 'wrong'
-
-
-@dataclasses.dataclass(frozen=True)
-class Health:
-    """The state of an export or directory, and how long it took to find out."""
-
-    state: MountState
-    mount: Mount | None
-    took_s: float
-
-
-def table() -> tuple[Mount, ...]:
-    """Return the mounts that can be reached, in the kernel's order.
+class MountTable:
+    """The mounts that can be reached, in the kernel's order, found by place or id.
 
     A mount that another one covers, at its own mount point or further up, is left out: a path never
-    leads there.
+    leads there. A root directory that is no mount point, as after ``chroot``, has no entry.
     """
-    with open(_TABLE, 'rb') as file:
-        return parse(file.read())
+
+    def __init__(self, mounts: Iterable[Mount] = ()) -> None:
+        mounts = list(mounts)
+        self._mounts = _reachable(mounts)
+        self._autofs = frozenset(mount.id for mount in mounts if mount.fstype == 'autofs')
+        self._by_place = {mount.mount_point: mount for mount in self._mounts}
+        self._by_id = {mount.id: mount for mount in self._mounts}
+        self._with_mounts_below = frozenset(mount.parent_id for mount in self._mounts)
+
+    def __iter__(self) -> Iterator[Mount]:
+        return iter(self._mounts)
+
+    def __len__(self) -> int:
+        return len(self._mounts)
+
+    @property
+    def root(self) -> Mount | None:
+        """The mount of the root directory."""
+        return self._by_place.get('/')
+
+    def at(self, mount_point: str) -> Mount | None:
+        """Return what is mounted at that very place."""
+        return self._by_place.get(mount_point)
+
+    def by_id(self, mount_id: int | None) -> Mount | None:
+        """Return the mount with an id, as of this table: the kernel reuses ids."""
+        return None if mount_id is None else self._by_id.get(mount_id)
+
+    def covering(self, path: str) -> Mount | None:
+        """Return the mount that an absolute path without symlinks lies on."""
+        path = '/' + path.strip('/')
+        while path:
+            mount = self._by_place.get(path)
+            if mount is not None:
+                return mount
+            path = path.rpartition('/')[0]
+        return self._by_place.get('/')
+
+    def is_automounted(self, mount: Mount) -> bool:
+        """Whether autofs made a mount, and so may take it away and make it anew at any time."""
+        return mount.parent_id in self._autofs
+
+    def has_mounts_below(self, mount: Mount) -> bool:
+        """Whether another mount lies on this one."""
+        return mount.id in self._with_mounts_below
+
+
+def table() -> MountTable:
+    """Return the mount table of this thread.
+
+    :raises MountNotResponding: this process has no descriptor or memory left to read it
+    :raises ShareNotMounted: ``/proc`` is not mounted
+    """
+    return table_watch.current(_read)
+
+
+def close() -> None:
+    """Close the mount table; the next :func:`table` opens it again."""
+    table_watch.close()
+
+
+def _read(text: bytes) -> MountTable:
+    return parse(text)
 
 
 @functools.lru_cache(maxsize=2)
-def parse(text: bytes) -> tuple[Mount, ...]:
-    """Return the mounts that can be reached of a whole table, as in ``/proc/self/mountinfo``."""
-    mounts = [_parse_line(line) for line in text.split(b'\n') if line]
+def parse(text: bytes) -> MountTable:
+    """Return a whole table, as in ``/proc/self/mountinfo``; a line that is none is left out."""
+    mounts = []
+    # The kernel's bytes are those of paths; NovaLink is sent text in UTF-8, whatever the locale.
+    for line in text.decode('utf-8', 'surrogateescape').split('\n'):
+        try:
+            if line:
+                mounts.append(_parse_line(line))
+        except ValueError:
+            LOG.warning('A line of the mount table is left out, since it has not the form that '
+                        'proc(5) describes: %.60r', line)
+    return MountTable(mounts)
+
+
+def relative(path: str, directory: str) -> str | None:
+    """Return ``path`` relative to ``directory``; None unless it is strictly below."""
+    prefix = directory.rstrip('/') + '/'
+    return path[len(prefix):] if path.startswith(prefix) and path != prefix else None
+
+
+def _parse_line(line: str) -> Mount:
+    """Take a line apart.
+
+    :raises ValueError: it has not the form that proc_pid_mountinfo(5) describes
+    """
+    # The optional fields before the hyphen vary in number.
+    fields, separator, rest = line.partition(' - ')
+    mount_id, parent_id, device, root, mount_point, options, *_ = fields.split(' ')
+    fstype, source, super_options, *_ = [*rest.split(' '), '', '']
+    if not (separator and fstype and ':' in device and mount_point.startswith('/')):
+        raise ValueError(line)
+    return Mount(
+        id=int(mount_id), parent_id=int(parent_id), device=device, root=_unescape(root),
+        mount_point=_unescape(mount_point), fstype=_unescape(fstype), source=_unescape(source),
+        options=frozenset(_unescape(f'{options},{super_options}').split(',')))
+
+
+def _unescape(field: str) -> str:
+    """Undo the kernel's octal escapes, of blank, tab, newline, backslash and hash."""
+    if '\\' not in field:
+        return field
+    return re.sub(rb'\\([0-3][0-7]{2})', lambda match: bytes((int(match[1], 8),)),
+                  field.encode('utf-8', 'surrogateescape')).decode('utf-8', 'surrogateescape')
+
+
+def _reachable(mounts: list[Mount]) -> tuple[Mount, ...]:
     ids = {mount.id for mount in mounts}
     # By where they are attached; the later of two at the same place is what a path meets.
     attached = {(mount.parent_id if mount.parent_id in ids and mount.parent_id != mount.id else 0,
@@ -129,73 +231,16 @@ def parse(text: bytes) -> tuple[Mount, ...]:
     return tuple(mount for mount in mounts if _reached(attached, mount.mount_point) is mount)
 
 
-def covering(mounts: Iterable[Mount], path: str) -> Mount | None:
-    """Return the mount that an absolute path without symlinks lies on, by the table alone."""
-    return max((mount for mount in mounts
-                if mount.mount_point == path or mount.below(path) is not None),
-               key=lambda mount: len(mount.mount_point), default=None)
-
-
-def root(mounts: Iterable[Mount]) -> Mount | None:
-    """Return the mount of the root file system."""
-    return covering(mounts, '/')
-
-
-def state(prober: probe.Prober, mount: Mount | None, export: str | None = None,
-          deadline: Deadline | None = None) -> Health:
-    """Look at a mount and say how it is, within the deadline.
-
-    :param mount: as found in the table, or None where nothing is mounted
-    :param export: what should be mounted there, if that is known
-    """
-    if mount is None:
-        return Health(MountState.ABSENT, None, 0.0)
-    answer = prober.probe(probe.PathProbe(mount.mount_point), deadline)
-    return Health(_judge(answer, mount, export), mount, answer.took_s)
-
-
-def _judge(answer: probe.Answer[Any], mount: Mount, export: str | None) -> MountState:
-    if answer.is_hung or answer.failure or answer.errno in HUNG_ERRORS:
-        return MountState.HUNG
-    if answer.errno in STALE_ERRORS:
-        return MountState.STALE
-    if mount.fstype == 'autofs':
-        return MountState.ABSENT
-    if answer.mount_id != mount.id or not (
-            export is None or mount.fstype.startswith('fuse.')
-            or mount.shows(export)):
-        return MountState.WRONG
-    return MountState.READ_ONLY if mount.is_read_only else MountState.HEALTHY
-
-
-def _parse_line(line: bytes) -> Mount:
-    # proc_pid_mountinfo(5); the optional fields before the hyphen vary in number.
-    fields, _, rest = line.partition(b' - ')
-    mount_id, parent_id, device, root_, mount_point, options, *_ = fields.split(b' ')
-    fstype, source, super_options, *_ = [*rest.split(b' '), b'', b'']
-    return Mount(
-        id=int(mount_id), parent_id=int(parent_id), device=device.decode(), root=_unescape(root_),
-        mount_point=_unescape(mount_point), fstype=_unescape(fstype), source=_unescape(source),
-        options=frozenset(_unescape(options + b',' + super_options).split(',')))
-
-
-def _unescape(field: bytes) -> str:
-    """Undo the kernel's octal escapes, of blank, tab, newline, backslash and hash."""
-    return os.fsdecode(re.sub(rb'\\([0-7]{3})', lambda match: bytes((int(match[1], 8),)), field))
-
-
 def _reached(attached: Mapping[tuple[int, str], Mount], path: str) -> Mount | None:
     """Return the mount that a path ends on, going from mount to mount as the kernel does."""
     current = None
-    parts = path.rstrip('/').split('/')
-    for end in range(1, len(parts) + 1):
-        prefix = '/'.join(parts[:end]) or '/'
-        while upper := attached.get((current.id if current else 0, prefix)):
+    prefix = ''
+    for part in path.rstrip('/').split('/'):
+        prefix = f'{prefix}/{part}' if part else '/'
+        for _ in attached:      # at most: a table may name a circle of parents
+            upper = attached.get((current.id if current else 0, prefix))
+            if upper is None:
+                break
             current = upper
+        prefix = prefix.rstrip('/')
     return current
-
-
-def relative(path: str, directory: str) -> str | None:
-    """Return ``path`` relative to ``directory``; None unless it is strictly below."""
-    prefix = directory.rstrip('/') + '/'
-    return path[len(prefix):] if path.startswith(prefix) and path != prefix else None

@@ -12,6 +12,7 @@ import pytest
 import retrying
 
 from powervm_fileio_connector import conf
+from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
 
 CLONE_NEWNS = 0x20000
@@ -40,11 +41,13 @@ def private_mounts():
 def nothing_remains(private_mounts):
     """No test leaves a child process or an open descriptor behind."""
     probe.close_idle()
+    mount_table.close()
     # Other tests of the same run may keep processes of their own, such as a fork server.
     processes = set(children())
     descriptors = set(os.listdir('/proc/self/fd'))
     yield
     probe.close_idle()
+    mount_table.close()
     assert set(children()) <= processes
     # A simulator that was stopped may still be closing the last of its connections.
     patience = retrying.Retrying(retry_on_result=bool, stop_max_delay=5000, wait_fixed=10)

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import host
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.volume import VolumeSpec
 
@@ -83,4 +84,4 @@ def test_an_automounter_that_hangs_is_told_by_the_deadline(
 
 def test_a_list_of_files_does_not_mount_anything(automount, tmp_path, settings, prober):
     automount(tmp_path / 'nova' / HASH, 'direct')
-    assert finder.list_files(None, settings, prober=prober) == []
+    assert host.list_files(None, settings, prober=prober) == []

@@ -16,7 +16,9 @@ import psutil
 import pytest
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import host
 from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import health
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host.probe import root_helper
@@ -160,33 +162,33 @@ def test_a_hung_mount_is_left_out_of_the_list(
         share, mounter, tmp_path, settings, hasty_prober, caplog):
     base = dataclasses.replace(settings, mount_point_base=(str(tmp_path),))
     path = write(mounter.tmpfs('nas2:/healthy', tmp_path / 'healthy') / 'volume-1')
-    assert finder.list_files(None, base, prober=hasty_prober) == [
+    assert host.list_files(None, base, prober=hasty_prober) == [
         f'{share.place}/volume-1', str(path)]
     share.tell('hang')
-    assert finder.list_files(None, base, prober=hasty_prober) == [str(path)]
+    assert host.list_files(None, base, prober=hasty_prober) == [str(path)]
     assert f'{share.place} are left out: no answer' in caplog.text
 
 
 def test_the_state_of_a_mount_is_told_with_the_time_it_took(
         share, mounter, tmp_path, prober, hasty_prober):
     def mount_on(place):
-        return mount_table.covering(mount_table.table(), str(place))
+        return mount_table.table().covering(str(place))
 
     mount = mount_on(share.place)
-    healthy = mount_table.state(prober, mount, EXPORT + '/')
-    assert (healthy.state, healthy.mount) == (mount_table.MountState.HEALTHY, mount)
+    healthy = health.of_mount(mount, prober, EXPORT + '/')
+    assert (healthy.state, healthy.mount) == (health.MountState.HEALTHY, mount)
     assert 0 < healthy.took_s < prober.timeout_s
     share.tell('hang')
-    hung = mount_table.state(hasty_prober, mount)
-    assert hung.state == mount_table.MountState.HUNG
+    hung = health.of_mount(mount, hasty_prober)
+    assert hung.state == health.MountState.HUNG
     assert hung.took_s >= hasty_prober.timeout_s
     share.tell('stale')
-    assert mount_table.state(prober, mount).state == mount_table.MountState.STALE
-    assert mount_table.state(prober, None).state == mount_table.MountState.ABSENT
+    assert health.of_mount(mount, prober).state == health.MountState.STALE
+    assert health.of_mount(None, prober).state == health.MountState.ABSENT
     other = mounter.tmpfs('nas2:/vols', tmp_path / 'other')
-    assert mount_table.state(prober, mount_on(other), EXPORT).state == mount_table.MountState.WRONG
+    assert health.of_mount(mount_on(other), prober, EXPORT).state == health.MountState.WRONG
     mounter.remount_read_only(other)
-    assert mount_table.state(prober, mount_on(other)).state == mount_table.MountState.READ_ONLY
+    assert health.of_mount(mount_on(other), prober).state == health.MountState.READ_ONLY
 
 
 @pytest.fixture

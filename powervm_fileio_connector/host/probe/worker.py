@@ -65,7 +65,7 @@ def file(request: dict[str, Any]) -> dict[str, Any]:
         seen = os.fstat(walk.end)
         facts = {'mount_id': mount, 'path': '/'.join(walk.names), 'mode': seen.st_mode,
                  'dev': seen.st_dev, 'ino': seen.st_ino, 'size': seen.st_size,
-                 'root_dev': os.stat('/').st_dev}
+                 'root_dev': os.stat('/').st_dev, 'hard_links': seen.st_nlink}
         if stat.S_ISBLK(seen.st_mode):
             facts.update(in_use.block_device(seen.st_rdev))
         elif stat.S_ISREG(seen.st_mode):

@@ -1,51 +1,85 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the mount table tells of an export, and of other paths to the same place."""
+"""Which mounts show a whole export."""
+
+import pytest
 
 from powervm_fileio_connector.host import exports
-from powervm_fileio_connector.host import mount_table
-from tests.unit.host.test_mount_table import parse
 from tests.unit.host.test_mount_table import points
+from tests.unit.host.test_mount_table import table_of
+
+PLACE = '/base/hash'
+# Kernel NFS shows the name by which a server was first mounted, for each further one as well.
+FIRST = '30 27 0:50 / /a rw - nfs4 nas1:/vols rw,addr=192.0.2.1'
 
 
-def spellings(path, *lines):
-    table = parse(*lines)
-    return exports.same_place(table, mount_table.covering(table, path), path)
-
-
-def test_two_exports_of_one_server_are_not_the_same_place():
-    # The kernel gives both one superblock, and shows the root of each as '/'.
-    assert spellings('/a/v', '30 27 0:50 / /a rw - nfs nas1:/a rw',
-                     '31 27 0:50 / /b rw - nfs nas1:/b rw') == ()
-
-
-def test_two_mounts_of_one_export_are_the_same_place_even_with_a_device_each():
-    assert spellings('/a/v', '30 27 0:50 / /a rw - nfs nas1:/a rw',
-                     '31 27 0:51 / /b rw - nfs nas1:/a/ rw') == ('/b/v',)
-
-
-def test_a_disk_is_the_same_place_under_each_of_its_names():
-    assert spellings('/a/v', '30 27 8:1 / /a rw - xfs /dev/sda1 rw',
-                     '31 27 8:1 / /b rw - xfs /dev/disk/by-label/x rw') == ('/b/v',)
-
-
-def test_a_bound_directory_shows_only_what_is_in_it():
-    lines = ('30 27 8:1 / /a rw - xfs /dev/sda1 rw', '31 27 8:1 /sub /b rw - xfs /dev/sda1 rw')
-    assert spellings('/a/sub/v', *lines) == ('/b/v',)
-    assert spellings('/a/subv', *lines) == ()
-    assert spellings('/b/v', *lines) == ('/a/sub/v',)
-
-
-def test_a_spelling_that_another_mount_covers_is_none():
-    assert spellings('/a/sub/v', '30 27 8:1 / /a rw - xfs /dev/sda1 rw',
-                     '31 27 8:1 / /b rw - xfs /dev/sda1 rw',
-                     '32 31 0:50 / /b/sub rw - tmpfs x rw') == ()
+def found(export, *lines, places=(PLACE,), last_places=()):
+    return points(exports.of_export(table_of(*lines), export, places, last_places))
 
 
 def test_only_whole_exports_count_and_fuse_only_at_its_place():
-    table = parse('30 27 0:50 / /a rw - nfs nas1:/vols rw',
-                  '31 27 0:50 /sub /b rw - nfs nas1:/vols rw',
-                  '32 27 0:51 / /place rw - fuse.vstorage vstorage://cluster rw',
-                  '33 27 0:51 / /c rw - fuse.vstorage vstorage://cluster rw',
-                  '34 27 0:52 / /other rw - nfs nas1:/other rw')
-    assert points(exports.of_export(table, 'nas1:/vols/', ['/b', '/place', '/other'])) == [
-        '/place', '/a']
+    lines = ('30 27 0:50 / /a rw - nfs nas1:/vols rw', '31 27 0:50 /sub /b rw - nfs nas1:/vols rw',
+             f'32 27 0:51 / {PLACE} rw - fuse.vstorage vstorage://cluster rw',
+             '33 27 0:51 / /c rw - fuse.vstorage vstorage://cluster rw',
+             '34 27 0:52 / /other rw - nfs nas1:/other rw')
+    assert found('nas1:/vols/', *lines, places=('/b', PLACE, '/other')) == [PLACE, '/a']
+
+
+def test_the_place_of_the_volumes_own_base_comes_last():
+    lines = [f'{number} 27 0:{number} / {place} rw - nfs nas1:/vols rw'
+             for number, place in enumerate(('/theirs', '/elsewhere', PLACE), 30)]
+    assert found('nas1:/vols', *lines, last_places=('/theirs',)) == [
+        PLACE, '/elsewhere', '/theirs']
+
+
+@pytest.mark.parametrize(('fstype', 'options', 'counts'), [
+    ('fuse.quobyte', 'rw,user_id=0', True), ('fuse', 'rw,user_id=0', True), ('fuse', 'rw', True),
+    ('fuse', 'rw,user_id=12345', False), ('fuseblk', 'rw,user_id=0', False),
+    ('ext4', 'rw', False), ('tmpfs', 'rw', False)])
+def test_a_fuse_mount_counts_at_its_place_if_root_or_the_caller_made_it(fstype, options, counts):
+    line = f'30 27 0:50 / {PLACE} rw - {fstype} quobyte@registry {options}'
+    assert found('nas1:/vols', line) == ([PLACE] if counts else [])
+
+
+@pytest.mark.parametrize('export', ['tmpfs', 'proc', 'reg1,reg2/volume', 'volume'])
+def test_an_export_that_names_no_server_is_found_at_its_place_only(export):
+    assert found(export, f'30 27 0:50 / /a rw - tmpfs {export} rw') == []
+    assert found(export, f'30 27 0:50 / {PLACE} rw - tmpfs {export} rw') == [PLACE]
+
+
+@pytest.mark.parametrize('export', ['', '/', '//', 'quobyte://', 'nas1:'])
+def test_an_export_that_names_nothing_is_never_found(export):
+    assert found(export, f'30 27 0:50 / {PLACE} rw - fuse x rw', FIRST) == []
+
+
+def test_one_mount_stands_for_all_that_show_the_same():
+    lines = [f'{number} 27 0:50 / /bind{number} rw - nfs nas1:/vols rw' for number in range(30, 99)]
+    assert found('nas1:/vols', *lines) == ['/bind30']
+
+
+def test_a_second_name_of_a_server_is_found_at_its_place():
+    place = f'31 27 0:50 / {PLACE} rw - nfs4 nas1:/vols rw,addr=192.0.2.1'
+    assert found('nas2:/vols', FIRST, place) == [PLACE]
+    assert found('nas2:/other', FIRST, place) == []
+    # Another server's, and no mount of which the kernel could show the name.
+    alone = f'31 27 0:51 / {PLACE} rw - nfs4 nas1:/vols rw,addr=192.0.2.1'
+    assert found('nas2:/vols', FIRST, alone) == []
+
+
+def test_an_address_is_a_name_of_the_server_that_has_it():
+    assert found('192.0.2.1:/vols', FIRST) == ['/a']
+    assert found('192.0.2.2:/vols', FIRST) == []
+
+
+def test_all_names_of_one_device_are_one_server():
+    lines = (FIRST, '31 27 0:50 / /b rw - nfs4 nas2:/other rw')
+    assert found('nas2:/vols', *lines) == ['/a']
+
+
+@pytest.mark.parametrize(('source', 'root', 'export'), [
+    ('//srv/share/dir', '/', '//srv/share/dir'), ('//srv/share/dir', '/dir', '//SRV/share/dir'),
+    ('//srv/share', '/', '//user:secret@srv/share/'),
+    ('user@fsid.fs=/dir', '/', 'other@fsid.fs=/dir/'),
+    ('10.0.0.1:6789,10.0.0.2:6789:/dir', '/', '10.0.0.1:6789,10.0.0.2:6789:/dir'),
+    ('nas1:/vols', '/cinder', 'nas1:/vols/cinder')])
+def test_each_form_of_a_source_names_server_and_directory(source, root, export):
+    assert found(export, f'30 27 0:50 {root} /a rw - any {source} rw') == ['/a']

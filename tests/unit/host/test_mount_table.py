@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mount table, as the kernel writes it."""
 
+import errno
 import os
+import subprocess
+import sys
 
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import export
 from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector.host import table_watch
 
 # Everything up to the root mount of a plain host.
 HOST = '''\
@@ -18,8 +23,12 @@ HOST = '''\
 '''
 
 
-def parse(*lines, host=HOST):
+def table_of(*lines, host=HOST):
     return mount_table.parse((host + '\n'.join(lines)).encode())
+
+
+def parse(*lines, host=HOST):
+    return list(table_of(*lines, host=host))
 
 
 def points(table):
@@ -62,7 +71,7 @@ paths = st.binary(min_size=1).map(
 @hypothesis.given(mount_point=paths, source=paths, root=paths)
 def test_every_name_is_read_as_it_was_mounted(mount_point, source, root):
     line = b'30 27 0:50 %s %s rw - nfs %s rw\n' % tuple(map(escape, (root, mount_point, source)))
-    mount = mount_table.parse(HOST.encode() + line)[-1]
+    mount = list(mount_table.parse(HOST.encode() + line))[-1]
     assert (mount.mount_point, mount.source, mount.root) == (mount_point, source, root)
 
 
@@ -83,17 +92,18 @@ def test_a_mount_below_another_can_be_reached():
 
 
 def test_a_changed_root_may_be_no_mount_at_all():
-    table = parse('30 27 0:50 / /mnt rw - nfs nas1:/a rw', host='')
+    table = table_of('30 27 0:50 / /mnt rw - nfs nas1:/a rw', host='')
     assert points(table) == ['/mnt']
-    assert mount_table.root(table) is None
+    assert table.root is None
 
 
 @pytest.mark.parametrize(('path', 'mount_point'), [
     ('/', '/'), ('/mnt', '/mnt'), ('/mnt/x', '/mnt'), ('/mnt2', '/'), ('/mnt/b/c', '/mnt/b'),
     ('/mnt/bc', '/mnt')])
 def test_a_path_lies_on_the_innermost_mount_above_it(path, mount_point):
-    table = parse('30 27 0:50 / /mnt rw - nfs nas1:/a rw', '31 30 0:51 / /mnt/b rw - nfs n:/b rw')
-    assert mount_table.covering(table, path).mount_point == mount_point
+    table = table_of('30 27 0:50 / /mnt rw - nfs nas1:/a rw',
+                     '31 30 0:51 / /mnt/b rw - nfs n:/b rw')
+    assert table.covering(path).mount_point == mount_point
 
 
 @pytest.mark.parametrize(('one', 'other'), [
@@ -122,3 +132,65 @@ def test_neither_source_nor_options_show_a_password():
     mount = parse('30 27 0:50 / /a rw - fuse.x mds1,mds2:/cluster:CANARY rw,password=CANARY')[-1]
     assert 'CANARY' not in f'{mount} {mount!r} {mount.source_shown}'
     assert 'cluster' in str(mount)
+
+
+@pytest.mark.parametrize('line', [
+    'rubbish', '31 27 0:51 / /b rw', 'x 27 0:51 / /b rw - nfs nas1:/b rw', '31 27 0:51 / /b rw - ',
+    '9' * 5000 + ' 27 0:51 / /b rw - nfs nas1:/b rw', '31 27 51 / /b rw - nfs nas1:/b rw',
+    '31 27 0:51 / b rw - nfs nas1:/b rw', ' - '])
+def test_a_line_that_is_none_does_not_hide_the_others(line, caplog):
+    mounts = parse('30 27 0:50 / /a rw - nfs nas1:/a rw', line, '32 27 0:52 / /c rw - nfs n:/c rw')
+    assert points(mounts)[-2:] == ['/a', '/c']
+    assert 'left out' in caplog.text
+
+
+def test_mounts_that_name_each_other_as_parents_end():
+    mounts = parse('30 31 0:50 / /a rw - nfs nas1:/a rw', '31 30 0:51 / /a rw - nfs nas1:/b rw')
+    assert points(mounts) == ['/proc', '/dev', '/']
+
+
+def test_names_are_those_of_utf8_whatever_the_locale():
+    code = r"""
+from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector.host import table_watch
+[mount] = mount_table.parse(b'30 27 0:50 / /mnt/\xc3\xa9 rw - tmpfs x rw')
+assert mount.mount_point == '/mnt/\xe9', ascii(mount.mount_point)
+"""
+    subprocess.run([sys.executable, '-X', 'utf8=0', '-c', code], check=True, timeout=60,
+                   env=os.environ | {'LC_ALL': 'C', 'PYTHONCOERCECLOCALE': '0'})
+
+
+def test_the_table_is_read_again_only_after_a_change(monkeypatch):
+    parsed = []
+    real = mount_table.parse
+    monkeypatch.setattr(mount_table, 'parse', lambda text: parsed.append(text) or real(text))
+    mount_table.close()
+    first = mount_table.table()
+    assert [mount_table.table() is first for _ in range(3)] == [True] * 3
+    assert len(parsed) == 1
+
+
+def test_a_process_without_descriptors_left_says_so(monkeypatch):
+    mount_table.close()
+
+    def open_(*args):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, 'open', open_)
+    with pytest.raises(exceptions.MountNotResponding, match='shortage of this host'):
+        mount_table.table()
+
+
+def test_a_fork_reads_a_table_of_its_own():
+    mount_table.table()
+    child = os.fork()
+    if not child:
+        os._exit(0 if mount_table.table() and table_watch._idle[0].owner[0] == os.getpid() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(('fstype', 'options', 'ignores'), [
+    ('vfat', 'rw', True), ('cifs', 'rw,nocase', True), ('cifs', 'rw', False),
+    ('nfs4', 'rw', False)])
+def test_a_file_system_may_ignore_case(fstype, options, ignores):
+    assert parse(f'30 27 0:50 / /a rw - {fstype} x {options}')[-1].ignores_case is ignores

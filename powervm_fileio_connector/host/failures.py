@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a probe's answer means where it is no file: the error to raise, by errno and by mount."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+from typing import Any
+from typing import NoReturn
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.host.mount_table import Mount
+
+_MISSING = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG))
+_NO_ACCESS = frozenset((errno.EACCES, errno.EPERM))
+_OF_PATH = _MISSING | _NO_ACCESS | {errno.ELOOP}
+
+# How a file system says that it is cut off from its server, and EIO, which a soft mount also
+# answers while its server is down.
+_STALE = frozenset((errno.ESTALE, errno.ENOTCONN, errno.ESHUTDOWN, errno.ENODEV, errno.ENXIO))
+
+_SHORTAGE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+
+_REFUSALS: dict[str, type[exceptions.FileIOConnectorError]] = {
+    'path': exceptions.UnsafeVolumePath,
+    'format': exceptions.UnsafeVolumeFormat,
+    'encrypted': exceptions.UnsupportedVolume,
+}
+
+_REMEMBERED = ('autofs remembers a mount that failed, for a minute unless told otherwise, and '
+               'answers so without trying again')
+
+
+@dataclasses.dataclass(frozen=True)
+class ErrorContext:
+    """The file that an error is about.
+
+    :ivar fields: of the errors: ``volume``, ``path``, ``export``, ``mount_point``
+    """
+
+    path: str
+    mount: Mount | None
+    fields: dict[str, Any]
+
+    @property
+    def share(self) -> Mount | str:
+        """What the file lies on, as messages call it."""
+        return self.mount or self.path
+
+    def refuse(self, why: str, remedy: str | None = None) -> NoReturn:
+        """Raise that the path is unsafe."""
+        raise exceptions.UnsafeVolumePath(
+            reason=f'{self.path} {why}', remedy=remedy, **self.fields)
+
+
+def is_of_path(number: int | None) -> bool:
+    """Whether an error says something about the path, and that its file system answers."""
+    return number in _OF_PATH
+
+
+def is_stale(number: int | None, mount: Mount | None) -> bool:
+    """Whether an error says that the mount is cut off from its server."""
+    return number in _STALE or (
+        number == errno.EIO and not (mount is not None and mount.is_soft))
+
+
+def is_silent(answer: probe.Answer[Any], mount: Mount | None) -> bool:
+    """Whether a probe found out nothing, since the mount did not or could not answer."""
+    return answer.is_hung or bool(answer.failure) or (
+        answer.errno is not None and answer.errno != errno.EROFS
+        and not is_of_path(answer.errno) and not is_stale(answer.errno, mount))
+
+
+def raise_for(answer: probe.Answer[Any], context: ErrorContext) -> None:
+    """Raise the error that an answer stands for; return where it holds what was asked."""
+    if answer.failure:
+        raise exceptions.MountNotResponding(reason=answer.failure, **context.fields)
+    if answer.is_hung:
+        raise exceptions.MountNotResponding(
+            reason=f'{context.share} did not answer within {answer.took_s:.3g} s',
+            **context.fields)
+    if answer.refusal is not None:
+        raise _REFUSALS[answer.refusal.kind](
+            reason=f'{context.path}: {answer.refusal.reason}', **context.fields)
+    if answer.errno is not None:
+        note = ''
+        if answer.is_from_root_helper:
+            note = ', also through the root helper'
+        elif answer.root_helper_failure:
+            note = f', and the root helper failed: {answer.root_helper_failure}'
+        raise_for_errno(answer.errno, context, note)
+
+
+def raise_for_errno(number: int, context: ErrorContext, note: str = '') -> NoReturn:
+    """Raise the error that the errno of a file system stands for.
+
+    :param note: what follows the errno's text
+    """
+    text, share, fields = os.strerror(number) + note, context.share, context.fields
+    if number in _SHORTAGE:
+        raise exceptions.MountNotResponding(
+            reason=f'{context.path} could not be probed: {text}. This is a shortage of this host, '
+                   'not of the share', remedy='Raise the limit that was met, then retry.', **fields)
+    if number in _MISSING:
+        reason = f'{share} is mounted and answers, but {context.path} does not exist there ({text})'
+        raise exceptions.VolumeFileNotFound(reason=_with_autofs(reason, context), **fields)
+    if number in _NO_ACCESS:
+        context.refuse(f'cannot be probed: {text}', remedy='Let root search the directories above '
+                       'it, and read and write the file (for NFS, see root_squash).')
+    if number == errno.ELOOP:
+        context.refuse(f'cannot be followed: {text}')
+    if number == errno.EROFS:
+        raise exceptions.UnsupportedVolume(
+            reason=f'{share} is read-only, and NovaLink needs to write',
+            remedy='Export and mount it read-write, then retry.', **fields)
+    reason = _with_autofs(f'{share} answers "{text}" for {context.path}', context)
+    if is_stale(number, context.mount):
+        raise exceptions.StaleMount(reason=reason, **fields)
+    raise exceptions.MountNotResponding(reason=reason, **fields)
+
+
+def _with_autofs(reason: str, context: ErrorContext) -> str:
+    is_autofs = context.mount is not None and context.mount.fstype == 'autofs'
+    return f'{reason}. {_REMEMBERED}' if is_autofs else reason
+
+
+def remembered_by_autofs() -> str:
+    """Return what an operator should know who has mended what autofs could not mount."""
+    return _REMEMBERED

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which mounts show the same file: by the mount table alone, without touching any share.
+
+Where the source of a mount carries a directory (``host:/dir``, ``//host/share/dir``,
+``user@fsid.fs=/dir``), server and directory tell what is mounted. Kernel NFS shows the root ``/``
+for every mount, so ``nas1:/vols`` and ``nas1:/vols/cinder`` nest by their sources alone. The same
+device number means the same server, whatever its names. Every other file system is told by its
+device number, and by which directory of it is mounted.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import re
+from collections.abc import Callable
+from collections.abc import Hashable
+from collections.abc import Iterable
+from typing import Any
+from typing import TypeVar
+
+from powervm_fileio_connector import export as export_module
+from powervm_fileio_connector.host.mount_table import Mount
+from powervm_fileio_connector.host.mount_table import MountTable
+
+_CEPH = re.compile(r'[^@/]*@([^@=/]*)=(/.*)', re.DOTALL)
+
+# Their kernel shows the source of the first mount for each further one of the same server.
+_WITH_SHARED_NAMES = frozenset(('nfs', 'nfs4', 'cifs', 'smb3'))
+# Those that have a file handle which comes from the server.
+_WITH_FILE_HANDLES = frozenset(('nfs', 'nfs4'))
+
+_NFS_PORT = '2049'
+_MOST_REMEMBERED = 4096
+
+_T = TypeVar('_T')
+
+
+def server_and_directory(source: str) -> tuple[str, str] | None:
+    """Return which directory of which server a source or an export names.
+
+    None where it has none of the forms that say so. The case of a server's name, slashes that are
+    doubled or trail, and the spelling of an IPv6 address make no difference.
+    """
+    if source.startswith('//'):
+        host, _, share = source.lstrip('/').partition('/')
+        host = host.rpartition('@')[2].lower()
+        return (f'//{host}', _clean(share)) if host and share.strip('/') else None
+    ceph = _CEPH.fullmatch(source)
+    if ceph:
+        return ceph[1], _clean(ceph[2])
+    host, separator, path = export_module.normal(source).partition(':/')
+    return (host, _clean(path)) if separator and host and '/' not in host else None
+
+
+class SameFiles:
+    """An index of a mount table by what is mounted; made in one pass over it.
+
+    Servers are told by groups: mounts of one group are of the same server, whatever its names.
+    """
+
+    def __init__(self, table: MountTable) -> None:
+        self._table = table
+        self._locations: dict[int, str] = {}
+        self._at: dict[tuple[str, str], list[Mount]] = collections.defaultdict(list)
+        # Those without, and those with further mounts on them, which may cover what is asked for.
+        self._plain: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+        self._carrying: dict[tuple[str, str], list[Mount]] = collections.defaultdict(list)
+        self._with_handles: dict[str, dict[str, Mount]] = collections.defaultdict(dict)
+        self._devices = collections.Counter(mount.device for mount in table)
+        self._leaders: dict[str, str] = {}
+        self._groups: dict[str, set[str]] = collections.defaultdict(set)
+        self._remembered: dict[Hashable, Any] = {}
+        named = [(mount, _server(mount), *_located(mount)) for mount in table]
+        for mount, server, _, _ in named:
+            self._join(mount.device, server)
+        for mount, server, name, directory in named:
+            self._add(mount, self._leader(server), name, directory)
+
+    def remember(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        """Return what depends on the table and a key alone, made once for each key."""
+        if key not in self._remembered:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = make()
+        return self._remembered[key]
+
+    def of(self, location: tuple[str, str]) -> list[Mount]:
+        """Return the mounts that show exactly a directory of a server, in the table's order.
+
+        :param location: as :func:`server_and_directory` returns it
+        """
+        server, directory = location
+        return [mount for group in sorted(self._groups.get(server, ()))
+                for mount in self._at.get((group, directory), ())]
+
+    def location(self, mount: Mount, path: str) -> tuple[str, str] | None:
+        """Return the group of the server and the path there of what is at a path on a mount."""
+        root = self._locations[mount.id]
+        if path == mount.mount_point:
+            inside = root
+        else:
+            below = mount.below(path)
+            if below is None:
+                return None
+            inside = f'{root.rstrip("/")}/{below}'
+        return self._leader(mount.device), inside
+
+    def spellings(self, mount: Mount, path: str) -> tuple[str, ...]:
+        """Return all paths of what is at ``path`` on ``mount``, that one first."""
+        found = [path]
+        location = self.location(mount, path)
+        if location is None:
+            return (path,)
+        group, inside = location
+        for directory, rest in _splits(inside):
+            key = group, directory
+            found += [place + rest for place in self._plain.get(key, ())]
+            found += [spelling for other in self._carrying.get(key, ())
+                      if self._table.covering(
+                          spelling := other.mount_point.rstrip('/') + rest) is other]
+        return tuple(dict.fromkeys(found))
+
+    def under_other_names(self, mount: Mount, path: str) -> list[tuple[Mount, str]]:
+        """Return where the same path of what may be the same server can be reached.
+
+        One mount for each device; only where file handles can tell whether the files are one.
+        """
+        location = self.location(mount, path)
+        if location is None or mount.fstype not in _WITH_FILE_HANDLES:
+            return []
+        group, inside = location
+        found = {}
+        for directory, rest in _splits(inside):
+            for device, other in self._with_handles.get(directory, {}).items():
+                spelling = other.mount_point.rstrip('/') + rest
+                if (self._leader(device) != group and device not in found
+                        and self._table.covering(spelling) is other):
+                    found[device] = other, spelling
+        return list(found.values())
+
+    def shows(self, mount: Mount, location: tuple[str, str]) -> bool:
+        """Whether a mount shows exactly a directory of a server; see :meth:`of`."""
+        server, directory = location
+        return (self._locations[mount.id] == directory
+                and self._leader(mount.device) in self._groups.get(server, ()))
+
+    def may_have_another_name(self, mount: Mount) -> bool:
+        """Whether the kernel may show another name of the server than was given to mount it."""
+        return mount.fstype in _WITH_SHARED_NAMES and self._devices[mount.device] > 1
+
+    def is_directory(self, mount: Mount, directory: str) -> bool:
+        """Whether a mount shows a directory of its server, whatever the server's name."""
+        return (self._locations.get(mount.id) == directory
+                and server_and_directory(mount.source) is not None)
+
+    def _add(self, mount: Mount, group: str, name: str | None, directory: str) -> None:
+        self._locations[mount.id] = directory
+        self._at[group, directory].append(mount)
+        if self._table.has_mounts_below(mount):
+            self._carrying[group, directory].append(mount)
+        else:
+            self._plain[group, directory].append(mount.mount_point.rstrip('/'))
+        if name is None:
+            return
+        self._groups[name].add(group)
+        if mount.fstype in _WITH_FILE_HANDLES:
+            self._with_handles[directory].setdefault(mount.device, mount)
+            address = mount.option('addr')
+            if address:
+                self._groups[address].add(group)
+
+    def _leader(self, name: str) -> str:
+        """Return the name that stands for all names of the same server."""
+        leader = name
+        while self._leaders.get(leader, leader) != leader:
+            leader = self._leaders[leader]
+        if leader != name:
+            self._leaders[name] = leader
+        return leader
+
+    def _join(self, one: str, other: str) -> None:
+        self._leaders[self._leader(other)] = self._leader(one)
+
+
+@functools.lru_cache(maxsize=2)
+def index(table: MountTable) -> SameFiles:
+    """Return the index of a table, which is made once."""
+    return SameFiles(table)
+
+
+def distinct(mounts: Iterable[Mount]) -> list[Mount]:
+    """Return one mount for each device, root and source: a probe of one tells of all.
+
+    One that is writable is preferred to a read-only one.
+    """
+    found: dict[tuple[str, str, str], Mount] = {}
+    for mount in mounts:
+        key = mount.share
+        if key not in found or (found[key].is_read_only and not mount.is_read_only):
+            found[key] = mount
+    return list(found.values())
+
+
+def agree_on_server(one: Mount, other: Mount) -> bool:
+    """Whether two mounts name the same address of a server."""
+    address = one.option('addr')
+    return address is not None and address == other.option('addr') and _port(one) == _port(other)
+
+
+def _server(mount: Mount) -> str:
+    """Return a name of the server; a device number where the source names none."""
+    named = server_and_directory(mount.source)
+    return mount.device if named is None else f'{named[0]} {_port(mount)}'
+
+
+def _located(mount: Mount) -> tuple[str | None, str]:
+    """Return the name of the server, if the source has one, and the directory that is mounted."""
+    named = server_and_directory(mount.source)
+    if named is None:
+        return None, mount.root
+    server, directory = named
+    share, _, below = directory.lstrip('/').partition('/')
+    if server.startswith('//') and below and _is_at_or_below(mount.root, f'/{below}'):
+        # CIFS may show the directory of the share as root, besides in the source.
+        return server, _clean(share + mount.root)
+    return server, _clean(directory + mount.root)
+
+
+def _port(mount: Mount) -> str:
+    port = mount.option('port')
+    return '' if port in (None, _NFS_PORT) else port
+
+
+def _is_at_or_below(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory + '/')
+
+
+def _splits(path: str) -> list[tuple[str, str]]:
+    """Return each directory of a path, innermost first, with the rest of the path after it."""
+    splits = [(path, '')]
+    end = path.rfind('/')
+    while end >= 0:
+        splits.append((path[:end] or '/', path[end:]))
+        end = path.rfind('/', 0, end)
+    return splits
+
+
+def _clean(path: str) -> str:
+    return '/' + re.sub('/{2,}', '/', path).strip('/')

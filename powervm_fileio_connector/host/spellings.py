@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All paths that reach one file: by the mount table alone, or by file handles and inodes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from oslo_log import log as logging
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.conf import Settings
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.host import exports
+from powervm_fileio_connector.host import lookup
+from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.host import same_file
+from powervm_fileio_connector.host.mount_table import Mount
+from powervm_fileio_connector.host.mount_table import MountTable
+from powervm_fileio_connector.volume import VolumeSpec
+
+LOG = logging.getLogger(__name__)
+
+_MOST_HANDLES = 16      # probes for file handles that one call makes
+
+
+def by_table(table: MountTable, mount: Mount, path: str) -> tuple[str, ...]:
+    """Return all paths of what is at ``path`` on ``mount``, that one first."""
+    return same_file.index(table).spellings(mount, path)
+
+
+def spellings_of(path: str) -> tuple[str, ...]:
+    """Return a path and all others that the mount table shows to be the same file."""
+    table = _table()
+    mount = table.covering(path)
+    return (path,) if mount is None else by_table(table, mount, path)
+
+
+def candidate_paths(spec: VolumeSpec, settings: Settings) -> tuple[str, ...]:
+    """Return every path that the file can have been attached by; no share is touched.
+
+    For detaching a volume whose share hangs or is gone: by the mount table and the bases alone.
+    """
+    table = _table()
+    paths = list(given(spec, settings, table))
+    if spec.path is None and spec.export is not None and spec.name is not None:
+        paths += [os.path.join(mount.mount_point, spec.name) for mount in exports.of_export(
+            table, spec.export, *lookup.places_of(spec, settings))]
+    found = list(paths)
+    for path in paths:
+        mount = table.covering(path)
+        if mount is not None:
+            found += by_table(table, mount, path)
+    return tuple(dict.fromkeys(found))
+
+
+def given(spec: VolumeSpec, settings: Settings, table: MountTable) -> tuple[str, ...]:
+    """Return the paths that a volume's own properties name.
+
+    Those are its path, or its name below the conventional places of its export, but for places
+    where something else is mounted.
+    """
+    if spec.path is not None:
+        # Behind a symlink, '..' leads elsewhere than its text says.
+        return () if '..' in spec.path.split('/') else (os.path.normpath(spec.path),)
+    if spec.export is None or spec.name is None:
+        return ()
+    places = lookup.places_of(spec, settings)
+    shown = {mount.id for mount in exports.of_export(table, spec.export, *places)}
+    return tuple(os.path.join(place, spec.name) for some in places for place in some
+                 if (mount := table.at(place)) is None or mount.fstype == 'autofs'
+                 or mount.id in shown or _shows(table, spec.export, mount))
+
+
+def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.Prober,
+                     deadline: Deadline) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return other paths whose file handle is that of ``path``, in two parts.
+
+    Replicas may have equal handles as well. So the first are those where the address of the server
+    is equal too, which are the same file for certain; the second are all others.
+    """
+    others = same_file.index(table).under_other_names(mount, path)
+    if not others:
+        return (), ()
+    if len(others) > _MOST_HANDLES:
+        LOG.warning('%s may be reachable under %d more names of servers, of which %d are checked.',
+                    path, len(others), _MOST_HANDLES)
+    others = others[:_MOST_HANDLES]
+    own, *answers = prober.probe_all([_handle(*one) for one in ((mount, path), *others)], deadline)
+    handle = None if own.facts is None else own.facts.handle
+    certain: list[str] = []
+    lookalikes: list[str] = []
+    for (other, other_path), answer in zip(others, answers, strict=True):
+        if answer.is_hung:
+            LOG.warning('Whether %s is the same file as %s is not known: %s did not answer.',
+                        other_path, path, other)
+        if handle is not None and answer.facts is not None and answer.facts.handle == handle:
+            same = by_table(table, other, other_path)
+            (certain if same_file.agree_on_server(mount, other) else lookalikes).extend(same)
+    return tuple(certain), tuple(lookalikes)
+
+
+def resolved_paths(paths: Iterable[str], *, prober: probe.Prober,
+                   deadline: Deadline | None = None) -> tuple[str, ...]:
+    """Return where paths lead without symlinks, also where nothing is there any more.
+
+    For detaching a volume whose file is gone, or none that may be attached any more; it may have
+    been at the end of a path, or at what is a symlink there now. Paths on shares that do not answer
+    are left out.
+    """
+    probes = [(asked, rest) for path in paths
+              for asked, rest in ((path, ''), os.path.split(path))]
+    answers = prober.probe_all([probe.PathProbe(asked) for asked, _ in probes], deadline)
+    return tuple(dict.fromkeys(
+        os.path.normpath(os.path.join(answer.facts.whole_path, rest) if rest
+                         else answer.facts.whole_path)
+        for (_, rest), answer in zip(probes, answers, strict=True)
+        if answer.facts is not None and '..' not in answer.facts.rest))
+
+
+def _table() -> MountTable:
+    """Return the mount table, empty where it cannot be read: the paths that are known remain."""
+    try:
+        return mount_table.table()
+    except exceptions.FileIOConnectorError as err:
+        LOG.warning('Other paths of the same file are not known: %s', err)
+        return MountTable()
+
+
+def _shows(table: MountTable, export: str, mount: Mount) -> bool:
+    location = same_file.server_and_directory(export)
+    return location is not None and same_file.index(table).shows(mount, location)
+
+
+def _handle(mount: Mount, path: str) -> probe.HandleProbe:
+    return probe.HandleProbe(mount.mount_point, mount.below(path) or '', share=mount.share)
