@@ -54,7 +54,7 @@ class FileIOConnectorError(exception.BrickException):
 
 
 class Retryable:
-    """Marks errors whose condition passes by itself: the same call may simply be made again."""
+    """Marks transient errors: the same call, made again, may succeed."""
 
 
 class InvalidConnectionProperties(FileIOConnectorError):

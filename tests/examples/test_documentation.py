@@ -87,9 +87,9 @@ def test_every_error_has_a_section_with_its_exit_code():
                         for name, error in ours.items()}
 
 
-def test_passing_errors_are_said_to_pass():
+def test_retryable_errors_are_called_transient():
     text = (SOURCE / 'errors.rst').read_text()
-    said = set(re.findall(r'^(\w+)\n-+\n\nExit code \d+\. Passes by itself', text, re.MULTILINE))
+    said = set(re.findall(r'^(\w+)\n-+\n\nExit code \d+\. Transient; retry', text, re.MULTILINE))
     assert said == {name for name, value in vars(exceptions).items()
                     if isinstance(value, type) and issubclass(value, exceptions.Retryable)
                     and value is not exceptions.Retryable}
