@@ -28,25 +28,34 @@ def block_device(rdev: int) -> dict[str, object]:
             'used_as': _holders(parts) or _btrfs(numbers) or _swap_devices(numbers)}
 
 
-def regular_file(seen: os.stat_result, mounted_loops: list[str]) -> str | None:
-    """Return what a regular file is to this host; None: nothing.
+def regular_file(seen: os.stat_result, name: str, mounted_loops: list[str]) -> str | None:
+    """Return what this host uses a regular file for; None: nothing.
 
+    Files of other names are not touched, since they may lie on a share that hangs; where the file
+    has several names, all are compared.
+
+    :param name: the last component of its path
     :param mounted_loops: numbers of the loop devices, or of partitions of such, that are mounted
     """
     for path in _swaps():
-        with contextlib.suppress(OSError):
-            swap = os.stat(path)
-            if (swap.st_dev, swap.st_ino) == (seen.st_dev, seen.st_ino):
-                return f'swap space ({path})'
+        if _is_same(path, seen, name):
+            return f'swap space ({path})'
     loops = {loop: f'what is mounted from {loop}' for loop in map(_loop_of, mounted_loops) if loop}
     loops |= {loop: f'what {holder} holds by {loop}' for loop, holder in _held_loops()}
     for loop, use in loops.items():
         backing = _read(f'/sys/block/{loop}/loop/backing_file')
-        with contextlib.suppress(OSError):
-            file = os.stat(backing or '')
-            if (file.st_dev, file.st_ino) == (seen.st_dev, seen.st_ino):
-                return use
+        if backing and _is_same(backing, seen, name):
+            return use
     return None
+
+
+def _is_same(path: str, seen: os.stat_result, name: str) -> bool:
+    if seen.st_nlink == 1 and os.path.basename(path) != name:
+        return False
+    with contextlib.suppress(OSError):
+        file = os.stat(path)
+        return (file.st_dev, file.st_ino) == (seen.st_dev, seen.st_ino)
+    return False
 
 
 def _holders(parts: list[str]) -> str | None:
@@ -85,7 +94,7 @@ def _swaps() -> list[str]:
 
 
 def _held_loops() -> list[tuple[str, str]]:
-    """The loop devices that dm, md or bcache hold, each with what holds it."""
+    """Return the loop devices that dm, md or bcache hold, each with what holds it."""
     held = []
     with contextlib.suppress(OSError):
         for name in os.listdir('/sys/block'):
@@ -97,7 +106,7 @@ def _held_loops() -> list[tuple[str, str]]:
 
 
 def _loop_of(number: str) -> str | None:
-    """The loop device with a number, or the one whose partition has it."""
+    """Return the loop device with a number, or the one whose partition has it."""
     for name in os.path.realpath(f'{_SYS_DEVICES}/{number}').split('/'):
         if loop := _loop_named(name):
             return loop
@@ -111,7 +120,10 @@ def _loop_named(name: str) -> str | None:
 
 def _read(path: str) -> str | None:
     try:
-        with open(path, encoding='utf-8', errors='surrogateescape') as file:
-            return file.read().strip()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, 1 << 16).decode('utf-8', 'surrogateescape').strip()
+        finally:
+            os.close(descriptor)
     except OSError:
         return None

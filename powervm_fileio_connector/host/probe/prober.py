@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
+import math
 import select
-import selectors
 import time
 from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Hashable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
 from powervm_fileio_connector.deadline import Deadline
-from powervm_fileio_connector.host.probe import helpers
+from powervm_fileio_connector.host.probe import helper as helper_module
+from powervm_fileio_connector.host.probe import pool
 from powervm_fileio_connector.host.probe import protocol
 from powervm_fileio_connector.host.probe import root_helper as root_helper_module
+from powervm_fileio_connector.host.probe.helper import Helper
 from powervm_fileio_connector.host.probe.protocol import Answer
 from powervm_fileio_connector.host.probe.protocol import Facts
 from powervm_fileio_connector.host.probe.protocol import Request
 
 _MOST_IN_ONE = 64       # shares that one helper probes at the same time, but for what follows
 _MOST_HELPERS = 8       # of one call
-_MOST_WAIT_S = 3600.0   # that poll() can be asked for at once
+_MOST_WAIT_S = 3600.0   # that can be asked for at once
 _HEADSTART_S = 1.0      # for the first of several equally good probes
 
 # The caller's own rights end here; its root helper's may not.
@@ -70,7 +73,7 @@ class Prober:
         deadline = self.deadline() if deadline is None else deadline
         numbered = dict(enumerate(requests))
         answers: dict[int, Answer[Facts]] = {}
-        with _InFlight() as running:
+        with _InFlight(deadline) as running:
             running.start(numbered)
             while running and not deadline.has_passed:
                 answers.update(running.wait(deadline))
@@ -92,7 +95,7 @@ class Prober:
         answers: dict[int, Answer[Facts]] = {}
         others = dict(list(enumerate(requests))[1:])
         until = Deadline(min(deadline.left() / 4, _HEADSTART_S)) if others else deadline
-        with _InFlight() as running:
+        with _InFlight(deadline) as running:
             running.start({0: requests[0]})
             while running and not deadline.has_passed:
                 for index, answer in running.wait(until):
@@ -116,9 +119,9 @@ class Prober:
             return {index: denied[index] for index in requests}
         started = time.monotonic()
         try:
-            output = root_helper_module.ask(
+            told = root_helper_module.ask(
                 self._execute, self._root_helper, _message(requests), deadline)
-            answers = dict(_answers(output.splitlines(), requests, started))
+            answers = dict(_answers(told, requests, started))
         except root_helper_module.RootHelperFailed as err:
             return {index: dataclasses.replace(denied[index], root_helper_failure=str(err))
                     for index in requests}
@@ -130,102 +133,105 @@ class Prober:
 
 def close_idle() -> None:
     """End all idle helpers. Safe at any time, from any thread."""
-    helpers.close_idle()
+    pool.close_idle()
 
 
 class _InFlight:
     """Probes that are made at the same time; the processes of those left at its end are killed."""
 
-    def __init__(self) -> None:
-        # poll() needs no descriptor of its own; eventlet takes it away, and has a select() instead.
-        self._selector = (selectors.PollSelector() if hasattr(select, 'poll')
-                          else selectors.SelectSelector())
-        self._running: dict[helpers.Helper, dict[int, Request[Any]]] = {}
-        self._started: dict[helpers.Helper, float] = {}
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._running: dict[Helper, dict[int, Request[Any]]] = {}
+        self._started = time.monotonic()
         self._failed: dict[int, Answer[Any]] = {}
 
     def __enter__(self) -> _InFlight:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._selector.close()
-        helpers.end(list(self._running))
+        pool.end(list(self._running))
 
     def __bool__(self) -> bool:
         return bool(self._running or self._failed)
 
     def start(self, requests: Numbered[Any]) -> None:
         """Hand requests to idle helpers, or new ones."""
-        indices = sorted(requests, key=lambda index: hash(requests[index].share)) \
-            if len(requests) > _MOST_IN_ONE else list(requests)
+        if len(requests) <= _MOST_IN_ONE:
+            self._start(requests)
+            return
+        indices = sorted(requests, key=lambda index: hash(requests[index].share))
         size = max(_MOST_IN_ONE, -(-len(indices) // _MOST_HELPERS))
         for first in range(0, len(indices), size):
             self._start({index: requests[index] for index in indices[first:first + size]})
 
-    def _start(self, requests: dict[int, Request[Any]]) -> None:
+    def _start(self, requests: Numbered[Any]) -> None:
+        if not requests:
+            return
         try:
             # Those that are in use here come back only when they are waited for.
-            helper = helpers.take(may_wait=not self._running)
-        except helpers.CannotStart as err:
+            self._running[helper := pool.take(may_wait=not self._running)] = dict(requests)
+        except helper_module.CannotStart as err:
             self._failed.update(dict.fromkeys(requests, Answer(failure=str(err))))
             return
-        self._running[helper] = requests
-        self._started[helper] = time.monotonic()
-        self._selector.register(helper.socket, selectors.EVENT_READ, helper)
-        helper.send(_message(requests))
+        helper.send(_message(requests), self._deadline)
 
     def wait(self, until: Deadline) -> Iterator[tuple[int, Answer[Any]]]:
         """Wait for some probes to end and return their answers; none when the time is up."""
         while self._failed:
             yield self._failed.popitem()
-        if not self._running:
-            return
-        for key, _ in self._selector.select(min(until.left(), _MOST_WAIT_S)):
-            helper = key.data
+        for helper in _readable(self._running, until) if self._running else ():
             try:
-                lines = helper.receive()
+                told = helper.receive()
             except OSError:
                 self._replace(helper)
                 continue
             waiting = self._running[helper]
-            for index, answer in _answers(lines, waiting, self._started[helper]):
+            for index, answer in _answers(told, waiting, self._started):
                 del waiting[index]
                 if not waiting:
-                    self._release(helper)
-                    helpers.give_back(helper)
+                    pool.give_back(helper)
+                    del self._running[helper]
                 yield index, answer
 
-    def _replace(self, helper: helpers.Helper) -> None:
+    def _replace(self, helper: Helper) -> None:
         """Make the probes of a helper that ended by itself once more, with a new one."""
-        requests = self._release(helper)
-        helpers.end([helper])
+        pool.end([helper])
+        requests = self._running.pop(helper)
         if helper.was_idle:
-            helpers.close_idle()    # the others are as old
+            pool.close_idle()    # the others are as old
             self._start(requests)
         else:
             self._failed.update(dict.fromkeys(requests, Answer(
                 failure='the share probe process exited unexpectedly')))
 
-    def _release(self, helper: helpers.Helper) -> dict[int, Request[Any]]:
-        self._selector.unregister(helper.socket)
-        del self._started[helper]
-        return self._running.pop(helper)
+
+def _readable(running: Collection[Helper], until: Deadline) -> list[Helper]:
+    """Wait for helpers that have something to be read; none when the time is up."""
+    wait_s = min(until.left(), _MOST_WAIT_S)
+    if not hasattr(select, 'poll'):         # eventlet takes it away, and has a select()
+        return select.select(list(running), (), (), wait_s)[0]
+    poll = select.poll()        # unlike epoll, it needs no descriptor; unlike select(), takes any
+    by_descriptor = {}
+    for helper in running:
+        by_descriptor[descriptor := helper.fileno()] = helper
+        poll.register(descriptor, select.POLLIN)
+    return [by_descriptor[descriptor] for descriptor, _ in poll.poll(math.ceil(wait_s * 1000))]
 
 
 def _message(requests: Numbered[Any]) -> list[list[list[Any]]]:
     """Return requests as the worker reads them: a list of those that wait for each other."""
-    groups: dict[Any, list[list[Any]]] = {}
+    groups: dict[Hashable, list[list[Any]]] = {}
     for index, request in requests.items():
+        # No share of a caller's is equal to a number of ours.
         key = index if request.share is None else (request.share,)
         groups.setdefault(key, []).append([index, request.to_message()])
     return list(groups.values())
 
 
-def _answers(lines: Sequence[bytes | str], requests: Numbered[Facts],
+def _answers(told: Sequence[Any], requests: Numbered[Facts],
              started: float) -> Iterator[tuple[int, Answer[Facts]]]:
     took_s = time.monotonic() - started
-    for line in lines:
-        index, message = json.loads(line)
+    for index, message in told:
         yield index, protocol.answer_of(requests[index], message, took_s)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable
-from collections.abc import Mapping
 from typing import Any
 from typing import ClassVar
 from typing import Generic
@@ -194,16 +193,17 @@ class Answer(Generic[FactsT_co]):
     is_from_root_helper: bool = False
 
 
-def answer_of(request: Request[Facts], message: Mapping[str, Any],
+def answer_of(request: Request[Facts], message: dict[str, Any],
               took_s: float) -> Answer[Facts]:
     """Return the answer that the share probe process wrote."""
-    given = dict(message)
-    told = {name: given.pop(name) for name in ('errno', 'mount_id', 'failure', 'is_hung')
-            if name in given}
-    refusal = given.pop('refusal', None)
-    facts = request.FACTS(**{name: _frozen(value) for name, value in given.items()})  \
-        if given else None
-    return Answer(facts, took_s, refusal=refusal and Refusal(*refusal), **told)
+    # The worker's answer, which nobody else refers to.
+    errno, mount_id = message.pop('errno', None), message.pop('mount_id', None)
+    failure, refusal = message.pop('failure', None), message.pop('refusal', None)
+    for name, value in message.items():
+        if isinstance(value, list):
+            message[name] = _frozen(value)
+    return Answer(request.FACTS(**message) if message else None, took_s, errno=errno,
+                  mount_id=mount_id, failure=failure, refusal=refusal and Refusal(*refusal))
 
 
 def _frozen(value: Any) -> Any:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from powervm_fileio_connector.deadline import Deadline
-from powervm_fileio_connector.host.probe import helpers
+from powervm_fileio_connector.host.probe import helper
 
 _MOST = 4
 """Threads of the process that may be in ``execute`` at the same time."""
@@ -37,15 +37,15 @@ class TooManyHang(Exception):
 
 
 def ask(execute: Callable[..., Any], root_helper: str | None, message: object,
-        deadline: Deadline) -> str:
-    """Return the answers to requests, one a line; those that are missing did not come in time.
+        deadline: Deadline) -> list[Any]:
+    """Return the answers to requests; those that are missing did not come in time.
 
-    :raises RootHelperFailed: ``execute`` raised an error
+    :raises RootHelperFailed: ``execute`` raised an error, or returned something else
     :raises TooManyHang: no thread can be started for it
     """
     places = _places
     _wait_for_place(places, deadline)
-    outputs: list[str] = []
+    answers: list[Any] = []
     errors: list[Exception] = []
     done = threading.Event()
 
@@ -55,9 +55,9 @@ def ask(execute: Callable[..., Any], root_helper: str | None, message: object,
 
     def run() -> None:
         try:
-            output, _ = execute(*helpers.command(), '--once', once, run_as_root=True,
+            output, _ = execute(*helper.command(), '--once', once, run_as_root=True,
                                 root_helper=root_helper)
-            outputs.append(output)
+            answers.extend(json.loads(line) for line in output.splitlines())
         except Exception as err:  # noqa: BLE001  told to the caller, whatever execute raises
             errors.append(err)
         finally:
@@ -78,7 +78,7 @@ def ask(execute: Callable[..., Any], root_helper: str | None, message: object,
             _left_alone.discard(thread)
     if errors:
         raise RootHelperFailed(_shortened(errors[0])) from errors[0]
-    return outputs[0] if outputs else ''
+    return list(answers)
 
 
 def _wait_for_place(places: threading.BoundedSemaphore, deadline: Deadline) -> None:

@@ -16,27 +16,32 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _AT_EMPTY_PATH = 0x1000         # linux/fcntl.h
 _AT_STATX_FORCE_SYNC = 0x2000
 _BASIC_STATS = 0x7FF            # linux/stat.h
-_STATX_SIZE_AT = 40             # of struct statx
+_MNT_ID = 0x1000
+_MASK_AT, _SIZE_AT, _MNT_ID_AT = 0, 40, 144         # of struct statx
 _LONGEST_HANDLE = 128           # MAX_HANDLE_SZ
 
 _NOT_AVAILABLE = frozenset((errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP))
 
 
-def synchronised_size(descriptor: int) -> int | None:
-    """Return the size of a file as its server knows it now; None: not available.
+def size_and_mount_id(descriptor: int, is_fresh: bool = True) -> tuple[int | None, int | None]:
+    """Return the size of a file, and the id of its mount; what is not available is None.
 
-    A network file system answers from its attribute cache otherwise, for seconds after a change,
-    and also while its server is down.
+    :param is_fresh: as its server knows it now. A network file system answers from its attribute
+        cache otherwise, for seconds after a change, and also while its server is down
 
     :raises OSError: the file system's error
     """
     if not hasattr(_LIBC, 'statx'):
-        return None
+        return None, None
     buffer = ctypes.create_string_buffer(256)
-    if _LIBC.statx(descriptor, b'', _AT_EMPTY_PATH | _AT_STATX_FORCE_SYNC, _BASIC_STATS, buffer):
+    flags = _AT_EMPTY_PATH | _AT_STATX_FORCE_SYNC if is_fresh else _AT_EMPTY_PATH
+    if _LIBC.statx(descriptor, b'', flags, _BASIC_STATS | _MNT_ID, buffer):
         _raise_unless_unavailable()
-        return None
-    return struct.unpack_from('=Q', buffer, _STATX_SIZE_AT)[0]
+        return None, None
+    mask, = struct.unpack_from('=I', buffer, _MASK_AT)
+    size, = struct.unpack_from('=Q', buffer, _SIZE_AT)
+    mount_id, = struct.unpack_from('=Q', buffer, _MNT_ID_AT)
+    return size, mount_id if mask & _MNT_ID else None       # told since Linux 5.8
 
 
 def file_handle(descriptor: int) -> str | None:
@@ -61,6 +66,11 @@ def access_error(descriptor: int) -> int | None:
 
     Nothing is opened.
     """
+    if not _LIBC.faccessat(descriptor, b'', os.R_OK | os.W_OK, _AT_EMPTY_PATH):
+        return None
+    if ctypes.get_errno() not in _NOT_AVAILABLE:
+        return ctypes.get_errno()
+    # Before Linux 5.8, or where this very call is not allowed; EPERM may also be the file's.
     path = f'/proc/self/fd/{descriptor}'.encode()
     return ctypes.get_errno() if _LIBC.access(path, os.R_OK | os.W_OK) else None
 

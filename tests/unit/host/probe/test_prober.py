@@ -15,7 +15,8 @@ import time
 import pytest
 
 from powervm_fileio_connector.host import probe
-from powervm_fileio_connector.host.probe import helpers as probe_helpers
+from powervm_fileio_connector.host.probe import helper as helper_module
+from powervm_fileio_connector.host.probe import pool
 
 
 def guards():
@@ -130,8 +131,8 @@ def test_a_helper_has_its_own_session_and_none_of_our_descriptors(list_share, sh
 
 
 def test_probes_of_many_threads_share_the_helpers_and_few_are_kept(list_share):
-    with concurrent.futures.ThreadPoolExecutor(30) as pool:
-        for names in pool.map(lambda _: list_share(), range(300)):
+    with concurrent.futures.ThreadPoolExecutor(30) as threads:
+        for names in threads.map(lambda _: list_share(), range(300)):
             assert names == ['volume-1']
     assert 1 <= len(helpers()) <= 8
 
@@ -139,29 +140,29 @@ def test_probes_of_many_threads_share_the_helpers_and_few_are_kept(list_share):
 @pytest.fixture
 def busy(prober, monkeypatch):
     """As many helpers at work as are kept, and long patience with them."""
-    monkeypatch.setattr(probe_helpers, '_SOON_S', 30)
-    taken = [probe_helpers.take(may_wait=False) for _ in range(8)]
+    monkeypatch.setattr(pool, '_SOON_S', 30)
+    taken = [pool.take(may_wait=False) for _ in range(8)]
     yield taken
-    probe_helpers.end(taken)
+    pool.end(taken)
 
 
 def test_where_many_are_at_work_one_of_them_is_waited_for(busy):
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(probe_helpers.take)
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(pool.take)
         assert not concurrent.futures.wait([waiting], 0.3).done
-        probe_helpers.give_back(busy[3])
+        pool.give_back(busy[3])
         assert waiting.result(10) is busy[3]
 
 
 def test_those_that_have_been_at_work_for_long_are_not_waited_for(busy):
-    busy[0].taken_at -= 60
-    busy.append(probe_helpers.take())
+    helper_module.busy[id(busy[0])] -= 60
+    busy.append(pool.take())
     assert not busy[-1].was_idle
 
 
 def test_no_call_waits_for_its_own_helpers(busy, prober, share):
     for helper in busy:
-        helper.taken_at -= 60
+        helper_module.busy[id(helper)] -= 60
     answers = prober.probe_all([probe.ListFiles(str(share))] * 16)
     assert [answer.facts.names for answer in answers] == [()] * 16
 
