@@ -62,9 +62,11 @@ class Attachments:
     def find(self, spec: VolumeSpec, deadlines: CallDeadlines | None = None,
              attempts: int | None = None) -> host.VolumeFile:
         """Find a volume's file and check it, and nothing else."""
-        with (deadlines or self.deadlines()).probing() as probes:
-            return host.find(spec, self.settings, prober=self.prober, deadline=probes,
+        deadlines = deadlines or self.deadlines()
+        with deadlines.probing() as probes:
+            file = host.find(spec, self.settings, prober=self.prober, deadline=probes,
                              attempts=self._attempts if attempts is None else attempts)
+        return self._with_mapped_names(file, deadlines) if file.may_have_other_names else file
 
     def plan_attach(self, spec: VolumeSpec) -> Plan:
         """Decide how a volume is to be attached; nothing is sent that changes anything.
@@ -76,6 +78,9 @@ class Attachments:
             # Before any probe of a share: this may be the wrong host for it.
             partition = self.client.management_partition(deadlines.requests)
             file = self.find(spec, deadlines)
+            if self.client.checks_host:
+                with deadlines.probing() as probes:
+                    host.require_same_namespace(file, prober=self.prober, deadline=probes)
         return Plan(spec, partition, plans.addition(spec, file, self.settings), deadlines, file)
 
     def plan_detach(self, spec: VolumeSpec, info: DeviceInfo | None = None) -> Plan:
@@ -166,6 +171,17 @@ class Attachments:
 
         return plans.removal(spec, info, self.settings, resolve=resolve,
                              find=lambda: self.find(spec, deadlines, attempts=1))
+
+    def _with_mapped_names(self, file: host.VolumeFile,
+                           deadlines: CallDeadlines) -> host.VolumeFile:
+        """Add the mapped paths that are the same file: hard links, or names in another case."""
+        partition = self.client.management_partition(deadlines.requests)
+        table = self.client.committer(partition.uuid).read_table(deadlines.requests)
+        mapped = [entry.record.path for entry in table.entries() if entry.record.path]
+        with deadlines.probing() as probes:
+            names = host.names_among(file, mapped, prober=self.prober, deadline=probes)
+        return dataclasses.replace(
+            file, spellings=tuple(dict.fromkeys((*file.spellings, *names))))
 
     def _committer(self, plan: Plan) -> Any:
         return self.client.committer(plan.partition.uuid)

@@ -8,9 +8,10 @@ from powervm_fileio_connector.host.finder import find
 from powervm_fileio_connector.host.finder import names_among
 from powervm_fileio_connector.host.finder import recheck
 from powervm_fileio_connector.host.listing import list_files
+from powervm_fileio_connector.host.namespace import require_same_namespace
 from powervm_fileio_connector.host.spellings import candidate_paths
 from powervm_fileio_connector.host.spellings import resolved_paths
 from powervm_fileio_connector.host.spellings import spellings_of
 
 __all__ = ['VolumeFile', 'candidate_paths', 'find', 'list_files', 'names_among', 'recheck',
-           'resolved_paths', 'spellings_of']
+           'require_same_namespace', 'resolved_paths', 'spellings_of']

@@ -46,8 +46,7 @@ class VolumeFile:
     :ivar identity: device and inode number
     :ivar chain: identities of the backing files of a qcow2 image
     :ivar resolved: ``path``, or what a stable name of a block device leads to
-    :ivar may_have_other_names: whether names that ``spellings`` lacks may be this file: it has
-        several hard links, or its file system ignores case; see :func:`host.names_among`
+    :ivar has_hard_links: whether it has several names on its file system
     """
 
     path: str
@@ -60,7 +59,12 @@ class VolumeFile:
     lookalikes: tuple[str, ...] = ()
     chain: tuple[tuple[int, ...], ...] = ()
     resolved: str = ''
-    may_have_other_names: bool = False
+    has_hard_links: bool = False
+
+    @property
+    def may_have_other_names(self) -> bool:
+        """Whether names that ``spellings`` lacks may be this file; see :func:`names_among`."""
+        return not self.is_block_device and (self.has_hard_links or self.mount.ignores_case)
 
 
 def find(spec: VolumeSpec, settings: Settings, *, prober: probe.Prober,
@@ -134,7 +138,11 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
     """
     table = mount_table.table()
     asked = []
+    # A file with one name has it in other cases only.
+    names = {os.path.basename(path).lower() for path in file.spellings}
     for path in dict.fromkeys(paths):
+        if not file.has_hard_links and os.path.basename(path).lower() not in names:
+            continue
         mount = table.covering(path)
         below = None if mount is None else mount.below(path)
         if mount is not None and below is not None and mount.device == file.mount.device:
@@ -199,8 +207,7 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
         lookalikes=lookalikes, size=facts.size, format=spec.format,
         identity=(facts.dev, facts.ino), is_block_device=is_block_device, mount=found.mount,
         chain=_identities(facts, 0)[1:], resolved=resolved,
-        may_have_other_names=not is_block_device and (
-            facts.hard_links > 1 or found.mount.ignores_case))
+        has_hard_links=facts.hard_links > 1)
 
 
 def _identities(facts: probe.FileFacts, first: int) -> tuple[tuple[int, ...], ...]:

@@ -46,13 +46,16 @@ def client_for(settings: conf.Settings, adapter: Any = None, checks_host: bool =
 
 
 class Client:
-    """Requests to NovaLink within a session. Safe to use from several threads."""
+    """Requests to NovaLink within a session. Safe to use from several threads.
+
+    :ivar checks_host: whether this has to run where NovaLink does
+    """
 
     def __init__(self, settings: conf.Settings, adapter: AdapterAtFirstUse,
                  checks_host: bool) -> None:
         self._settings = settings
         self._adapter = adapter
-        self._checks_host = checks_host
+        self.checks_host = checks_host
 
     @property
     def adapter(self) -> Any:
@@ -68,7 +71,7 @@ class Client:
         :raises NovaLinkNotIOServer: it is an ordinary LPAR
         :raises NotOnNovaLink: this runs on another partition
         """
-        more = {} if self._checks_host else {'lparcfg': os.devnull}
+        more = {} if self.checks_host else {'lparcfg': os.devnull}
         return partitions.management_partition(self._adapter.get(deadline), deadline, **more)
 
     def lpar(self, lpar_uuid: str, deadline: Deadline) -> LparInfo:

@@ -59,9 +59,8 @@ def served(mounter, fuse_share, place, tmp_path):
                 subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', path, '1M'], check=True)
                 return {}, path
             return {}, write(path)
-        mounter.tmpfs('gpfs1', tmp_path / 'gpfs')
         path = tmp_path / f'gpfs{data["device_path"]}'
-        path.parent.mkdir(parents=True)
+        mounter.tmpfs('gpfs1', path.parent)
         return {'device_path': str(path)}, write(path)
     return served
 
@@ -112,9 +111,8 @@ def test_linstors_none_is_refused_by_name(connector, layer):
         connector.connect_volume(shapes.LAYERS[layer]('linstor', device_path='None'))
 
 
-def test_a_ploop_directory_is_refused(connector, mounter, tmp_path):
-    mounter.tmpfs('cluster1', tmp_path / 'vz')
-    (tmp_path / 'vz/volume-1').mkdir()
+def test_a_ploop_directory_is_refused(connector, mounter, place):
+    (mounter.tmpfs('cluster1', place('cluster1')) / 'volume-1').mkdir()
     with pytest.raises(exceptions.UnsafeVolumePath, match='directory'):
         connector.connect_volume({'export': 'cluster1', 'name': 'volume-1', 'format': 'iso'})
 

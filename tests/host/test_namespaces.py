@@ -3,11 +3,14 @@
 
 import concurrent.futures
 import ctypes
+import dataclasses
+import os
 import subprocess
 
 import pytest
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import host
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.volume import VolumeSpec
 from tests.host.conftest import CLONE_NEWNS
@@ -16,7 +19,7 @@ from tests.host.conftest import write
 SPEC = VolumeSpec(export='nas1:/vols', name='volume-1')
 
 
-def test_a_look_sees_the_mounts_of_the_thread_that_takes_it(tmp_path, settings, prober):
+def test_a_probe_sees_the_mounts_of_the_thread_that_makes_it(tmp_path, settings, prober):
     def find_where_it_is_mounted():
         assert ctypes.CDLL(None).unshare(CLONE_NEWNS) == 0
         subprocess.run(['mount', '-t', 'tmpfs', 'nas1:/vols', tmp_path], check=True)
@@ -33,3 +36,55 @@ def test_a_look_sees_the_mounts_of_the_thread_that_takes_it(tmp_path, settings, 
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         thread.submit(find_where_it_is_mounted).result()
     find_where_it_is_not()
+
+
+@pytest.fixture
+def check(prober, tmp_path):
+    """Check a file as on Power, in the host's pid namespace unless told otherwise."""
+    (tmp_path / 'lparcfg').touch()
+
+    def check(found, **options):
+        host.require_same_namespace(found, prober=prober, **{
+            'lparcfg': str(tmp_path / 'lparcfg'),
+            'host_pid_namespace': os.stat('/proc/self/ns/pid').st_ino} | options)
+    return check
+
+
+@pytest.fixture
+def on_private_mount(mounter, tmp_path, settings, prober):
+    """A file that only the mount namespace of these tests has."""
+    path = write(mounter.tmpfs('nas1:/vols', tmp_path / 'share') / 'volume-1')
+    return finder.find(VolumeSpec(path=str(path)), settings, prober=prober)
+
+
+def test_a_file_that_the_host_does_not_see_is_refused(check, on_private_mount):
+    with pytest.raises(exceptions.NotOnNovaLink, match='has not the mounts of PID 1'):
+        check(on_private_mount)
+
+
+def test_a_decoy_at_the_same_path_of_the_host_is_refused(check, on_private_mount, settings, prober,
+                                                         tmp_path):
+    share = tmp_path / 'share'
+    in_host = f'/proc/1/root{share}'
+    if not os.path.isdir(in_host):
+        pytest.skip('PID 1 has another root')
+    write(type(share)(in_host) / 'volume-1')
+    with pytest.raises(exceptions.NotOnNovaLink, match='the host has another file'):
+        check(on_private_mount)
+
+
+def test_a_file_that_the_host_sees_too_is_accepted(check, tmp_path, settings, prober):
+    if not os.path.isdir(f'/proc/1/root{tmp_path}'):
+        pytest.skip('PID 1 has another root')
+    trusting = dataclasses.replace(settings, trusted_directories=(str(tmp_path),))
+    path = write(tmp_path / 'volume-1')
+    check(finder.find(VolumeSpec(path=str(path)), trusting, prober=prober))
+
+
+def test_a_pid_namespace_of_its_own_cannot_be_checked(check, on_private_mount):
+    with pytest.raises(exceptions.NotOnNovaLink, match="host's pid namespace"):
+        check(on_private_mount, host_pid_namespace=1)
+
+
+def test_nothing_is_checked_off_power(check, on_private_mount):
+    check(on_private_mount, lparcfg='/nowhere')

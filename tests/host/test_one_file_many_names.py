@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One file has many paths: whichever is used, it is one disk, of one LPAR."""
+
+import os
+
+import pytest
+from oslo_config import cfg
+
+import powervm_fileio_connector as pfc
+from powervm_fileio_connector import conf
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import host
+from powervm_fileio_connector.attachments import Attachments
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.novalink import client_for
+from powervm_fileio_connector.volume import VolumeSpec
+from tests.host.conftest import write
+
+
+@pytest.fixture
+def config(tmp_path):
+    config = cfg.ConfigOpts()
+    conf.read(config)
+    config.set_override('mount_point_base', [str(tmp_path / 'nova')], group=conf.GROUP)
+    return config
+
+
+@pytest.fixture
+def connectors(novalink, config):
+    """One connector for each of two LPARs."""
+    return [pfc.FileIOConnector(None, adapter=novalink.adapter(), conf=config, lpar_uuid=lpar.uuid)
+            for lpar in novalink.lpars[:2]]
+
+
+def bind_directory(mounter, share, tmp_path):
+    return mounter.bind(share / 'cinder', tmp_path / 'bound') / 'volume-1'
+
+
+def nested_source(mounter, share, tmp_path):
+    # Its source and root are those of kernel NFS: the directory is in the source alone.
+    place = mounter.tmpfs('nas1:/vols/cinder', tmp_path / 'nested')
+    return write(place / 'volume-1')
+
+
+def symlink(mounter, share, tmp_path):
+    (tmp_path / 'link').symlink_to(share / 'cinder')
+    return tmp_path / 'link/volume-1'
+
+
+@pytest.fixture
+def share(mounter, tmp_path):
+    share = mounter.tmpfs('nas1:/vols', tmp_path / 'nas')
+    (share / 'cinder').mkdir()
+    write(share / 'cinder/volume-1')
+    return share
+
+
+@pytest.fixture(params=[bind_directory, nested_source, symlink])
+def paths(request, mounter, share, tmp_path):
+    """Two paths of one file."""
+    return [{'path': str(share / 'cinder/volume-1')},
+            {'path': str(request.param(mounter, share, tmp_path))}]
+
+
+@pytest.mark.parametrize('order', [1, -1])
+def test_a_file_reaches_one_lpar_only_by_whatever_path(connectors, novalink, paths, order):
+    first, second = paths[::order]
+    info = connectors[0].connect_volume(first)
+    with pytest.raises(exceptions.VolumeInUse):
+        connectors[1].connect_volume(second)
+    assert connectors[0].connect_volume(second) == info
+    connectors[0].disconnect_volume(second, None)
+    assert novalink.mappings() == []
+
+
+@pytest.mark.parametrize('name', ['single', 'cinder/single'])
+def test_a_bound_file_is_no_path_to_attach_by(connectors, novalink, share, mounter, tmp_path, name):
+    bound = write(tmp_path / 'bound')
+    mounter.bind(share / 'cinder/volume-1', bound)
+    connectors[0].connect_volume({'path': str(share / 'cinder/volume-1')})
+    with pytest.raises(exceptions.UnsafeVolumePath, match=f'{share}/cinder/volume-1'):
+        connectors[1].connect_volume({'path': str(bound)})
+    connectors[0].disconnect_volume({'path': str(bound)}, None)
+    assert novalink.mappings() == []
+
+
+def test_a_hard_link_is_the_same_file(novalink, share, settings, prober):
+    os.link(share / 'cinder/volume-1', share / 'other-name')
+    attachments = Attachments(settings, prober, client_for(settings, novalink.adapter()))
+
+    def attach(path, lpar):
+        return attachments.carry_out(attachments.plan_attach(VolumeSpec(
+            path=str(path), lpar_uuid=novalink.lpars[lpar].uuid)))
+
+    info = attach(share / 'cinder/volume-1', 0)
+    with pytest.raises(exceptions.VolumeInUse):
+        attach(share / 'other-name', 1)
+    assert attach(share / 'other-name', 0) == info
+    attachments.carry_out(attachments.plan_detach(VolumeSpec(
+        path=str(share / 'other-name'), lpar_uuid=novalink.lpars[0].uuid)))
+    assert novalink.mappings() == []
+
+
+def test_names_of_one_inode_are_found_among_others(share, settings, prober):
+    path = share / 'cinder/volume-1'
+    os.link(path, share / 'second')
+    write(share / 'third')
+    found = finder.find(VolumeSpec(path=str(path)), settings, prober=prober)
+    assert found.may_have_other_names
+    assert host.names_among(found, [str(share / 'second'), str(share / 'third'), '/gone/x'],
+                            prober=prober) == (str(share / 'second'),)
+
+
+def test_dots_behind_a_symlink_are_no_other_path(connectors, novalink, share, tmp_path):
+    (share / 'sub').mkdir()
+    (share / 'sub/deep').mkdir()
+    write(share / 'sub/volume-1')
+    (share / 'cinder/link').symlink_to('../sub/deep')
+    info = connectors[0].connect_volume({'path': str(share / 'cinder/volume-1')})
+    climbing = {'path': f'{share}/cinder/link/../volume-1'}
+    with pytest.raises(exceptions.FileIOConnectorError):
+        connectors[0].connect_volume(climbing)
+    spec = VolumeSpec(path=climbing['path'])
+    assert host.candidate_paths(spec, conf.Settings()) == ()
+    assert [mapping.path for mapping in novalink.mappings()] == [info['path']]
