@@ -36,6 +36,7 @@ _MOST_REMEMBERED = 4096
 _T = TypeVar('_T')
 
 
+@functools.lru_cache(maxsize=4096)
 def server_and_directory(source: str) -> tuple[str, str] | None:
     """Return which directory of which server a source or an export names.
 
@@ -71,11 +72,13 @@ class SameFiles:
         self._leaders: dict[str, str] = {}
         self._groups: dict[str, set[str]] = collections.defaultdict(set)
         self._remembered: dict[Hashable, Any] = {}
-        named = [(mount, _server(mount), *_located(mount)) for mount in table]
-        for mount, server, _, _ in named:
-            self._join(mount.device, server)
-        for mount, server, name, directory in named:
-            self._add(mount, self._leader(server), name, directory)
+        located = [_located(mount) for mount in table]
+        for mount, (name, _) in zip(table, located, strict=True):
+            if name is not None:
+                self._join(mount.device, f'{name} {_port(mount)}')
+        self._group = {mount.device: self._leader(mount.device) for mount in table}
+        for mount, (name, directory) in zip(table, located, strict=True):
+            self._add(mount, self._group[mount.device], name, directory)
 
     def remember(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """Return what depends on the table and a key alone, made once for each key."""
@@ -104,7 +107,7 @@ class SameFiles:
             if below is None:
                 return None
             inside = f'{root.rstrip("/")}/{below}'
-        return self._leader(mount.device), inside
+        return self._group[mount.device], inside
 
     def spellings(self, mount: Mount, path: str) -> tuple[str, ...]:
         """Return all paths of what is at ``path`` on ``mount``, that one first."""
@@ -134,7 +137,7 @@ class SameFiles:
         for directory, rest in _splits(inside):
             for device, other in self._with_handles.get(directory, {}).items():
                 spelling = other.mount_point.rstrip('/') + rest
-                if (self._leader(device) != group and device not in found
+                if (self._group[device] != group and device not in found
                         and self._table.covering(spelling) is other):
                     found[device] = other, spelling
         return list(found.values())
@@ -143,7 +146,7 @@ class SameFiles:
         """Whether a mount shows exactly a directory of a server; see :meth:`of`."""
         server, directory = location
         return (self._locations[mount.id] == directory
-                and self._leader(mount.device) in self._groups.get(server, ()))
+                and self._group[mount.device] in self._groups.get(server, ()))
 
     def may_have_another_name(self, mount: Mount) -> bool:
         """Whether the kernel may show another name of the server than was given to mount it."""
@@ -180,7 +183,9 @@ class SameFiles:
         return leader
 
     def _join(self, one: str, other: str) -> None:
-        self._leaders[self._leader(other)] = self._leader(one)
+        leader, others = self._leader(one), self._leader(other)
+        if leader != others:
+            self._leaders[others] = leader
 
 
 @functools.lru_cache(maxsize=2)
@@ -208,23 +213,18 @@ def agree_on_server(one: Mount, other: Mount) -> bool:
     return address is not None and address == other.option('addr') and _port(one) == _port(other)
 
 
-def _server(mount: Mount) -> str:
-    """Return a name of the server; a device number where the source names none."""
-    named = server_and_directory(mount.source)
-    return mount.device if named is None else f'{named[0]} {_port(mount)}'
-
-
 def _located(mount: Mount) -> tuple[str | None, str]:
     """Return the name of the server, if the source has one, and the directory that is mounted."""
     named = server_and_directory(mount.source)
     if named is None:
         return None, mount.root
     server, directory = named
-    share, _, below = directory.lstrip('/').partition('/')
-    if server.startswith('//') and below and _is_at_or_below(mount.root, f'/{below}'):
-        # CIFS may show the directory of the share as root, besides in the source.
-        return server, _clean(share + mount.root)
-    return server, _clean(directory + mount.root)
+    if server.startswith('//'):
+        share, _, below = directory.lstrip('/').partition('/')
+        if below and _is_at_or_below(mount.root, f'/{below}'):
+            # CIFS may show the directory of the share as root, besides in the source.
+            return server, _clean(share + mount.root)
+    return server, directory if mount.root == '/' else _clean(directory + mount.root)
 
 
 def _port(mount: Mount) -> str:

@@ -73,8 +73,7 @@ def test_a_file_reaches_one_lpar_only_by_whatever_path(connectors, novalink, pat
     assert novalink.mappings() == []
 
 
-@pytest.mark.parametrize('name', ['single', 'cinder/single'])
-def test_a_bound_file_is_no_path_to_attach_by(connectors, novalink, share, mounter, tmp_path, name):
+def test_a_bound_file_is_no_path_to_attach_by(connectors, novalink, share, mounter, tmp_path):
     bound = write(tmp_path / 'bound')
     mounter.bind(share / 'cinder/volume-1', bound)
     connectors[0].connect_volume({'path': str(share / 'cinder/volume-1')})

@@ -7,6 +7,7 @@ import pytest
 
 from powervm_fileio_connector.host import exports
 from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector.host import same_file
 from tests.kernel import tables
 
 EXPORT = 'nas1:/vols/cinder'
@@ -28,3 +29,53 @@ def test_each_recorded_mount_is_read(case):
 def test_the_export_is_found_at_its_conventional_place(case):
     found = exports.of_export(mount_table.parse(RECORDED[case].encode()), EXPORT, [PLACE])
     assert found[0].mount_point == PLACE
+
+
+def place_of(export):
+    return f'/mnt/base/{hashlib.md5(export.encode()).hexdigest()}'
+
+
+def spellings(case, path):
+    table = mount_table.parse(RECORDED[case].encode())
+    return same_file.index(table).spellings(table.covering(path), path)
+
+
+@pytest.mark.parametrize(('way', 'directory'), [
+    ('directory', 'nas1:/vols'), ('nosharecache', 'nas1:/vols'),
+    ('second_name_of_directory', 'nas2:/vols'), ('pseudo_root', 'nas1:/'),
+    ('second_name', 'nas2:/vols/cinder'), ('qualified_name', 'nas1.example.com:/vols/cinder')])
+@pytest.mark.parametrize('version', ['3', '4.0', '4.1', '4.2'])
+def test_nested_and_shared_mounts_show_one_file(version, way, directory):
+    case = f'{version}-{way}'
+    if case not in RECORDED:
+        pytest.skip('not recorded')
+    below = '/vols/cinder'[len(directory.partition(':')[2].rstrip('/')):]
+    other = f'{place_of(directory)}{below}/v'
+    assert other in spellings(case, f'{PLACE}/v')
+    assert f'{PLACE}/v' in spellings(case, other)
+
+
+@pytest.mark.parametrize(('case', 'export', 'is_certain'), [
+    ('3-second_address', 'nas3:/vols/cinder', False),
+    ('3-ipv6_address', '[2001:db8::1]:/vols/cinder', False),
+    ('3-second_name_nosharecache', 'nas2:/vols', True),
+    ('4.2-second_name_nosharecache', 'nas2:/vols', True)])
+def test_file_handles_decide_where_only_the_servers_name_differs(case, export, is_certain):
+    table = mount_table.parse(RECORDED[case].encode())
+    path = f'{PLACE}/v'
+    mount = table.covering(path)
+    assert same_file.index(table).spellings(mount, path) == (path,)
+    [(other, spelling)] = same_file.index(table).under_other_names(mount, path)
+    assert spelling.startswith(place_of(export))
+    assert same_file.agree_on_server(mount, other) is is_certain
+
+
+@pytest.mark.parametrize(('case', 'export'), [
+    ('3-second_name', 'nas2:/vols/cinder'), ('4.2-second_name', 'nas2:/vols/cinder'),
+    ('4.1-second_address', 'nas3:/vols/cinder'), ('3-address', '192.0.2.1:/vols/cinder'),
+    ('4.2-qualified_name', 'nas1.example.com:/vols/cinder'),
+    ('4.2-ipv6_address', '[2001:db8::1]:/vols/cinder'), ('4.2-autofs_direct', 'nas2:/vols/cinder')])
+def test_a_second_name_of_a_server_is_found_at_its_conventional_place(case, export):
+    table = mount_table.parse(RECORDED[case].encode())
+    [mount, *_] = exports.of_export(table, export, [place_of(export)])
+    assert mount.mount_point == place_of(export)

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from powervm_fileio_connector import export
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import same_file
 from tests.unit.host.test_mount_table import HOST
@@ -159,6 +160,8 @@ def test_a_further_mount_adds_no_call_to_what_is_asked_of_a_known_table():
 def test_a_table_of_thousands_is_indexed_in_one_pass():
     def made(count):
         text = many(count)
+        same_file.server_and_directory.cache_clear()
+        export.normal.cache_clear()
         return calls(lambda: same_file.SameFiles(mount_table.parse.__wrapped__(text)))
 
     assert made(5000) < 11 * made(500)
