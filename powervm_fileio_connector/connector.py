@@ -30,9 +30,9 @@ from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.connection_properties import parse_leniently
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import probe
-from powervm_fileio_connector.novalink import partitions
-from powervm_fileio_connector.novalink import session
-from powervm_fileio_connector.novalink import writer
+from powervm_fileio_connector.novalink import Committer
+from powervm_fileio_connector.novalink import ManagementPartition
+from powervm_fileio_connector.novalink import client_for
 from powervm_fileio_connector.volume import QCOW
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
@@ -74,7 +74,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         self.settings = conf_module.read(conf)
         self._prober = probe.Prober(self.settings.probe_timeout_s, execute=self._execute,
                                     root_helper=root_helper)
-        self._session = session.AdapterAtFirstUse(self.settings, adapter)
+        self._client = client_for(self.settings, adapter)
 
     @staticmethod
     def get_connector_properties(root_helper: str, *args: Any, **kwargs: Any) -> dict:
@@ -161,7 +161,7 @@ class FileIOConnector(base.BaseLinuxConnector):
             record = vios.find(spec.lpar_uuid, found.spellings, spec.volume_id,
                                deadline)
             udid = _extensible(spec, found, record)
-            partitions.rescan(self._adapter, partition.uuid, udid, deadline)
+            self._client.rescan(partition.uuid, udid, deadline)
             # The rescan has changed the document.
             vios.forget()
         LOG.info('Volume %(volume)s of LPAR %(lpar)s now has %(size)d bytes.',
@@ -209,10 +209,10 @@ class FileIOConnector(base.BaseLinuxConnector):
 
     @property
     def _adapter(self) -> pvm_adapter.Adapter:
-        return self._session.get(self._deadline())
+        return self._client.adapter
 
-    def _partition(self, deadline: Deadline) -> partitions.ManagementPartition:
-        return partitions.management_partition(self._session.get(deadline), deadline)
+    def _partition(self, deadline: Deadline) -> ManagementPartition:
+        return self._client.management_partition(deadline)
 
     def _disconnect(self, connection_properties: Any,
                     info: DeviceInfo) -> tuple[mappings.MappingRecord, ...]:
@@ -235,7 +235,7 @@ class FileIOConnector(base.BaseLinuxConnector):
                   'what': ', '.join(record.path or '' for record in removed) or 'it was gone'})
         return removed
 
-    def _add(self, vios: writer.Writer, addition: mappings.AddMapping,
+    def _add(self, vios: Committer, addition: mappings.AddMapping,
              found: host.VolumeFile,
              deadline: Deadline) -> mappings.MappingRecord:
         """Add a mapping; one made otherwise than asked, or of a swapped file, is taken back."""
@@ -253,7 +253,7 @@ class FileIOConnector(base.BaseLinuxConnector):
                 raise changed
         return record
 
-    def _take_back(self, vios: writer.Writer, addition: mappings.AddMapping,
+    def _take_back(self, vios: Committer, addition: mappings.AddMapping,
                    deadline: Deadline) -> None:
         try:
             vios.submit(mappings.RemoveMapping(addition.lpar_uuid, paths=addition.paths), deadline)
@@ -287,8 +287,8 @@ class FileIOConnector(base.BaseLinuxConnector):
             spec, info, self.settings, find=lambda: self._find(spec, attempts=1),
             resolve=lambda paths: host.resolved_paths(paths, prober=self._prober))
 
-    def _writer(self, partition: partitions.ManagementPartition) -> writer.Writer:
-        return writer.writer_for(self._adapter, partition.uuid)
+    def _writer(self, partition: ManagementPartition) -> Committer:
+        return self._client.committer(partition.uuid)
 
     def _find(self, spec: VolumeSpec,
               attempts: int | None = None) -> host.VolumeFile:

@@ -16,21 +16,20 @@ from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.host import resolved_paths
-from powervm_fileio_connector.mappings.table import MappingTable
 
 
 class AttachmentIndex:
     """Answers from one read of NovaLink's mappings; safe to ask from several threads."""
 
     def __init__(self, host: CommandContext) -> None:
-        vios_w = host.writer.read(host.deadline())
+        self._document = host.writer.read_table(host.deadline())
         self._host = host
-        self._files = [record for record in mappings.records(vios_w)
+        self._files = [record for record in (entry.record for entry in self._document.entries())
                        if record.kind == 'file' and record.path]
         self._lpars = sorted({uuid for uuid in map(host.lpar_of, self._files) if uuid})
         ids: dict[str, int | None] = dict.fromkeys(self._lpars)
         ids.update((lpar.uuid.upper(), lpar.id) for lpar in host.lpars)
-        self._document = MappingTable(vios_w, ids)
+        self._document.lpar_ids.update(ids)
         # Read now, not by each thread.
         list(self._document.entries())
 

@@ -8,7 +8,6 @@ import contextlib
 import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from typing import Any
 
 from oslo_utils import uuidutils
 
@@ -19,9 +18,11 @@ from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import probe
-from powervm_fileio_connector.novalink import partitions
-from powervm_fileio_connector.novalink import session
-from powervm_fileio_connector.novalink import writer
+from powervm_fileio_connector.novalink import Client
+from powervm_fileio_connector.novalink import Committer
+from powervm_fileio_connector.novalink import LparInfo
+from powervm_fileio_connector.novalink import ManagementPartition
+from powervm_fileio_connector.novalink import client_for
 
 if TYPE_CHECKING:
     from powervm_fileio_connector.connector import FileIOConnector
@@ -48,39 +49,42 @@ class CommandContext:
         return self.settings.novalink_host + (f':{port}' if port else '')
 
     @functools.cached_property
-    def adapter(self) -> Any:
-        """The session with NovaLink."""
+    def client(self) -> Client:
+        """The client of NovaLink, whose session is open."""
+        client = client_for(self.settings)
         with _doing(f'reach NovaLink at {self.address}'):
-            return session.open_adapter(self.settings)
+            client.adapter  # noqa: B018
+        return client
 
     @functools.cached_property
-    def partition(self) -> partitions.ManagementPartition:
+    def partition(self) -> ManagementPartition:
         """The management partition, which must be an I/O server and this very host."""
         with _doing('ask NovaLink for its management partition'):
-            return partitions.management_partition(self.adapter, self.deadline())
+            return self.client.management_partition(self.deadline())
 
     @functools.cached_property
-    def lpars(self) -> list[partitions.LparInfo]:
+    def lpars(self) -> list[LparInfo]:
         """All client LPARs."""
         with _doing('ask NovaLink for its LPARs'):
-            return partitions.lpars(self.adapter, self.deadline())
+            return self.client.lpars(self.deadline())
 
     @functools.cached_property
-    def writer(self) -> writer.Writer:
+    def writer(self) -> Committer:
         """What carries edits to the management partition's document."""
-        return writer.writer_for(self.adapter, self.partition.uuid)
+        return self.client.committer(self.partition.uuid)
 
     def records(self) -> list[mappings.MappingRecord]:
         """The mappings of the management partition, read afresh."""
         with _doing('ask NovaLink for its disks'):
-            return mappings.records(self.writer.read(self.deadline()))
+            return [entry.record for entry in
+                    self.writer.read_table(self.deadline()).entries()]
 
     def connector(self, kind: type[FileIOConnector] | None = None) -> FileIOConnector:
         """A connector over the same session."""
         # Imported here: commands that only read do without os-brick's base class.
         from powervm_fileio_connector.connector import FileIOConnector
 
-        return (kind or FileIOConnector)(ROOT_HELPER, adapter=self.adapter, conf=self.config)
+        return (kind or FileIOConnector)(ROOT_HELPER, conf=self.config)
 
     def deadline(self) -> Deadline:
         """The time that one act at NovaLink may take, counted from now."""

@@ -20,7 +20,7 @@ from powervm_fileio_connector import mappings
 from powervm_fileio_connector.cli.volumes import Volume
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import finder
-from powervm_fileio_connector.novalink import partitions
+from powervm_fileio_connector.novalink import ManagementPartition
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
 
@@ -106,7 +106,7 @@ class CrowdConnector(connector.FileIOConnector):
         with self._looks:
             return super()._find(*args, **kwargs)
 
-    def _writer(self, partition: partitions.ManagementPartition) -> Any:
+    def _writer(self, partition: ManagementPartition) -> Any:
         return _WithCompany(super()._writer(partition), self.company)
 
 

@@ -65,7 +65,7 @@ def rows(args: argparse.Namespace) -> list[CheckResult]:
 
 def _novalink(host: CommandContext) -> Iterator[CheckResult]:
     start = time.monotonic()
-    yield _row('NovaLink', lambda: host.adapter and (
+    yield _row('NovaLink', lambda: host.client and (
         f'{host.address} answers, logged on in {ms(time.monotonic() - start)}'))
     yield _needing_novalink(host, 'management partition', lambda: (
         f'{host.partition.name} (id {host.partition.id}) is an I/O server'))

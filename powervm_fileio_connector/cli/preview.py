@@ -10,10 +10,8 @@ from powervm_fileio_connector import mappings
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings.edit import Edit
 from powervm_fileio_connector.mappings.edit import Outcome
-from powervm_fileio_connector.mappings.table import MappingTable
-from powervm_fileio_connector.novalink import committer
-from powervm_fileio_connector.novalink import partitions
-from powervm_fileio_connector.novalink import writer
+from powervm_fileio_connector.novalink import Committer
+from powervm_fileio_connector.novalink import ManagementPartition
 
 COLUMNS = ('Edit', 'LPAR', 'Slot', 'LUA', 'Path', 'Backstore', 'Tag')
 
@@ -31,23 +29,18 @@ class NotSent(Exception):
 class PreviewConnector(connector.FileIOConnector):
     """Takes every step of a connector but for the last: edits are shown instead of sent."""
 
-    def _writer(self, partition: partitions.ManagementPartition) -> Any:
-        return _Preview(super()._writer(partition), self._adapter)
+    def _writer(self, partition: ManagementPartition) -> Any:
+        return _Preview(super()._writer(partition))
 
 
 class _Preview:
     """In the place of a writer: applies an edit to a document of its own, and says what it did."""
 
-    def __init__(self, real: writer.Writer, adapter: Any) -> None:
+    def __init__(self, real: Committer) -> None:
         self._real = real
-        self._adapter = adapter
 
     def submit(self, edit: Edit, deadline: Deadline) -> Any:
-        vios_w = self._real.read(deadline)
-        before = mappings.records(vios_w)
-        change = committer.applied(edit, MappingTable(vios_w), self._adapter, deadline,
-                                   may_defer=False)
-        after = mappings.records(vios_w)
+        change, before, after = self._real.try_out(edit, deadline)
         if change.outcome is Outcome.UNCHANGED:
             raise NotSent([_row('none', edit.lpar_uuid, record) for record in change.records]
                           or [('none', edit.lpar_uuid, None, None, None, None, None)])

@@ -101,6 +101,10 @@ class MappingTable:
         places = None if self._search is None else self._search.linked(wanted)
         return (entry for entry in self._at(places) if entry.record.lpar_uuid == wanted)
 
+    def count(self) -> int:
+        """How many mappings there are; none is parsed."""
+        return sum(piece is not None for piece in self._pieces) + len(self.added)
+
     def count_of_lpar(self, lpar_uuid: str) -> int:
         """How many mappings an LPAR may have at most that are linked to it; none is parsed."""
         shown = self._pieces if self._search is None else self._search.linked(lpar_uuid)

@@ -26,7 +26,6 @@ from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.nova import migration
 from powervm_fileio_connector.nova import slots
-from powervm_fileio_connector.nova.deferred import DeferredEdit
 from powervm_fileio_connector.plans import Plan
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
@@ -183,10 +182,11 @@ class InstanceVolumes:
 
     def _defer(self, plan: Plan, feed_task: Any, as_nova: AsNova, report: Callable[[Any], None],
                before: Callable[[], None] = lambda: None) -> None:
-        edit: Any = DeferredEdit(plan.edit, before, report, as_nova)
         with as_nova():
-            novalink.add_to_feed_task(feed_task, edit, plan.partition.uuid,
-                                      timeout_s=self.settings.rest_timeout_s)
+            novalink.add_to_feed_task(
+                feed_task, plan.edit, self.client.committer(plan.partition.uuid),
+                self.settings.rest_timeout_s, on_result=report, before_apply=before,
+                context=as_nova)
 
     def _attached(self, plan: Plan, slot_mgr: Any, keep: Kept, info: DeviceInfo) -> None:
         record = MappingRecord(kind='file', path=info.path, slot=info.slot, lua=info.lua,

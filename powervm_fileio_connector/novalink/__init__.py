@@ -2,11 +2,11 @@
 """NovaLink's REST server: sessions, partitions, and changes of the mappings of a VIOS."""
 
 from powervm_fileio_connector.novalink.client import Client
-from powervm_fileio_connector.novalink.client import Committer
 from powervm_fileio_connector.novalink.client import client_for
+from powervm_fileio_connector.novalink.committer import Committer
+from powervm_fileio_connector.novalink.feed_task import add_to_feed_task
 from powervm_fileio_connector.novalink.partitions import LparInfo
 from powervm_fileio_connector.novalink.partitions import ManagementPartition
-from powervm_fileio_connector.novalink.writer import add_to_feed_task
 
 __all__ = ['Client', 'Committer', 'LparInfo', 'ManagementPartition', 'add_to_feed_task',
            'client_for']

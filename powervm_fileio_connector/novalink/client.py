@@ -1,31 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One client per session: its adapter, its partitions, and the committer of each I/O partition."""
+"""One client per session: its adapter, its partitions, and the committer of each VIOS."""
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
 import threading
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
-from powervm_fileio_connector.mappings import MappingRecord
-from powervm_fileio_connector.mappings import MappingTable
-from powervm_fileio_connector.mappings import records
-from powervm_fileio_connector.mappings.edit import Change
-from powervm_fileio_connector.mappings.edit import Edit
-from powervm_fileio_connector.novalink import committer
+from powervm_fileio_connector.novalink import failures
+from powervm_fileio_connector.novalink import jobs
 from powervm_fileio_connector.novalink import partitions
-from powervm_fileio_connector.novalink import writer
+from powervm_fileio_connector.novalink.committer import Committer
+from powervm_fileio_connector.novalink.committer import VIOSState
+from powervm_fileio_connector.novalink.failures import FailureKind
+from powervm_fileio_connector.novalink.failures import RequestFailed
 from powervm_fileio_connector.novalink.partitions import LparInfo
 from powervm_fileio_connector.novalink.partitions import ManagementPartition
-from powervm_fileio_connector.novalink.session import AdapterAtFirstUse
+from powervm_fileio_connector.novalink.rest import Rest
+from powervm_fileio_connector.novalink.session import LazyAdapter
+from powervm_fileio_connector.novalink.session import SharedValue
+from powervm_fileio_connector.novalink.session import TokenRenewal
+from powervm_fileio_connector.novalink.session import log_off
+from powervm_fileio_connector.novalink.vios_turn import ViosTurn
 
-_shared: dict[tuple[Any, ...], AdapterAtFirstUse] = {}
-_shared_lock = threading.Lock()
+LOG_OFF_S = 2.0
+"""How long the end of the process waits for logging off."""
 
 
 def client_for(settings: conf.Settings, adapter: Any = None, checks_host: bool = True) -> Client:
@@ -37,12 +43,73 @@ def client_for(settings: conf.Settings, adapter: Any = None, checks_host: bool =
         that this runs on need not be NovaLink's
     """
     if adapter is not None:
-        return Client(settings, AdapterAtFirstUse(settings, adapter), checks_host)
-    key = tuple(value for name, value in dataclasses.asdict(settings).items()
-                if name.startswith('novalink_'))
-    with _shared_lock:
-        shared = _shared.setdefault(key, AdapterAtFirstUse(settings))
-    return Client(settings, shared, checks_host)
+        lazy, state = LazyAdapter(settings, adapter), _registry.of_session(adapter.session)
+    else:
+        lazy, state = _registry.own(settings)
+    return Client(settings, lazy, state, checks_host)
+
+
+class SessionState:
+    """What all clients of one session share. It does not keep the session."""
+
+    def __init__(self, is_given: bool) -> None:
+        self._is_given = is_given
+        self.vioses: dict[str, VIOSState] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """In a forked child: threads of the parent hold nothing here."""
+        self.renewal = TokenRenewal(self._is_given)
+        self.partition: SharedValue[ManagementPartition] = SharedValue()
+        for vios in self.vioses.values():
+            vios.reset()
+
+
+class _Registry:
+    """The sessions of this process, and what is shared among them."""
+
+    def __init__(self) -> None:
+        self._given: weakref.WeakKeyDictionary[Any, SessionState] = weakref.WeakKeyDictionary()
+        self._own: dict[tuple[Any, ...], tuple[LazyAdapter, SessionState]] = {}
+        self._turns: dict[tuple[str, str], ViosTurn] = {}
+
+    def of_session(self, session: Any) -> SessionState:
+        """Return the state of a session that a caller gave us."""
+        return self._given.setdefault(session, SessionState(is_given=True))
+
+    def own(self, settings: conf.Settings) -> tuple[LazyAdapter, SessionState]:
+        """Return the adapter of our own for these settings, and its state."""
+        key = tuple(value for name, value in dataclasses.asdict(settings).items()
+                    if name.startswith('novalink_'))
+        return self._own.setdefault(key, (LazyAdapter(settings), SessionState(is_given=False)))
+
+    def turn(self, session: Any, vios_uuid: str) -> ViosTurn:
+        """Return what all sessions of this process share of a VIOS."""
+        return self._turns.setdefault((session.dest, vios_uuid.upper()), ViosTurn(vios_uuid))
+
+    def reset_in_child(self) -> None:
+        """In a forked child: it has sessions of its own, and waits for no thread of the parent."""
+        for session, state in [*self._given.items()]:
+            session._lock = threading.RLock()
+            state.reset()
+        for lazy, state in self._own.values():
+            lazy.reset()
+            state.reset()
+        for turn in self._turns.values():
+            turn.reset()
+
+    def log_off(self) -> None:
+        """At the end of the process: log off, if that is quick."""
+        deadline = Deadline(LOG_OFF_S)
+        for lazy, _ in self._own.values():
+            session = lazy.own_session
+            if session is not None and not deadline.has_passed:
+                log_off(session, deadline)
+
+
+_registry = _Registry()
+os.register_at_fork(after_in_child=_registry.reset_in_child)
+atexit.register(_registry.log_off)
 
 
 class Client:
@@ -51,11 +118,13 @@ class Client:
     :ivar checks_host: whether this has to run where NovaLink does
     """
 
-    def __init__(self, settings: conf.Settings, adapter: AdapterAtFirstUse,
+    def __init__(self, settings: conf.Settings, adapter: LazyAdapter, state: SessionState,
                  checks_host: bool) -> None:
         self._settings = settings
-        self._adapter = adapter
+        self._state = state
         self.checks_host = checks_host
+        self._adapter = adapter
+        self._rest = Rest(settings.novalink_host, adapter, lambda: state.renewal)
 
     @property
     def adapter(self) -> Any:
@@ -65,25 +134,47 @@ class Client:
         """
         return self._adapter.get(Deadline(self._settings.rest_timeout_s))
 
+    def on_wait(self, tell: Callable[[str], None] | None) -> None:
+        """Have sentences told about what is waited for and until when, after 2 s of waiting.
+
+        They are logged as well.
+        """
+        self._rest.on_wait = tell
+
     def management_partition(self, deadline: Deadline) -> ManagementPartition:
         """Return the management partition, which is an I/O server and the partition of this host.
+
+        Asked for once per session: no host changes it while it runs.
 
         :raises NovaLinkNotIOServer: it is an ordinary LPAR
         :raises NotOnNovaLink: this runs on another partition
         """
-        more = {} if self.checks_host else {'lparcfg': os.devnull}
-        return partitions.management_partition(self._adapter.get(deadline), deadline, **more)
+        partition = self._state.partition.get(
+            lambda: partitions.find_management_partition(self._rest, deadline), deadline,
+            'asking NovaLink for its management partition')
+        if self.checks_host:
+            partitions.require_own(partition)
+        return partition
 
     def lpar(self, lpar_uuid: str, deadline: Deadline) -> LparInfo:
         """Return one LPAR.
 
         :raises LPARNotFound: there is none with this UUID
         """
-        return partitions.lpar(self._adapter.get(deadline), lpar_uuid, deadline)
+        try:
+            return partitions.lpar(self._rest, lpar_uuid, deadline)
+        except RequestFailed as err:
+            if err.kind is FailureKind.MISSING:
+                raise exceptions.LPARNotFound(
+                    reason=f'NovaLink knows no LPAR {lpar_uuid}', lpar=lpar_uuid) from err
+            raise failures.as_error(err) from err
 
     def lpars(self, deadline: Deadline) -> list[LparInfo]:
         """Return all client LPARs."""
-        return partitions.lpars(self._adapter.get(deadline), deadline)
+        try:
+            return partitions.lpars(self._rest, deadline)
+        except RequestFailed as err:
+            raise failures.as_error(err) from err
 
     def rescan(self, vios_uuid: str, udid: str, deadline: Deadline) -> None:
         """Make NovaLink see the present size of a disk that it serves. Safe to repeat.
@@ -91,74 +182,16 @@ class Client:
         :param udid: the disk's, as the mapping shows it
         :raises ExtendFailed: NovaLink's job failed, or did not end before the deadline
         """
-        partitions.rescan(self._adapter.get(deadline), vios_uuid, udid, deadline)
+        jobs.rescan(self._rest, vios_uuid, udid, deadline)
 
     def committer(self, vios_uuid: str) -> Committer:
-        """Return the committer of an I/O partition."""
-        return Committer(self._adapter, vios_uuid)
+        """Return the committer of a VIOS.
 
-
-class Committer:
-    """Commits edits of the mappings of one I/O partition. Safe to use from several threads."""
-
-    def __init__(self, adapter: AdapterAtFirstUse, vios_uuid: str) -> None:
-        self._adapter = adapter
-        self.vios_uuid = vios_uuid
-
-    def submit(self, edit: Edit, deadline: Deadline) -> Any:
-        """Commit an edit, together with all others that wait.
-
-        Safe to repeat, also after a failure whose outcome is not known. Blocks till the deadline at
-        the latest.
-
-        :returns: for ``AddMapping`` the mapping as the server shows it; for ``RemoveMapping`` the
-            mappings that were removed, none if they were gone
-        :raises FileIOConnectorError: why this edit cannot be committed; never an error of another
+        All committers of one session and VIOS share their batches and the kept table.
         """
-        return self._writer(deadline).submit(edit, deadline)
+        state = self._state.vioses.setdefault(vios_uuid.upper(), VIOSState())
 
-    def submit_all(self, edits: Iterable[Edit], deadline: Deadline) -> list[Any]:
-        """Commit several edits together, and return for each its result or its error."""
-        outcomes: list[Any] = []
-        for edit in edits:
-            try:
-                outcomes.append(self.submit(edit, deadline))
-            except exceptions.FileIOConnectorError as err:
-                outcomes.append(err)
-        return outcomes
+        def turn() -> ViosTurn:
+            return _registry.turn(self.adapter.session, vios_uuid)
 
-    def read_table(self, deadline: Deadline) -> MappingTable:
-        """Return the mappings, read now. The table is the caller's alone.
-
-        :raises NovaLinkUnavailable: the server does not answer
-        """
-        return MappingTable(self._writer(deadline).read(deadline))
-
-    def try_out(self, edit: Edit, deadline: Deadline,
-                ) -> tuple[Change, list[MappingRecord], list[MappingRecord]]:
-        """Apply an edit to the present mappings, and send nothing.
-
-        :returns: what it would change, and the mappings before and after
-        :raises FileIOConnectorError: why it could not be committed
-        """
-        adapter = self._adapter.get(deadline)
-        table = self.read_table(deadline)
-        before = records(table.vios_w)
-        change = committer.applied(edit, table, adapter, deadline, may_defer=False)
-        return change, before, records(table.vios_w)
-
-    def find(self, lpar_uuid: str, paths: Iterable[str], tag: str | None,
-             deadline: Deadline) -> MappingRecord | None:
-        """Return an LPAR's mapping of a file, as it is now; None: there is none.
-
-        :param paths: all spellings of the file; where none is mapped, ``tag`` decides
-        :raises NovaLinkUnavailable: the server does not answer
-        """
-        return self._writer(deadline).find(lpar_uuid, paths, tag, deadline)
-
-    def forget(self) -> None:
-        """Drop the kept table, known to be outdated: the next edit begins with a read."""
-        self._writer(Deadline(1.0)).forget()
-
-    def _writer(self, deadline: Deadline) -> writer.Writer:
-        return writer.writer_for(self._adapter.get(deadline), self.vios_uuid)
+        return Committer(self._rest, vios_uuid, state, turn)

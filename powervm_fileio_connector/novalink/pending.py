@@ -1,98 +1,86 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Group commit: callers hand in edits and wait; one of them carries all that wait.
+"""Group commit: callers hand in edits and wait; one of them commits all that wait.
 
-Whoever finds no leader leads. The leader takes the edits that are due, has them carried out in
-one go, and steps down; edits that arrive meanwhile make the next batch. An edit that has to be
-tried again goes back to its place and is due after a pause, so that nobody leads, and no lock is
-held, while somebody waits.
+A caller who finds no leader leads: it takes the edits that are due, has them committed together,
+and steps down; edits that arrive meanwhile make the next batch. An edit that is tried again goes
+back to its place and is due after a pause, so that nobody leads, and no lock is held, while an
+edit waits.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import threading
 import time
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
-from powervm_fileio_connector.mappings.edit import Change
-from powervm_fileio_connector.mappings.edit import Edit
+from powervm_fileio_connector.mappings import Change
+from powervm_fileio_connector.mappings import Edit
 from powervm_fileio_connector.novalink import failures
-from powervm_fileio_connector.novalink import partitions
-from powervm_fileio_connector.novalink import retry
+from powervm_fileio_connector.novalink.failures import FailureKind
+from powervm_fileio_connector.novalink.failures import RequestFailed
+from powervm_fileio_connector.novalink.locks import Signal
+from powervm_fileio_connector.novalink.retry import Retry
 
-_LEAST_S = 0.1
-"""Less time than this is not worth another try."""
 
+class PendingEdit:
+    """One caller's edit, and its result.
 
-class Ticket:
-    """One caller's edit, and what became of it."""
+    :ivar due: when it may be committed (``time.monotonic``)
+    :ivar batch_limit: how many edits may be in a batch with it at most; None: any number
+    :ivar sent: the change that was sent, with an outcome that is not known
+    :ivar faults: how often the server failed over it alone
+    :ivar is_lpar_checked: its LPAR was found able to change its I/O, after a refusal
+    """
 
-    def __init__(self, edit: Edit, adapter: Any, deadline: Deadline) -> None:
+    def __init__(self, edit: Edit, deadline: Deadline) -> None:
         self.edit = edit
-        self.adapter = adapter
         self.deadline = deadline
         self.submitted = time.monotonic()
         self.due = 0.0
-        self.tries = 0
-        self.faults = 0
-        self.crowd: int | None = None
+        self.batch_limit: int | None = None
         self.sent: Change | None = None
+        self.faults = 0
+        self.is_lpar_checked = False
         self.is_in_flight = False
         self.is_settled = False
-        self._away_since: float | None = None
-        self._failure: failures.RequestFailed | None = None
+        self.retry = Retry(deadline)
+        self._failure: RequestFailed | None = None
         self._result: Any = None
         self._error: exceptions.FileIOConnectorError | None = None
 
     def settle(self, result: Any) -> None:
-        """This came of it."""
+        """Record the result."""
         self._result, self.is_settled = result, True
 
     def fail(self, error: exceptions.FileIOConnectorError) -> None:
-        """This went wrong; everyone gets an exception of their own."""
+        """Record the error; every caller gets an exception of its own."""
         if not self.is_settled:
             self._error = type(error)(**error.kwargs)
             self._error.__cause__ = error.__cause__
             self.is_settled = True
 
-    def try_again(self, failure: failures.RequestFailed, is_away: bool = False) -> None:
-        """Make it due again after a pause, or fail if it has been tried for long enough.
-
-        :param is_away: the server does not answer, which is not waited out till the deadline; but
-            after a lost answer it is looked at least once what became of the edit
-        """
-        now = time.monotonic()
+    def try_again(self, failure: RequestFailed) -> None:
+        """Make it due again after a pause, or fail if it has been tried for long enough."""
         self._failure = failure
-        if is_away:
-            self._away_since = self._away_since or now
-            if self.tries and now - self._away_since > retry.PATIENCE_S:
-                self._fail_for(failure)
-                return
-        pause_s = failures.pause_s(self.tries)
-        if pause_s + _LEAST_S > self.deadline.left():
-            # A try that the deadline cuts off leaves behind only that nobody knows what it did.
+        pause_s = self.retry.pause_s(failure)
+        if pause_s is None:
             self._fail_for(failure)
-        self.due = now + pause_s
-        self.tries += 1
-
-    def give_up(self) -> None:
-        """The deadline has passed."""
-        if self.is_in_flight:
-            failure = failures.RequestFailed(failures.Trouble.LATE, 'the deadline passed')
         else:
-            failure = self._failure or failures.RequestFailed(
-                failures.Trouble.BUSY, 'the edits of others took until the deadline')
-        self._fail_for(failure)
+            self.due = time.monotonic() + pause_s
 
-    def _fail_for(self, failure: failures.RequestFailed) -> None:
-        if self.sent is not None and failure.trouble in (failures.Trouble.BUSY,
-                                                         failures.Trouble.STALE):
-            # Busy now, but an earlier try may have been carried out: that is what counts.
-            failure = failures.RequestFailed(failures.Trouble.LOST, failure.words)
-        self.fail(partitions.as_error(failure, self.adapter))
+    def time_out(self) -> None:
+        """Fail, since the deadline has passed."""
+        if self.is_in_flight:
+            failure = RequestFailed(FailureKind.LATE, 'the deadline passed')
+        else:
+            failure = self._failure or RequestFailed(
+                FailureKind.BUSY, 'the edits of others took until the deadline')
+        self._fail_for(failure)
 
     def outcome(self) -> Any:
         """Return the result, or raise the error."""
@@ -100,99 +88,118 @@ class Ticket:
             raise self._error
         return self._result
 
+    def _fail_for(self, failure: RequestFailed) -> None:
+        if self.sent is not None and failure.kind in (FailureKind.BUSY, FailureKind.STALE):
+            # Busy now, but an earlier try may have been carried out: that is what counts.
+            failure = RequestFailed(FailureKind.LOST, failure.detail)
+        self.fail(failures.as_error(failure))
+
 
 @dataclasses.dataclass
 class Job:
-    """An edit that is part of the POST, and the tickets of those who asked for it."""
+    """An edit that is part of a POST, and the callers who asked for it."""
 
     edit: Edit
     change: Change
-    tickets: list[Ticket]
+    pending: list[PendingEdit]
 
 
-class Batches:
-    """The edits that wait, and who leads.
+Commit = Callable[[PendingEdit, list[PendingEdit]], None]
+"""Commits a batch, given the leader's own edit and the batch; settles edits, and those that it
+leaves unsettled make part of a later batch."""
 
-    :param carry: called by the leader with its own ticket and the batch, never twice at once; it
-        settles tickets, and those that it leaves unsettled make part of a later batch
+
+class CommitQueue:
+    """The edits of one VIOS that wait, and whether a caller leads.
+
+    It needs no lock: its state is in operations that are atomic, see ``locks``.
     """
 
-    def __init__(self, carry: Callable[[Ticket, list[Ticket]], None]) -> None:
-        self._carry = carry
-        self._changed = threading.Condition()
-        self._waiting: list[Ticket] = []
-        self._is_led = False
+    def __init__(self) -> None:
+        self._signal = Signal()
+        self._waiting: list[PendingEdit] = []
+        self._lead: collections.deque[None] = collections.deque([None])
 
-    def submit(self, ticket: Ticket) -> Any:
-        """Wait until the edit is carried out, leading where nobody does.
+    @property
+    def is_led(self) -> bool:
+        """Whether a caller leads now."""
+        return not self._lead
 
-        Ends by the ticket's deadline. An interrupted leader (KeyboardInterrupt) hands over.
+    def submit(self, mine: Sequence[PendingEdit], commit: Commit) -> None:
+        """Wait until these edits are settled, leading where nobody does.
+
+        Ends by their deadlines. An interrupted leader (KeyboardInterrupt) hands over.
         """
-        with self._changed:
-            self._waiting.append(ticket)
         try:
-            while not ticket.is_settled:
-                batch = self._lead_or_wait(ticket)
-                if batch:
-                    self._lead(ticket, batch)
+            self._waiting.extend(mine)
+            while not all(one.is_settled for one in mine):
+                self._lead_or_wait(mine, commit)
         finally:
-            with self._changed:
-                if ticket in self._waiting:
-                    self._waiting.remove(ticket)
-                self._changed.notify_all()
-        return ticket.outcome()
+            self._remove(mine)
+            self._signal.notify()
 
-    def join(self, batch: list[Ticket]) -> None:
+    def join(self, batch: list[PendingEdit]) -> None:
         """Add to a batch that is led what has become due since it was made."""
-        with self._changed:
-            due = self._due(time.monotonic())
-            if set(batch) <= set(due):
-                batch[:] = due
+        due = self._due(time.monotonic())
+        if set(batch) <= set(due):
+            batch[:] = due
+            for member in batch:
+                member.is_in_flight = True
+
+    def _lead_or_wait(self, mine: Sequence[PendingEdit], commit: Commit) -> None:
+        seen, now = self._signal.count, time.monotonic()
+        open_ones = [one for one in mine if not one.is_settled]
+        for one in open_ones:
+            if one.deadline.has_passed:
+                one.time_out()
+                return
+        if any(one.due <= now for one in open_ones) and self._try_to_lead(open_ones, commit):
+            return
+        wait_s = min(min(one.deadline.left(), one.due - now if one.due > now else 60.0)
+                     for one in open_ones)
+        self._signal.wait(seen, wait_s)
+
+    def _try_to_lead(self, mine: list[PendingEdit], commit: Commit) -> bool:
+        """Commit a batch with one of these edits in it; False: others lead, or go first."""
+        if not any(one in mine for one in self._due(time.monotonic())):
+            return False
+        try:
+            self._lead.pop()
+        except IndexError:
+            return False
+        batch: list[PendingEdit] = []
+        try:
+            batch = self._due(time.monotonic())
+            leader = next((one for one in batch if one in mine), None)
+            if leader is not None:
                 for member in batch:
                     member.is_in_flight = True
+                commit(leader, batch)
+            return leader is not None
+        finally:
+            for member in batch:
+                member.is_in_flight = False
+            self._remove([one for one in batch if one.is_settled])
+            self._lead.append(None)
+            self._signal.notify()
 
-    def _lead_or_wait(self, ticket: Ticket) -> list[Ticket] | None:
-        """Return a batch with the ticket in it once it can be led; None: there is news."""
-        with self._changed:
-            now = time.monotonic()
-            left = ticket.deadline.left()
-            if ticket.is_settled:
-                return None
-            if left <= 0:
-                ticket.give_up()
-                return None
-            if not self._is_led and ticket.due <= now:
-                batch = self._due(now)
-                if ticket in batch:
-                    self._is_led = True
-                    for member in batch:
-                        member.is_in_flight = True
-                    return batch
-            pause = ticket.due - now if ticket.due > now else left
-            self._changed.wait(min(left, pause))
-            return None
-
-    def _due(self, now: float) -> list[Ticket]:
-        """The next batch: what is due, in order, and no more than what each may be carried with."""
-        batch: list[Ticket] = []
-        room = None
-        for ticket in self._waiting:
-            if ticket.due > now or ticket.is_settled:
+    def _due(self, now: float) -> list[PendingEdit]:
+        """The next batch: what is due, in order, and no more than any of it allows."""
+        batch: list[PendingEdit] = []
+        limit = None
+        for pending in tuple(self._waiting):
+            if pending.due > now or pending.is_settled:
                 continue
-            if ticket.crowd is not None:
-                room = ticket.crowd if room is None else min(room, ticket.crowd)
-            if room is not None and len(batch) >= room:
+            if pending.batch_limit is not None:
+                limit = pending.batch_limit if limit is None else min(limit, pending.batch_limit)
+            if limit is not None and len(batch) >= limit:
                 break
-            batch.append(ticket)
+            batch.append(pending)
         return batch
 
-    def _lead(self, ticket: Ticket, batch: list[Ticket]) -> None:
-        try:
-            self._carry(ticket, batch)
-        finally:
-            with self._changed:
-                self._is_led = False
-                for member in batch:
-                    member.is_in_flight = False
-                self._waiting = [one for one in self._waiting if not one.is_settled]
-                self._changed.notify_all()
+    def _remove(self, done: Sequence[PendingEdit]) -> None:
+        for pending in done:
+            try:
+                self._waiting.remove(pending)
+            except ValueError:
+                continue

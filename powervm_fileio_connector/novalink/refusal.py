@@ -1,78 +1,124 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What follows from a failure: once more, in smaller batches, or an error that says why."""
+"""What follows from a failed batch: another try, other batches, or an error that says why."""
 
 from __future__ import annotations
 
+from oslo_log import log as logging
+
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink import partitions
-from powervm_fileio_connector.novalink.failures import Trouble
+from powervm_fileio_connector.novalink.failures import FailureKind
+from powervm_fileio_connector.novalink.failures import RequestFailed
+from powervm_fileio_connector.novalink.partitions import LparInfo
 from powervm_fileio_connector.novalink.pending import Job
-from powervm_fileio_connector.novalink.pending import Ticket
+from powervm_fileio_connector.novalink.pending import PendingEdit
+from powervm_fileio_connector.novalink.rest import Rest
 
-_AWAY = (Trouble.UNREACHABLE, Trouble.LOST, Trouble.LATE)
-_UNKNOWN = (Trouble.LOST, Trouble.LATE, Trouble.FAULT)
-_REFUSED = (Trouble.REFUSED, Trouble.MISSING)
+LOG = logging.getLogger(__name__)
+
 _FAULT_TRIES = 3
 
 
-def sort_out(err: failures.RequestFailed, leader: Ticket, jobs: list[Job],
-             tickets: list[Ticket]) -> None:
-    """Fail the tickets of a batch, or have them tried again.
+def handle_failure(err: RequestFailed, rest: Rest, deadline: Deadline, jobs: list[Job],
+                   pending: list[PendingEdit]) -> None:
+    """Fail the edits of a batch, or have them tried again.
 
-    :param jobs: what was posted, or was to be; none: reading failed
-    :param tickets: those that are not settled yet
+    :param deadline: the leader's
+    :param jobs: what the server was sent and refused; none: another request failed
+    :param pending: those that are not settled yet
     """
-    if err.trouble in _UNKNOWN:
-        for job in jobs:
-            for ticket in job.tickets:
-                ticket.sent = job.change
-    is_refused, is_fault = err.trouble in _REFUSED, err.trouble is Trouble.FAULT
-    if err.trouble is Trouble.SESSION or (is_refused and not jobs):
-        for ticket in tickets:
-            ticket.fail(partitions.as_error(err, leader.adapter))
+    is_refused, is_fault = err.kind in failures.REFUSED, err.kind is FailureKind.FAULT
+    if err.kind is FailureKind.SESSION or (is_refused and not jobs):
+        for one in pending:
+            one.fail(failures.as_error(err))
         return
-    if (is_refused or is_fault) and len(jobs) > 1:
-        # Halves, and not one by one: one culprit among many costs a few POSTs.
-        for ticket in tickets:
-            ticket.crowd = max(1, len(jobs) // 2)
+    if not jobs or not (is_refused or is_fault):
+        for one in pending:
+            one.try_again(err)
         return
-    for ticket in tickets:
-        ticket.faults += is_fault
-    if jobs and (is_refused or any(ticket.faults >= _FAULT_TRIES for ticket in tickets)):
-        reason = _explained(err, jobs[0], leader)
-        for ticket in tickets:
-            ticket.fail(reason)
+    if _fail_unready(err, rest, deadline, jobs):
+        # The others were refused, if at all, for the company of those.
         return
-    for ticket in tickets:
-        ticket.try_again(err, is_away=err.trouble in _AWAY or (is_fault and not jobs))
+    if len(jobs) > 1:
+        for one in pending:
+            one.batch_limit = 1
+        return
+    for one in pending:
+        one.faults += is_fault
+    if is_refused or any(one.faults >= _FAULT_TRIES for one in pending):
+        error = _diagnose(err, jobs[0])
+        for one in pending:
+            one.fail(error)
+        return
+    for one in pending:
+        one.try_again(err)
 
 
-def _explained(err: failures.RequestFailed, job: Job,
-               leader: Ticket) -> exceptions.FileIOConnectorError:
-    """Return the error that says best why an edit was refused.
+def _fail_unready(err: RequestFailed, rest: Rest, deadline: Deadline, jobs: list[Job]) -> bool:
+    """Look once at each LPAR of a refused batch, and fail the edits of those that cannot change.
 
-    The LPAR is not asked about beforehand: that would cost every attach a request, and prove
+    The LPARs are not looked at beforehand: that would cost every attach a request, and prove
     nothing for the moment of the change.
+
+    :returns: whether there were any
     """
-    edit, change = job.edit, job.change
+    lpars: dict[str, LparInfo | exceptions.FileIOConnectorError | None] = {}
+    is_any = False
+    for job in jobs:
+        if all(one.is_lpar_checked for one in job.pending):
+            continue
+        uuid = job.edit.lpar_uuid
+        if uuid not in lpars:
+            lpars[uuid] = _lpar(rest, uuid, deadline)
+        error = _unready(err, job, lpars[uuid])
+        for one in job.pending:
+            one.is_lpar_checked = True
+            if error is not None:
+                one.fail(error)
+                is_any = True
+    return is_any
+
+
+def _lpar(rest: Rest, uuid: str,
+          deadline: Deadline) -> LparInfo | exceptions.FileIOConnectorError | None:
+    """Return an LPAR, the error that there is none, or None: the server does not tell."""
     try:
-        lpar = partitions.lpar(leader.adapter, edit.lpar_uuid, leader.deadline)
-    except exceptions.LPARNotFound as gone:
-        if isinstance(edit, AddMapping):
-            return gone
-        lpar = None
-    except exceptions.FileIOConnectorError:
-        lpar = None
-    where = edit.paths[0] if edit.paths else 'the volume'
-    words = f'NovaLink says of {where}: {err.words}'
-    if lpar is not None and not lpar.can_change_io:
-        return exceptions.LPARNotReady(
-            reason=f'{lpar.name} is {lpar.state} with RMC {lpar.rmc_state}: {lpar.why_not}; '
-            + words, lpar=edit.lpar_uuid)
-    if isinstance(edit, AddMapping) and edit.slot is not None and change.makes_adapters:
-        # The bus was none of ours in the document, so something else of the LPAR has the slot.
+        return partitions.lpar(rest, uuid, deadline)
+    except RequestFailed as err:
+        if err.kind is FailureKind.MISSING:
+            return exceptions.LPARNotFound(reason=f'NovaLink knows no LPAR {uuid}', lpar=uuid)
+        LOG.debug('LPAR %s cannot be looked at: %s', uuid, err)
+    except exceptions.FileIOConnectorError as err:
+        LOG.debug('LPAR %s cannot be looked at: %s', uuid, err)
+    return None
+
+
+def _unready(err: RequestFailed, job: Job, lpar: LparInfo | exceptions.FileIOConnectorError | None,
+             ) -> exceptions.FileIOConnectorError | None:
+    if isinstance(lpar, exceptions.FileIOConnectorError):
+        return lpar if isinstance(job.edit, AddMapping) else None
+    if lpar is None or lpar.can_change_io:
+        return None
+    return exceptions.LPARNotReady(
+        reason=f'{lpar.name} is {lpar.state} with RMC {lpar.rmc_state}: {lpar.why_not}; '
+        + _reason(err, job), lpar=job.edit.lpar_uuid)
+
+
+def _diagnose(err: RequestFailed, job: Job) -> exceptions.FileIOConnectorError:
+    """Return the error that says best why one edit was refused."""
+    edit = job.edit
+    if isinstance(edit, AddMapping) and edit.slot is not None and job.change.makes_adapters:
+        # The bus was not one of the LPAR's in the document, so something else has the slot.
         return exceptions.SlotOrLUAConflict(
-            reason=f'slot {edit.slot} cannot be had: {words}', slot=edit.slot, lua=edit.lua)
-    return exceptions.MappingFailed(reason=words, lpar=edit.lpar_uuid, path=where)
+            reason=f'slot {edit.slot} is not available: {_reason(err, job)}', slot=edit.slot,
+            lua=edit.lua)
+    return exceptions.MappingFailed(reason=_reason(err, job), lpar=edit.lpar_uuid,
+                                    path=edit.paths[0] if edit.paths else None)
+
+
+def _reason(err: RequestFailed, job: Job) -> str:
+    where = job.edit.paths[0] if job.edit.paths else 'the volume'
+    return f'NovaLink says of {where}: {err.detail}'

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The session of our own: logged on at first use, and renewed when it is not accepted any more.
+"""Sessions with NovaLink: a local one opened at first use, and tokens that have expired.
 
 Accounts get locked when a wrong password is tried too often. So callers that need a logon at the
-same time share one, and what became of it, and a renewal that was refused is not tried again for a
-while.
+same time share one, and its failure, and a renewal that was refused is not tried again for a while.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from typing import Any
+from typing import Generic
+from typing import TypeVar
 
 from oslo_log import log as logging
 from pypowervm import adapter as pvm_adapter
@@ -20,146 +22,221 @@ from pypowervm import adapter as pvm_adapter
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.novalink import exchange
 from powervm_fileio_connector.novalink import failures
-from powervm_fileio_connector.novalink import retry
+from powervm_fileio_connector.novalink import locks
+from powervm_fileio_connector.novalink.failures import FailureKind
+from powervm_fileio_connector.novalink.failures import RequestFailed
+from powervm_fileio_connector.novalink.retry import retry_transient
 
 LOG = logging.getLogger(__name__)
-
-_own: weakref.WeakKeyDictionary[Any, conf.Settings] = weakref.WeakKeyDictionary()
-_refused_at: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
-_renewal_lock = threading.Lock()
 
 REFUSAL_PAUSE_S = 60.0
 """How long a session that NovaLink refused to renew is not renewed again."""
 
+_T = TypeVar('_T')
 
-class AdapterAtFirstUse:
-    """An adapter that was given, or else one of our own that is opened by whoever needs it first.
 
-    :param given: None opens one, as ``settings`` say
+class LocalSession(pvm_adapter.Session):
+    """pypowervm's session, which talks to NovaLink directly, whatever proxies are configured.
+
+    To drop it sends nothing; see :func:`log_off`.
     """
 
-    def __init__(self, settings: conf.Settings, given: pvm_adapter.Adapter | None = None) -> None:
-        self._settings = settings
-        self._adapter = given
-        self._lock = threading.Lock()
-        self._failure: dict[str, Any] = {}
-        self._failed_at = 0.0
-
-    def get(self, deadline: Deadline) -> pvm_adapter.Adapter:
-        """Return the adapter.
-
-        :raises NovaLinkUnavailable: logging on failed, for us or for the caller whom we waited for
-        """
-        if self._adapter is not None:
-            return self._adapter
-        asked_at = time.monotonic()
-        if not self._lock.acquire(timeout=deadline.left()):
-            raise exceptions.NovaLinkUnavailable(
-                reason='another caller is still logging on to NovaLink at '
-                + self._settings.novalink_host)
-        try:
-            if self._adapter is None:
-                if self._failed_at > asked_at:
-                    raise exceptions.NovaLinkUnavailable(**self._failure)
-                self._adapter = open_adapter(self._settings, deadline)
-            return self._adapter
-        except exceptions.NovaLinkUnavailable as err:
-            self._failure, self._failed_at = dict(err.kwargs), time.monotonic()
-            raise
-        finally:
-            self._lock.release()
-
-
-def open_adapter(settings: conf.Settings,
-                 deadline: Deadline | None = None) -> pvm_adapter.Adapter:
-    """Log on to NovaLink, with the password of the options or else by a file on this host.
-
-    :param deadline: None: as long as ``rest_timeout_s``
-    :raises NovaLinkUnavailable: the server is not reached, or does not accept the logon
-    """
-    if deadline is None:
-        deadline = Deadline(settings.rest_timeout_s)
-    try:
-        session = _logged_on(settings, deadline)
-    except failures.RequestFailed as err:
-        # "from None": what pypowervm raised may quote what was sent.
-        raise exceptions.NovaLinkUnavailable(
-            reason=f'cannot log on to NovaLink at {settings.novalink_host}: '
-            + _without_password(err.words, settings)) from None
-    adapter = pvm_adapter.Adapter(session)
-    _own[adapter] = settings
-    return adapter
-
-
-def is_own(adapter: pvm_adapter.Adapter) -> bool:
-    """Whether the adapter is one that was opened here."""
-    return adapter in _own
-
-
-def renewing(adapter: pvm_adapter.Adapter, deadline: Deadline,
-             call: Callable[[], Any]) -> Any:
-    """Call something, and once more with a new session where ours is not accepted any more.
-
-    pypowervm logs on again by itself when a session has expired; it gives that up for good when the
-    logon is refused once. Sessions that a caller gave us are the caller's to renew.
-
-    :raises RequestFailed: as ``call`` does
-    """
-    session = adapter.session
-    try:
-        return call()
-    except failures.RequestFailed as err:
-        if err.trouble is not failures.Trouble.SESSION:
-            raise
-        # Without a status, the logon was accepted but its token was not: it expired in between, as
-        # when the server restarts. The session is good for another try.
-        if err.status is not None and not _renew(adapter, session, deadline):
-            raise
-    return call()
-
-
-def _logged_on(settings: conf.Settings, deadline: Deadline) -> pvm_adapter.Session:
-    def log_on() -> pvm_adapter.Session:
-        return pvm_adapter.Session(
+    def __init__(self, settings: conf.Settings, deadline: Deadline) -> None:
+        self._deadline = deadline
+        super().__init__(
             host=settings.novalink_host, port=settings.novalink_port,
             protocol=settings.novalink_protocol, username=settings.novalink_username,
             password=settings.novalink_password, certpath=settings.novalink_certpath,
             timeout=settings.rest_timeout_s)
 
-    def bounded() -> pvm_adapter.Session:
-        with failures.sorting(deadline):
-            return failures.bounded(deadline, log_on)
+    def request(self, method: str, path: str, headers: Any = None, body: Any = '',
+                verify: bool = False, login: bool = False, **_: Any) -> Any:
+        """Send a request, without logging on again."""
+        return _request(self, self._deadline, method, path, headers, body, verify, login)
 
-    return retry.patiently(deadline, bounded)
+    def __del__(self) -> None:
+        """Leave the server alone: it may hang, and the caller with it."""
 
 
-def _renew(adapter: pvm_adapter.Adapter, old: pvm_adapter.Session,
-           deadline: Deadline) -> bool:
-    """Give an adapter of ours a new session, unless that was refused a moment ago."""
-    settings = _own.get(adapter)
-    if settings is None:
-        return False
-    if not _renewal_lock.acquire(timeout=deadline.left()):
-        return False
+def _request(session: Any, deadline: Deadline, method: str, path: str, headers: Any = None,
+             body: Any = '', verify: bool = False, login: bool = False, **_: Any) -> Any:
+    headers = {**(headers or {}), 'X-Audit-Memento': session.auditmemento}
+    response = exchange.send(session, method, path, headers, body, deadline,
+                             None if login else session._sessToken, verify)
+    failures.require_success(response)
+    # pypowervm encodes the answer to a logon before it parses it.
+    response.body = response.body.decode(errors='replace')
+    return response
+
+
+def log_on(settings: conf.Settings, deadline: Deadline) -> LocalSession:
+    """Log on to NovaLink, with the password of the options or else by a file on this host.
+
+    :raises NovaLinkUnavailable: the server is not reached, or does not accept the logon
+    """
+    def attempt() -> LocalSession:
+        with failures.classifying():
+            # pypowervm asks for the server's certificate without any timeout.
+            return exchange.call_with_deadline(deadline, lambda: LocalSession(settings, deadline))
+
     try:
-        if adapter.session is old and not _was_refused(adapter):
-            adapter.session = _logged_on(settings, deadline)
-    except failures.RequestFailed as err:
-        LOG.warning('The NovaLink session could not be renewed: %s', _without_password(
-            err.words, settings))
-        if err.trouble in (failures.Trouble.SESSION, failures.Trouble.REFUSED):
-            _refused_at[adapter] = time.monotonic()
-    finally:
-        _renewal_lock.release()
-    return adapter.session is not old
+        return retry_transient(deadline, attempt)
+    except RequestFailed as err:
+        # "from None": what pypowervm raised may quote what was sent.
+        raise exceptions.NovaLinkUnavailable(
+            reason=f'cannot log on to NovaLink at {settings.novalink_host}: '
+            + _without(settings.novalink_password, err.detail)) from None
 
 
-def _was_refused(adapter: pvm_adapter.Adapter) -> bool:
-    refused_at = _refused_at.get(adapter)
-    return refused_at is not None and time.monotonic() - refused_at < REFUSAL_PAUSE_S
+def log_off(session: LocalSession, deadline: Deadline) -> None:
+    """Log off, if that is possible before the deadline; else the session is left to expire."""
+    try:
+        _request(session, deadline, 'DELETE', pvm_adapter.c.LOGON_PATH)
+    except RequestFailed as err:
+        LOG.debug('The NovaLink session is left to expire: %s', err)
 
 
-def _without_password(words: str, settings: conf.Settings) -> str:
-    password = settings.novalink_password
-    return words.replace(password, '***') if password else words
+class SharedValue(Generic[_T]):
+    """A value that is made at first use; callers who wait for it share the failure to make it."""
+
+    def __init__(self) -> None:
+        self._turn = locks.FairLock()
+        self._value: _T | None = None
+        self._failure: tuple[float, exceptions.FileIOConnectorError] | None = None
+
+    def get(self, make: Callable[[], _T], deadline: Deadline, making: str) -> _T:
+        """Return the value.
+
+        :param making: what is being done, for the error of a caller who waited in vain
+        :raises FileIOConnectorError: ``make`` failed, for this or another caller
+        """
+        asked_at = time.monotonic()
+        if self._value is not None:
+            return self._value
+        with self._turn.held(deadline.left()) as is_held:
+            if not is_held:
+                raise exceptions.NovaLinkUnavailable(reason=f'another caller is still {making}')
+            if self._value is None:
+                if self._failure is not None and self._failure[0] > asked_at:
+                    error = self._failure[1]
+                    raise type(error)(**error.kwargs)
+                try:
+                    self._value = make()
+                except exceptions.FileIOConnectorError as err:
+                    self._failure = time.monotonic(), err
+                    raise
+            return self._value
+
+    @property
+    def known(self) -> _T | None:
+        """The value, if it has been made."""
+        return self._value
+
+
+class LazyAdapter:
+    """An adapter that was given, or else one of our own, opened at first use.
+
+    :param given: None opens one, as ``settings`` say
+    """
+
+    def __init__(self, settings: conf.Settings, given: Any = None) -> None:
+        self._settings = settings
+        self._given = given
+        self._own: SharedValue[Any] = SharedValue()
+
+    def get(self, deadline: Deadline) -> Any:
+        """Return the adapter.
+
+        :raises NovaLinkUnavailable: logging on failed
+        """
+        if self._given is not None:
+            return self._given
+        return self._own.get(
+            lambda: pvm_adapter.Adapter(log_on(self._settings, deadline)), deadline,
+            f'logging on to NovaLink at {self._settings.novalink_host}')
+
+    def reset(self) -> None:
+        """In a forked child: leave the session of our own to the parent."""
+        self._own = SharedValue()
+
+    @property
+    def own_session(self) -> LocalSession | None:
+        """The session of our own, if it has been opened."""
+        adapter = self._own.known
+        return adapter.session if adapter is not None else None
+
+
+class TokenRenewal:
+    """Logs on again when NovaLink no longer accepts the token of a session.
+
+    :param is_given: the session is a caller's: pypowervm, and so the caller, gives it up for good
+        when it cannot be renewed
+    """
+
+    def __init__(self, is_given: bool) -> None:
+        self._turn = locks.FairLock()
+        self._is_given = is_given
+        self._refused_at: float | None = None
+        self._refusal = ''
+
+    def renew(self, session: Any, refused_token: str, deadline: Deadline) -> None:
+        """Give a session a new token, unless that was refused a moment ago.
+
+        :raises RequestFailed: the session cannot be renewed, or not now
+        """
+        with self._turn.held(deadline.left()) as is_held:
+            if not is_held:
+                raise RequestFailed(FailureKind.UNREACHABLE,
+                                    'another caller is still logging on to NovaLink')
+            if session._sessToken != refused_token:
+                return
+            if session._relogin_unsafe or (
+                    self._refused_at is not None
+                    and time.monotonic() - self._refused_at < REFUSAL_PAUSE_S):
+                raise self._failure(self._refusal or 'it was refused before')
+            try:
+                session._sessToken = self._new_token(session, deadline)
+                session._logged_in = True
+            except RequestFailed as err:
+                detail = _without(session.password, err.detail)
+                LOG.warning('The NovaLink session could not be renewed: %s', detail)
+                if err.kind not in (FailureKind.SESSION, FailureKind.REFUSED):
+                    # The request itself was answered with 401, so it was not carried out.
+                    raise RequestFailed(FailureKind.UNREACHABLE, detail) from None
+                self._refused_at, self._refusal = time.monotonic(), detail
+                session._relogin_unsafe = self._is_given
+                raise self._failure(detail) from None
+
+    def _new_token(self, session: Any, deadline: Deadline) -> str:
+        try:
+            return _token_of_new_logon(session, deadline)
+        except RequestFailed as err:
+            # A server that is just starting may refuse a logon once.
+            if self._is_given or err.kind is not FailureKind.SESSION:
+                raise
+            return _token_of_new_logon(session, deadline)
+
+    def _failure(self, detail: str) -> RequestFailed:
+        whose = 'adapter that was passed in' if self._is_given else 'connector'
+        return RequestFailed(FailureKind.SESSION, f'the session of the {whose}: {detail}', 401)
+
+
+def _token_of_new_logon(session: Any, deadline: Deadline) -> str:
+    """Log on as a session did, by a copy of it: pypowervm takes no deadline for that."""
+    # pypowervm leaves copies alone when they are dropped.
+    clone = copy.copy(session)
+    clone._lock = threading.RLock()
+    clone.request = functools.partial(_request, clone, deadline)
+
+    def log_on_again() -> str:
+        clone._logon()
+        return str(clone._sessToken)
+
+    with failures.classifying():
+        return exchange.call_with_deadline(deadline, log_on_again)
+
+
+def _without(password: str | None, text: str) -> str:
+    return text.replace(password, '***') if password else text

@@ -7,6 +7,7 @@ import os
 import pytest
 
 import powervm_fileio_connector as pfc
+from powervm_fileio_connector import conf
 from powervm_fileio_connector.cli import audit_checks
 from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.file_health import FileHealth
@@ -18,8 +19,7 @@ from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.record import MappingRecord
-from powervm_fileio_connector.mappings.table import MappingTable
-from powervm_fileio_connector.novalink.writer import writer_for
+from powervm_fileio_connector.novalink import client_for
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import InternalError500
 from tests.cli.conftest import posts
@@ -192,8 +192,8 @@ def test_recorded_orphans_of_other_storage_are_left_alone(operate, novalink):
 @pytest.fixture
 def document(novalink, orphan):
     """The document of a host with one orphan."""
-    writer = writer_for(novalink.adapter(), novalink.vios_uuid)
-    return MappingTable(writer.read(Deadline(30)))
+    writer = client_for(conf.Settings(), novalink.adapter()).committer(novalink.vios_uuid)
+    return writer.read_table(Deadline(30))
 
 
 def test_an_orphan_whose_lpar_is_there_is_not_removed(novalink, document, orphan):

@@ -7,11 +7,20 @@ from oslo_config import cfg
 import powervm_fileio_connector as pfc
 from powervm_fileio_connector import conf
 from powervm_fileio_connector.deadline import Deadline
-from powervm_fileio_connector.novalink import writer
+from powervm_fileio_connector.novalink import client_for
 
 
 def deadline(seconds=20):
     return Deadline(seconds)
+
+
+def client_of(adapter):
+    """The client of a session that was given."""
+    return client_for(conf.Settings(rest_timeout_s=20.0), adapter)
+
+
+def committer_for(adapter, vios_uuid):
+    return client_of(adapter).committer(vios_uuid)
 
 
 @pytest.fixture
@@ -32,8 +41,8 @@ def connector(novalink, config):
 
 @pytest.fixture
 def vios(novalink):
-    """A writer over a session of its own."""
-    return writer.writer_for(novalink.adapter(), novalink.vios_uuid)
+    """A committer over a session of its own."""
+    return committer_for(novalink.adapter(), novalink.vios_uuid)
 
 
 @pytest.fixture

@@ -17,11 +17,12 @@ from oslo_concurrency import lockutils  # noqa: F401 - registers the option
 from oslo_config import cfg
 from pypowervm import adapter as pvm_adapter
 
+from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
-from powervm_fileio_connector.novalink import writer
+from powervm_fileio_connector.novalink import client_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ def run(orders):
     logging.disable(logging.CRITICAL)
     if orders.lock_path:
         cfg.CONF.set_override('lock_path', orders.lock_path, group='oslo_concurrency')
-    vios = writer.writer_for(_adapter(orders.port), orders.vios_uuid)
+    vios = client_for(conf.Settings(), _adapter(orders.port)).committer(orders.vios_uuid)
     threads = [threading.Thread(target=_work, args=(orders, vios, number))
                for number in range(len(orders.volumes))]
     for thread in threads:

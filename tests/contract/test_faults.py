@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 import time
+import uuid
 
 import pytest
 from oslo_config import cfg
@@ -18,11 +19,9 @@ from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
-from powervm_fileio_connector.novalink import locks
-from powervm_fileio_connector.novalink import partitions
+from powervm_fileio_connector.novalink import client_for
 from powervm_fileio_connector.novalink import retry
 from powervm_fileio_connector.novalink import session
-from powervm_fileio_connector.novalink import writer
 from powervm_fileio_connector.simulator import Busy500
 from powervm_fileio_connector.simulator import Busy503
 from powervm_fileio_connector.simulator import DropAfterApply
@@ -37,6 +36,8 @@ from powervm_fileio_connector.simulator import Restart
 from powervm_fileio_connector.simulator import Slow
 from powervm_fileio_connector.simulator import StaleEtag412
 from powervm_fileio_connector.simulator import TruncatedAnswer
+from tests.contract.conftest import client_of
+from tests.contract.conftest import committer_for
 from tests.contract.conftest import deadline
 
 PASSING = [
@@ -178,10 +179,10 @@ def test_a_server_that_trickles_holds_nobody_past_the_deadline(novalink, lpar):
     start = time.monotonic()
     try:
         with pytest.raises(exceptions.NovaLinkUnavailable):
-            writer.writer_for(adapter, novalink.vios_uuid).submit(
+            committer_for(adapter, novalink.vios_uuid).submit(
                 RemoveMapping(lpar, paths=('/a',)), deadline(0.5))
         with pytest.raises(exceptions.NovaLinkUnavailable):
-            partitions.lpar(adapter, lpar, deadline(0.5))
+            client_of(adapter).lpar(lpar, deadline(0.5))
         assert time.monotonic() - start < 3
         assert_no_request_thread_remains()
     finally:
@@ -197,17 +198,16 @@ class Interrupt(BaseException):
 
 def test_a_leader_that_is_interrupted_hands_over(novalink, vios, lpar, make_volume):
     novalink.faults.add(Latency(post_s=0.3))
-    lane = vios._lane
-    post, interrupted = lane._post, []
+    post, interrupted = vios._documents.post, []
 
-    def interrupt_the_first(leader, *args):
+    def interrupt_the_first(*args):
+        answer = post(*args)
         if not interrupted:
-            interrupted.append(leader)
-            post(leader, *args)
+            interrupted.append(args)
             raise Interrupt
-        return post(leader, *args)
+        return answer
 
-    lane._post = interrupt_the_first
+    vios._documents.post = interrupt_the_first
     outcomes = []
 
     def submit(i):
@@ -222,14 +222,20 @@ def test_a_leader_that_is_interrupted_hands_over(novalink, vios, lpar, make_volu
     for thread in threads:
         thread.join(20)
     assert sum(isinstance(one, Interrupt) for one in outcomes) == 1
-    assert sum(hasattr(one, 'lua') for one in outcomes) == 5
+    others = [one for one in outcomes if not isinstance(one, Interrupt)]
+    assert [one.is_new for one in others] == [True] * 5
+
+
+def open_client(settings):
+    """A client whose session is its own."""
+    return client_for(dataclasses.replace(settings, novalink_certpath=str(uuid.uuid4())))
 
 
 class TestSession:
     def test_a_session_that_cannot_be_renewed_is_a_clear_error(self, novalink, lpar):
         adapter = novalink.adapter()
-        vios = writer.writer_for(adapter, novalink.vios_uuid)
-        vios.read(deadline())
+        vios = committer_for(adapter, novalink.vios_uuid)
+        vios.read_table(deadline())
         logons = novalink.requests.count('PUT')
         novalink.faults.add(ExpiredSession(), LogonRefused(times=None))
         for _ in range(3):
@@ -244,28 +250,30 @@ class TestSession:
                              novalink_password='hunter2', rest_timeout_s=20.0)
 
     def test_a_session_of_ours_is_opened_anew_once(self, novalink, settings, lpar):
-        adapter = session.open_adapter(settings)
-        first = adapter.session
+        client = open_client(settings)
+        client.lpar(lpar, deadline())
+        logons = novalink.requests.count('PUT')
         novalink.faults.add(ExpiredSession(), LogonRefused())
-        assert partitions.lpar(adapter, lpar, deadline()).uuid == lpar
-        assert adapter.session is not first
+        assert client.lpar(lpar, deadline()).uuid == lpar
+        assert novalink.requests.count('PUT') - logons == 2
 
     def test_a_session_of_ours_that_is_refused_is_left_alone_for_a_while(
             self, novalink, settings, lpar, monkeypatch):
-        adapter = session.open_adapter(settings)
+        client = open_client(settings)
+        client.lpar(lpar, deadline())
         novalink.faults.add(ExpiredSession(), LogonRefused(times=None))
         logons = novalink.requests.count('PUT')
         for _ in range(3):
             with pytest.raises(exceptions.NovaLinkUnavailable, match='session of the connector'):
-                partitions.lpar(adapter, lpar, deadline())
+                client.lpar(lpar, deadline())
         assert novalink.requests.count('PUT') - logons == 2
         novalink.faults.clear()
         monkeypatch.setattr(session, 'REFUSAL_PAUSE_S', 0.0)
-        assert partitions.lpar(adapter, lpar, deadline()).uuid == lpar
+        assert client.lpar(lpar, deadline()).uuid == lpar
 
     def test_callers_that_wait_for_a_logon_share_what_became_of_it(
             self, novalink, settings, monkeypatch):
-        ours = session.AdapterAtFirstUse(settings)
+        ours = session.LazyAdapter(settings)
         arrivals = threading.Semaphore(0)
 
         class Clock:
@@ -289,11 +297,11 @@ class TestSession:
         assert ours.get(deadline()) is ours.get(deadline())
 
     def test_nobody_waits_longer_than_allowed_for_the_logon_of_another(self, novalink, settings):
-        ours = session.AdapterAtFirstUse(settings)
+        ours = session.LazyAdapter(settings)
         novalink.faults.add(Slow(path='/rest/api/web/Logon', seconds=1.0))
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             slow = pool.submit(ours.get, deadline())
-            while not ours._lock.locked():
+            while not ours._own._turn._queue:
                 assert not slow.done()
             with pytest.raises(exceptions.NovaLinkUnavailable, match='another caller'):
                 ours.get(deadline(0.05))
@@ -302,7 +310,7 @@ class TestSession:
     def test_a_refused_logon_says_so_without_the_password(self, novalink, settings, caplog):
         novalink.faults.add(LogonRefused(times=None))
         with caplog.at_level(0), pytest.raises(exceptions.NovaLinkUnavailable) as caught:
-            session.open_adapter(settings)
+            open_client(settings).lpars(deadline())
         assert 'password is wrong' in str(caught.value)
         assert caught.value.__cause__ is None
         assert 'hunter2' not in f'{caught.value!r} {caught.value.kwargs} {caplog.text}'
@@ -321,7 +329,7 @@ class TestSession:
         monkeypatch.setattr(retry, 'PATIENCE_S', 0.1)
         novalink.faults.add(Answering(times=None))
         with pytest.raises(exceptions.NovaLinkUnavailable, match='log on'):
-            session.open_adapter(settings)
+            open_client(settings).lpars(deadline())
 
     def test_nobody_listens_where_the_session_should_be_opened(self, monkeypatch):
         monkeypatch.setattr(retry, 'PATIENCE_S', 0.2)
@@ -329,7 +337,7 @@ class TestSession:
             taken.bind(('localhost', 0))
             settings = conf.Settings(novalink_port=taken.getsockname()[1], rest_timeout_s=20.0)
             with pytest.raises(exceptions.NovaLinkUnavailable, match='log on'):
-                session.open_adapter(settings)
+                open_client(settings).lpars(deadline())
 
 
 class TestRefusals:
@@ -381,14 +389,10 @@ class TestLock:
         name = f'powervm-fileio-{novalink.vios_uuid.lower()}'
         assert sorted(path.name for path in lock_path.iterdir()) == [name, f'{name}-next']
 
-    def test_a_lock_that_others_hold_is_waited_for_till_the_deadline(self, novalink, vios, lpar,
-                                                                     make_volume, lock_path):
-        start = time.monotonic()
-        with locks.held(f'powervm-fileio-{novalink.vios_uuid.lower()}', deadline()), \
-                pytest.raises(exceptions.NovaLinkBusy, match='holds the lock'):
-            vios.submit(AddMapping(lpar, make_volume()), deadline(0.5))
-        assert time.monotonic() - start < 2
-        assert vios.submit(AddMapping(lpar, make_volume()), deadline()).lua == 'lun1'
+    def test_a_session_that_keeps_its_turn_is_passed_by(self, novalink, vios, lpar, make_volume):
+        vios.submit(AddMapping(lpar, make_volume()), deadline())
+        with vios._find_turn().taken(deadline()):
+            assert vios.submit(AddMapping(lpar, make_volume('b')), deadline(1)).lua == 'lun2'
 
     def test_a_lock_path_that_cannot_be_used_is_done_without(self, vios, lpar, make_volume):
         cfg.CONF.set_override('lock_path', '/proc/none', group='oslo_concurrency')
@@ -417,9 +421,9 @@ def test_a_given_session_that_hangs_while_it_is_renewed_is_let_go(novalink, lpar
     adapter = novalink.adapter()
     novalink.faults.add(ExpiredSession(), Slow(path='/rest/api/web/Logon', seconds=30))
     with pytest.raises(exceptions.NovaLinkUnavailable):
-        partitions.lpar(adapter, lpar, deadline(0.5))
+        client_of(adapter).lpar(lpar, deadline(0.5))
     assert_no_request_thread_remains()
-    assert partitions.lpar(adapter, lpar, deadline()).uuid == lpar
+    assert client_of(adapter).lpar(lpar, deadline()).uuid == lpar
 
 
 def test_a_forked_child_is_led_by_nobody_of_its_parent(novalink, vios, lpar, make_volume):
@@ -427,11 +431,10 @@ def test_a_forked_child_is_led_by_nobody_of_its_parent(novalink, vios, lpar, mak
     leader = threading.Thread(
         target=vios.submit, args=(AddMapping(lpar, make_volume()), deadline()))
     leader.start()
-    while not vios._lane.batches._is_led:
+    while not vios._state.queue.is_led:
         pass
     child = os.fork()
     if not child:
-        fresh = writer.writer_for(vios._adapter, novalink.vios_uuid)
-        os._exit(fresh._lane.batches._is_led)
+        os._exit(vios._state.queue.is_led)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     leader.join()

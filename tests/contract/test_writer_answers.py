@@ -9,8 +9,8 @@ import pytest
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
-from powervm_fileio_connector.novalink import writer
 from powervm_fileio_connector.simulator import Fault
+from tests.contract.conftest import committer_for
 from tests.contract.conftest import deadline
 
 
@@ -64,7 +64,7 @@ def test_nothing_is_posted_without_the_etag_of_what_was_read(novalink, vios, lpa
     novalink.faults.add(NoEtag(times=None, method='POST'))
     mine, others, next_one = (make_volume(name) for name in ('mine', 'others', 'next'))
     vios.submit(AddMapping(lpar, mine), deadline())
-    writer.writer_for(novalink.adapter(), novalink.vios_uuid).submit(
+    committer_for(novalink.adapter(), novalink.vios_uuid).submit(
         AddMapping(lpar, others), deadline())
     vios.submit(AddMapping(lpar, next_one), deadline())
     assert [mapping.path for mapping in novalink.mappings()] == [mine, others, next_one]
@@ -93,7 +93,7 @@ def test_a_mapping_that_is_no_xml_is_our_error(novalink, vios, lpar, make_volume
 def test_the_id_of_an_lpar_is_asked_for_where_mappings_have_no_link(novalink, vios, lpar,
                                                                     make_volume):
     path = make_volume()
-    writer.writer_for(novalink.adapter(), novalink.vios_uuid).submit(
+    committer_for(novalink.adapter(), novalink.vios_uuid).submit(
         AddMapping(lpar, path), deadline())
     novalink.faults.add(Without(times=None, pattern=LINKS))
     novalink.requests.clear()
@@ -109,7 +109,7 @@ def test_a_mapping_without_link_is_found_by_the_id_of_its_lpar(novalink, vios, l
     path = make_volume()
     vios.submit(AddMapping(lpar, path), deadline())
     novalink.faults.add(Without(times=None, pattern=LINKS))
-    found = writer.writer_for(novalink.adapter(), novalink.vios_uuid).find(
+    found = committer_for(novalink.adapter(), novalink.vios_uuid).find(
         lpar, [path], None, deadline())
     assert found.path == path
 
@@ -119,7 +119,7 @@ def test_mappings_without_link_are_nobodys_whose_lpar_is_gone(novalink, vios, lp
     path = make_volume()
     vios.submit(AddMapping(lpar, path), deadline())
     novalink.faults.add(Without(times=None, pattern=LINKS))
-    vios._lane.forget()
+    vios.forget()
     assert vios.submit(RemoveMapping(lpar_uuid, paths=(path,)), deadline()) == ()
     with pytest.raises(exceptions.VolumeInUse):
         vios.submit(AddMapping(lpar_uuid, path), deadline())

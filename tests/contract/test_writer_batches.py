@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many requests edits cost, alone and together, and that each gets its own result."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
-from powervm_fileio_connector.novalink import partitions
-from powervm_fileio_connector.novalink import writer
 from powervm_fileio_connector.simulator import Latency
+from tests.contract.conftest import client_of
+from tests.contract.conftest import committer_for
 from tests.contract.conftest import deadline
 
 
@@ -60,8 +62,8 @@ def test_the_first_edit_of_a_session_takes_three_requests(novalink, lpar, make_v
     adapter = novalink.adapter()
 
     def attach():
-        partition = partitions.management_partition(adapter, deadline())
-        return writer.writer_for(adapter, partition.uuid).submit(
+        partition = client_of(adapter).management_partition(deadline())
+        return committer_for(adapter, partition.uuid).submit(
             AddMapping(lpar, make_volume()), deadline())
 
     record, requests = cost(novalink, attach)
@@ -86,7 +88,7 @@ def test_nothing_to_do_is_said_after_one_cheap_read(novalink, add, remove):
 
 def test_what_others_changed_meanwhile_is_seen(novalink, add, remove, lpar, make_volume):
     add('volume-0')
-    foreign = writer.writer_for(novalink.adapter(), novalink.vios_uuid)
+    foreign = committer_for(novalink.adapter(), novalink.vios_uuid)
     foreign.submit(AddMapping(lpar, make_volume('foreign')), deadline())
     assert add('volume-1').lua == 'lun3'
     foreign.submit(RemoveMapping(lpar, paths=(make_volume('volume-1'),)), deadline())
@@ -97,7 +99,7 @@ def test_what_others_changed_meanwhile_is_seen(novalink, add, remove, lpar, make
 def test_an_error_is_not_said_on_the_word_of_a_kept_document(novalink, add, lpar, make_volume):
     other = novalink.lpars[1].uuid
     add('volume-1')
-    foreign = writer.writer_for(novalink.adapter(), novalink.vios_uuid)
+    foreign = committer_for(novalink.adapter(), novalink.vios_uuid)
     foreign.submit(RemoveMapping(lpar, paths=(make_volume('volume-1'),)), deadline())
     assert add('volume-1', uuid=other).lpar_uuid == other
 
@@ -175,8 +177,8 @@ def test_edits_of_one_volume_keep_their_order(novalink, vios, lpar, make_volume,
         threads.append(threading.Thread(target=submit, args=(edit,)))
         threads[-1].start()
         # The first leads; the others have to be waiting in this order.
-        lane = vios._lane.batches
-        while i and not any(ticket.edit is edit for ticket in list(lane._waiting)):
+        queue = vios._state.queue
+        while i and not any(one.edit is edit for one in list(queue._waiting)):
             pass
     for thread in threads:
         thread.join()
@@ -195,25 +197,26 @@ def test_two_lpars_that_want_one_file_do_not_both_get_it(novalink, vios, make_vo
 
 def test_writers_of_one_session_share_what_they_know(novalink, make_volume, lpar):
     adapter = novalink.adapter()
-    writer.writer_for(adapter, novalink.vios_uuid).submit(
+    committer_for(adapter, novalink.vios_uuid).submit(
         AddMapping(lpar, make_volume('a')), deadline())
-    _, requests = cost(novalink, lambda: writer.writer_for(
+    _, requests = cost(novalink, lambda: committer_for(
         adapter, novalink.vios_uuid.lower()).submit(AddMapping(lpar, make_volume('b')), deadline()))
     assert requests == ['POST']
 
 
-def test_what_is_kept_does_not_keep_the_session(novalink, add, vios):
-    session = novalink.session()
-    adapter = novalink.adapter(session)
-    short_lived = writer.writer_for(adapter, novalink.vios_uuid)
-    add(to=short_lived)
-    assert session in writer._lanes
-    kept = short_lived._lane._kept
-    assert kept.vios_w.adapter is None
+def test_what_is_kept_does_not_keep_the_session(novalink, add):
+    adapter = novalink.adapter()
+    add(to=committer_for(adapter, novalink.vios_uuid))
+    session = weakref.ref(adapter.session)
+    session()._logged_in = False
+    del adapter
+    gc.collect()
+    assert session() is None
 
 
-def test_a_wrapper_that_is_read_is_the_callers_alone(vios, add):
+def test_a_table_that_is_read_is_the_callers_alone(vios, add):
     add()
-    vios_w = vios.read(deadline())
-    del vios_w.scsi_mappings[0:]
+    table = vios.read_table(deadline())
+    for entry in list(table.entries()):
+        table.remove(entry)
     assert add().lua == 'lun1'

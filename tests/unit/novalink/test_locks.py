@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One at a time among processes, and each gets its turn."""
 
+import concurrent.futures
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from oslo_concurrency import lockutils
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.novalink import locks
 lockutils.set_defaults(sys.argv[1])
-with locks.held('a-lock', Deadline(20)):
+with locks.FileLock('a-lock').held(Deadline(20)):
     open(sys.argv[1] + '/mark', 'x').close()
 """
 
@@ -47,12 +48,50 @@ def wait_until_another_process_waits(lock_path):
 
 
 def test_who_lets_go_does_not_get_it_again_before_who_waits(lock_path):
-    with locks.held(NAME, deadline()):
+    with locks.FileLock(NAME).held(deadline()):
         other = subprocess.Popen([sys.executable, '-W', 'ignore', '-c', OTHER, str(lock_path)])
         wait_until_another_process_waits(lock_path)
         assert not (lock_path / 'mark').exists()
-    with locks.held(NAME, deadline()):
+    with locks.FileLock(NAME).held(deadline()):
         assert (lock_path / 'mark').exists()
     assert other.wait(20) == 0
 
 
+def test_a_process_that_keeps_the_lock_is_waited_for_only_once(lock_path, monkeypatch):
+    monkeypatch.setattr(locks, 'FILE_LOCK_WAIT_S', 0.2)
+    keeper = subprocess.Popen(
+        [sys.executable, '-W', 'ignore', '-c', OTHER.replace(", 'x').close()", ", 'x').close(); "
+                                                             "input()"), str(lock_path)],
+        stdin=subprocess.PIPE)
+    end = time.monotonic() + 20
+    while not (lock_path / 'mark').exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    lock, started = locks.FileLock(NAME), time.monotonic()
+    for _ in range(20):
+        with lock.held(deadline()):
+            pass
+    assert 0.2 <= time.monotonic() - started < 2
+    keeper.communicate(b'\n')
+
+
+def test_threads_get_a_lock_in_the_order_in_which_they_asked():
+    lock, order = locks.FairLock(), []
+
+    def take(number):
+        with lock.held(20) as is_held:
+            order.append((number, is_held))
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool, lock.held(20):
+        for number in range(8):
+            pool.submit(take, number)
+            while len(lock._queue) < number + 2:
+                time.sleep(0.001)
+    assert order == [(number, True) for number in range(8)]
+
+
+def test_a_lock_is_waited_for_no_longer_than_allowed():
+    lock = locks.FairLock()
+    with lock.held(1) as first, lock.held(0.05) as second:
+        assert (first, second) == (True, False)
+    with lock.held(1) as third:
+        assert third

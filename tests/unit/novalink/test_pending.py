@@ -1,56 +1,72 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who travels with whom."""
+"""Which edits are committed together."""
 
 import concurrent.futures
-import threading
 import time
 
 from powervm_fileio_connector.deadline import Deadline
-from powervm_fileio_connector.novalink.pending import Batches
-from powervm_fileio_connector.novalink.pending import Ticket
+from powervm_fileio_connector.novalink.pending import CommitQueue
+from powervm_fileio_connector.novalink.pending import PendingEdit
 
 
-def ticket(**fields):
-    made = Ticket(None, None, Deadline(20))
+def pending(**fields):
+    made = PendingEdit(None, Deadline(20))
     vars(made).update(fields)
     return made
 
 
-def test_edits_that_arrive_while_the_leader_waits_travel_with_it():
-    carried, is_led = [], threading.Event()
+def settle_all(batch):
+    for member in batch:
+        member.settle(None)
 
-    def carry(leader, batch):
-        is_led.set()
+
+def test_edits_that_arrive_while_the_leader_waits_join_its_batch():
+    batches, queue = [], CommitQueue()
+    others = [pending(), pending()]
+
+    def commit(leader, batch):
+        for other in others:
+            pool.submit(queue.submit, [other], commit)
         while len(batch) < 3 and not leader.deadline.has_passed:
-            batches.join(batch)
-        carried.append(len(batch))
-        for member in batch:
-            member.settle(None)
+            queue.join(batch)
+        batches.append(len(batch))
+        settle_all(batch)
 
-    batches = Batches(carry)
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        pool.submit(batches.submit, ticket())
-        assert is_led.wait(20)
-        for _ in range(2):
-            pool.submit(batches.submit, ticket())
-    assert carried == [3]
+        queue.submit([pending()], commit)
+    assert batches == [3]
 
 
 def test_a_batch_that_is_small_on_purpose_stays_so():
-    carried = []
-    first, second = ticket(crowd=1), ticket()
+    batches, queue = [], CommitQueue()
+    first, second = pending(batch_limit=1), pending()
 
-    def carry(leader, batch):
+    def commit(leader, batch):
         if leader is first:
-            pool.submit(batches.submit, second)
-            while second not in batches._waiting:
+            pool.submit(queue.submit, [second], commit)
+            while second not in queue._waiting:
                 time.sleep(0.001)
-        batches.join(batch)
-        carried.append(batch[:])
-        for member in batch:
-            member.settle(None)
+        queue.join(batch)
+        batches.append(batch[:])
+        settle_all(batch)
 
-    batches = Batches(carry)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        batches.submit(first)
-    assert carried == [[first], [second]]
+        queue.submit([first], commit)
+    assert batches == [[first], [second]]
+
+
+def test_edits_that_are_submitted_together_make_one_batch():
+    batches, queue = [], CommitQueue()
+
+    def commit(leader, batch):
+        batches.append(len(batch))
+        settle_all(batch)
+
+    queue.submit([pending() for _ in range(40)], commit)
+    assert batches == [40]
+
+
+def test_an_edit_whose_deadline_has_passed_is_not_committed():
+    late = PendingEdit(None, Deadline(0))
+    CommitQueue().submit([late], None)
+    assert late.is_settled

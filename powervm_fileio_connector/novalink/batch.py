@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One batch of edits, carried as far as one POST goes. Every edit's trouble is its caller's alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from oslo_log import log as logging
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.mappings import Change
+from powervm_fileio_connector.mappings import MappingTable
+from powervm_fileio_connector.mappings import NotConfirmed
+from powervm_fileio_connector.mappings import Outcome
+from powervm_fileio_connector.mappings.edit import in_order
+from powervm_fileio_connector.novalink import failures
+from powervm_fileio_connector.novalink.documents import VIOSDocuments
+from powervm_fileio_connector.novalink.documents import with_lpar_ids
+from powervm_fileio_connector.novalink.failures import FailureKind
+from powervm_fileio_connector.novalink.failures import RequestFailed
+from powervm_fileio_connector.novalink.pending import Job
+from powervm_fileio_connector.novalink.pending import PendingEdit
+from powervm_fileio_connector.novalink.vios_turn import ViosTurn
+
+LOG = logging.getLogger(__name__)
+
+_LOOKUP_S = 5.0
+"""How long the other edits of a batch wait for the look-up of one edit's LPAR."""
+
+
+class Batch:
+    """Applies the edits of a batch to one table, posts that, and settles them by the answer.
+
+    :ivar refused: the jobs of a POST that has failed
+    """
+
+    def __init__(self, documents: VIOSDocuments, turn: ViosTurn, leader: PendingEdit,
+                 members: list[PendingEdit]) -> None:
+        self._documents = documents
+        self._turn = turn
+        self._leader = leader
+        self._members = members
+        self._deadline = leader.deadline
+        self._is_fence_needed = False
+        self._sent_count = 0
+        self.refused: list[Job] = []
+
+    def commit(self, kept: MappingTable | None) -> MappingTable:
+        """Commit what can be committed with one POST, and return the latest table.
+
+        :param kept: the table that was kept; it is changed
+        :raises RequestFailed: a request failed that concerns all that are not settled
+        """
+        table, jobs = self._applied(kept)
+        if jobs:
+            body, etag, lpar_ids = table.body(), table.vios_w.etag, table.lpar_ids
+            self._sent_count = table.count()
+            # Megabytes each: the old table goes before the answer comes.
+            del table, kept
+            table = self._post(body, etag, jobs)
+            del body
+            table.lpar_ids.update(lpar_ids)
+        return self._confirm(table, jobs)
+
+    def _applied(self, kept: MappingTable | None) -> tuple[MappingTable, list[Job]]:
+        """The table with the edits of the batch applied, and those that changed it."""
+        table = kept
+        if table is None or self._turn.etag not in (None, table.vios_w.etag):
+            # Another session of this process has changed it since.
+            table = self._documents.read(self._deadline, table)
+        table.vios_w.element.adapter = self._documents.rest.adapter(self._deadline)
+        jobs = self._apply_all(table)
+        if not jobs and self._is_any_open:
+            table = self._documents.read(self._deadline, table)
+            table.vios_w.element.adapter = self._documents.rest.adapter(self._deadline)
+            jobs = self._apply_all(table)
+        if not jobs and self._is_fence_needed:
+            table = self._fence(table)
+            jobs = self._apply_all(table)
+        return table, jobs
+
+    @property
+    def _is_any_open(self) -> bool:
+        return not all(one.is_settled or one.due for one in self._members)
+
+    def _apply_all(self, table: MappingTable) -> list[Job]:
+        """Apply the edits in their order, and settle those with which nothing is to be done.
+
+        Equal edits are one. An edit that is about the same volume as one before it waits for a
+        later table, so that each result can be read from an answer.
+        """
+        jobs: dict[Any, Job] = {}
+        touched: frozenset[str] = frozenset()
+        waited_for: frozenset[str] = frozenset()
+        self._is_fence_needed = False
+        for pending in in_order(self._members, lambda member: member.edit):
+            edit = pending.edit
+            if pending.is_settled:
+                continue
+            if edit in jobs and not edit.keys & waited_for:
+                jobs[edit].pending.append(pending)
+                continue
+            change = None
+            if not edit.keys & (touched | waited_for):
+                change = self._apply(table, pending)
+            if change is not None:
+                jobs[edit] = Job(edit, change, [pending])
+                touched |= edit.keys
+            elif not pending.is_settled:
+                waited_for |= edit.keys
+        return list(jobs.values())
+
+    def _apply(self, table: MappingTable, pending: PendingEdit) -> Change | None:
+        """Apply one edit; None: it is settled, or has to wait for a fresher table."""
+        is_final = not table.is_edited and table.as_of >= pending.submitted
+        try:
+            change = self._with_lpar_ids(table, pending, lambda: pending.edit.apply(table))
+            if change.outcome is Outcome.CHANGED:
+                return change
+            if change.outcome is Outcome.UNCHANGED and is_final:
+                if self._turn.may_change_late(table.vios_w.etag):
+                    self._is_fence_needed = True
+                    return None
+                # What was sent before, and its answer lost, is now seen to have been carried out.
+                sent = pending.sent or change
+                pending.settle(self._with_lpar_ids(
+                    table, pending, lambda: pending.edit.result(table, sent)))
+        except RequestFailed as err:
+            self._put_off(pending, err)
+        except exceptions.FileIOConnectorError as err:
+            if is_final:
+                pending.fail(err)
+        except NotConfirmed as err:
+            pending.fail(exceptions.MappingFailed(reason=str(err), vios=self._documents.vios_uuid))
+        except Exception as err:  # noqa: BLE001 - its own caller is told
+            pending.fail(_unexpected(err))
+        return None
+
+    def _with_lpar_ids(self, table: MappingTable, pending: PendingEdit,
+                       call: Callable[[], Any]) -> Any:
+        limit_s = min(pending.deadline.left(), self._deadline.left())
+        is_alone = len(self._members) == 1
+        return with_lpar_ids(table, self._documents.rest,
+                             Deadline(limit_s if is_alone else min(limit_s, _LOOKUP_S)), call,
+                             is_tried_once=True)
+
+    def _put_off(self, pending: PendingEdit, err: RequestFailed) -> None:
+        """Try one edit again later, alone: the look-up of its LPAR failed, and may fail again."""
+        if err.kind in failures.REFUSED or err.kind is FailureKind.SESSION:
+            pending.fail(failures.as_error(err))
+            return
+        pending.try_again(err)
+        pending.batch_limit = 1
+
+    def _fence(self, table: MappingTable) -> MappingTable:
+        """Post the unchanged document, so that no POST before it can be applied any more."""
+        etag = table.vios_w.etag
+        LOG.info('A change of VIOS %s that was sent may yet be applied; its mappings are posted as '
+                 'they are, so that it cannot.', self._documents.vios_uuid)
+        fenced = self._post(table.body(), etag, [])
+        self._turn.note_fence(etag)
+        return fenced
+
+    def _post(self, body: bytes, etag: str | None, jobs: list[Job]) -> MappingTable:
+        """Post a document; return the one that the server answers with, or else shows."""
+        if etag is None:
+            raise RequestFailed(FailureKind.LOST, 'the answer has no etag, so that nothing can be '
+                                'changed safely')
+        before = [(one, one.sent) for job in jobs for one in job.pending]
+        for job in jobs:
+            for one in job.pending:
+                one.sent = job.change
+        with self._turn.posting(etag) as outcome:
+            try:
+                table = self._documents.post(body, etag, self._deadline)
+            except RequestFailed as err:
+                self.refused = jobs
+                outcome.is_known = err.kind not in failures.UNKNOWN
+                if outcome.is_known:
+                    for one, sent in before:
+                        one.sent = sent
+                raise
+            outcome.is_known = True
+        return self._documents.read(self._deadline) if table is None else table
+
+    def _confirm(self, table: MappingTable, jobs: list[Job]) -> MappingTable:
+        """Settle the edits by what the answer shows; where it does not, by a fresh read.
+
+        :returns: the latest table
+        """
+        doubtful = [job for job in jobs if not self._settle(table, job)]
+        if not doubtful:
+            return table
+        table = self._read_after_post()
+        unshown = [(job, err) for job in doubtful
+                   if (err := self._settle_finally(table, job)) is not None]
+        return self._take_back(table, unshown) if unshown else table
+
+    def _read_after_post(self) -> MappingTable:
+        try:
+            return self._documents.read(self._deadline)
+        except RequestFailed as err:
+            if err.kind in failures.REFUSED:
+                raise RequestFailed(FailureKind.LOST, f'NovaLink accepted the change, but: '
+                                    f'{err.detail}', err.status) from err
+            raise
+
+    def _settle(self, table: MappingTable, job: Job) -> bool:
+        """Settle an edit by an answer; False: the answer does not show all of it."""
+        try:
+            result = self._with_lpar_ids(table, job.pending[0],
+                                         lambda: job.edit.result(table, job.change))
+        except NotConfirmed:
+            return False
+        except RequestFailed as err:
+            for one in job.pending:
+                self._put_off(one, err)
+            return True
+        except Exception as err:  # noqa: BLE001 - its own caller is told
+            self._fail(job, _unexpected(err))
+            return True
+        if isinstance(job.edit, AddMapping) and result.lua is None:
+            return False
+        for one in job.pending:
+            one.settle(result)
+        return True
+
+    def _settle_finally(self, table: MappingTable, job: Job) -> NotConfirmed | None:
+        """Settle an edit by a fresh table; return why that does not show it at all."""
+        try:
+            result = self._with_lpar_ids(table, job.pending[0],
+                                         lambda: job.edit.result(table, job.change))
+        except NotConfirmed as err:
+            if not isinstance(err.__cause__, exceptions.SlotOrLUAConflict):
+                return err
+            self._fail(job, exceptions.SlotOrLUAConflict(
+                reason=f'NovaLink accepted the change, but {err}', is_left_mapped=True,
+                vios=self._documents.vios_uuid))
+        except RequestFailed as err:
+            for one in job.pending:
+                self._put_off(one, err)
+        except Exception as err:  # noqa: BLE001 - its own caller is told
+            self._fail(job, _unexpected(err))
+        else:
+            for one in job.pending:
+                one.settle(result)
+        return None
+
+    def _take_back(self, table: MappingTable,
+                   unshown: list[tuple[Job, NotConfirmed]]) -> MappingTable:
+        """Have the server keep what it shows, since it accepted more and may yet show that."""
+        end = 'it may yet appear and remain'
+        # Posting a table that lacks the mappings of others would remove them.
+        if table.count() >= self._sent_count - len(unshown):
+            self._turn.note_unshown()
+            try:
+                table = self._fence(table)
+                end = 'it was taken back'
+            except RequestFailed as err:
+                LOG.warning('What VIOS %s does not show cannot be taken back: %s',
+                            self._documents.vios_uuid, err)
+        for job, why in unshown:
+            self._fail(job, exceptions.MappingFailed(
+                reason=f'NovaLink accepted the change, but {why}; {end}',
+                vios=self._documents.vios_uuid))
+        return table
+
+    def _fail(self, job: Job, error: exceptions.FileIOConnectorError) -> None:
+        for one in job.pending:
+            one.fail(error)
+
+
+def _unexpected(err: Exception) -> exceptions.FileIOConnectorError:
+    """The error of an edit that failed over something of its own."""
+    if isinstance(err, exceptions.FileIOConnectorError):
+        return err
+    error = exceptions.MappingFailed(reason=f'{type(err).__name__}: {err}')
+    error.__cause__ = err
+    return error

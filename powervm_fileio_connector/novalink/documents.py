@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading and posting the document of one VIOS, with the group of its vSCSI mappings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+from typing import TypeVar
+
+from pypowervm import const
+from pypowervm.wrappers import virtual_io_server
+
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.mappings import LPARIdNeeded
+from powervm_fileio_connector.mappings import LPARsNeeded
+from powervm_fileio_connector.mappings import MappingSplitter
+from powervm_fileio_connector.mappings import MappingTable
+from powervm_fileio_connector.novalink import failures
+from powervm_fileio_connector.novalink import partitions
+from powervm_fileio_connector.novalink.failures import FailureKind
+from powervm_fileio_connector.novalink.failures import RequestFailed
+from powervm_fileio_connector.novalink.rest import Rest
+
+GROUP = [const.XAG.VIO_SMAP]
+"""What is read and posted of the VIOS: one and the same, since each group has its own etag."""
+
+_VIOS = virtual_io_server.VIOS
+_T = TypeVar('_T')
+
+
+class VIOSDocuments:
+    """Reads and posts the document of one VIOS as tables of its mappings; each makes one try."""
+
+    def __init__(self, rest: Rest, vios_uuid: str) -> None:
+        self.rest = rest
+        self.vios_uuid = vios_uuid
+
+    def read(self, deadline: Deadline, known: MappingTable | None = None) -> MappingTable:
+        """Read the document, or find that the one that is known has not changed.
+
+        :raises RequestFailed: the server does not tell
+        """
+        as_of, splitter = time.monotonic(), MappingSplitter()
+        etag = known.vios_w.etag if known is not None and not known.is_edited else None
+        response = self.rest.request(
+            deadline, 'read', _VIOS.schema_type, root_id=self.vios_uuid, xag=GROUP, etag=etag,
+            on_answer=splitter)
+        if response.status == const.HTTPStatus.NO_CHANGE and known is not None:
+            known.as_of = as_of
+            return known
+        return _table(response, as_of, splitter)
+
+    def read_whole(self, deadline: Deadline) -> MappingTable:
+        """Read the document, again while the server is busy, with all mappings in the wrapper.
+
+        :raises RequestFailed: the server does not tell
+        """
+        as_of = time.monotonic()
+        response = self.rest.read(deadline, _VIOS.schema_type, root_id=self.vios_uuid, xag=GROUP)
+        return _table(response, as_of, None)
+
+    def post(self, body: bytes, etag: str, deadline: Deadline) -> MappingTable | None:
+        """Send a document; return the one that the server answers with, None: it shows none.
+
+        :raises RequestFailed: sorted by what it means
+        """
+        # wrapper.update() posts to the link that the document calls its own, which need not name
+        # the group, and the etag is that of the group.
+        path = self.rest.adapter(deadline).build_path(
+            'uom', _VIOS.schema_type, self.vios_uuid, xag=GROUP)
+        as_of, splitter = time.monotonic(), MappingSplitter()
+        response = self.rest.request(deadline, 'update_by_path', body, etag, path,
+                                     on_answer=splitter)
+        element = response.entry.element if response.entry is not None else None
+        if element is None or element.find('VirtualSCSIMappings') is None:
+            return None
+        return _table(response, as_of, splitter)
+
+
+def with_lpar_ids(table: MappingTable, rest: Rest, deadline: Deadline, call: Callable[[], _T],
+                  is_tried_once: bool = False) -> _T:
+    """Call something that may need to know of LPARs what the table does not tell.
+
+    What the server tells is noted in the table, and lives no longer: ids are reused.
+
+    :raises RequestFailed: the server does not tell
+    """
+    while True:
+        try:
+            return call()
+        except LPARIdNeeded as need:
+            uuid = need.lpar_uuid.upper()
+            try:
+                table.lpar_ids[uuid] = partitions.lpar(rest, uuid, deadline, is_tried_once).id
+            except RequestFailed as err:
+                if err.kind is not FailureKind.MISSING:
+                    raise
+                # No mapping is this LPAR's, then; the server will say so if one is added.
+                table.lpar_ids[uuid] = None
+        except LPARsNeeded:
+            table.lpars = {lpar.uuid.upper(): lpar.id for lpar in partitions.lpars(rest, deadline)}
+
+
+def _table(response: Any, as_of: float, splitter: MappingSplitter | None) -> MappingTable:
+    failures.require_content(response, 'entry')
+    # The etag is usually a header, in any case an element of the entry.
+    table = MappingTable(_VIOS.wrap(response.entry, etag=response.etag or response.entry.etag),
+                         splitter=splitter)
+    table.as_of = as_of
+    return table

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One HTTP exchange with NovaLink: bytes stay bytes, and it ends by its deadline.
+
+pypowervm's own goes through ``requests``, which guesses the charset of answers that name none, as
+NovaLink's do (seconds of processor time, and names of other people's disks corrupted), asks the
+environment for proxies, and cannot tell whether a request was sent. Here urllib3 sends it, to the
+server itself, over a connection that is this exchange's alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import io
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+from typing import TypeVar
+from urllib import parse
+
+from pypowervm import adapter as pvm_adapter
+from requests import certs
+from urllib3 import connection as urllib3_connection
+from urllib3 import exceptions as urllib3_exceptions
+
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.novalink.failures import FailureKind
+from powervm_fileio_connector.novalink.failures import RequestFailed
+from powervm_fileio_connector.novalink.failures import is_shortage
+
+CONNECT_TIMEOUT_S = 10.0
+SILENCE_S = 2.0
+"""A server that is silent for longer than this is spoken of."""
+
+_SEND_BYTES = 1 << 18
+_T = TypeVar('_T')
+
+OnSilence = Callable[[Deadline], None]
+"""Is told once that the server has not answered for :data:`SILENCE_S`, and how long it may take."""
+
+
+def send(session: Any, method: str, path: str, headers: Mapping[str, str], body: str | bytes,
+         deadline: Deadline, token: str | None = None, verify: bool = False,
+         on_silence: OnSilence | None = None) -> pvm_adapter.Response:
+    """Send a request, and return the answer, of whatever status; its body is bytes.
+
+    :param session: whose server it is
+    :param token: the session's; None for a logon
+    :param verify: check the server's certificate
+    :raises RequestFailed: by whether the request can have been carried out
+    """
+    connection = _connection(session, deadline, verify)
+    sent = dict(headers) if token is None else {**headers, 'X-API-Session': token}
+    data = body.encode() if isinstance(body, str) else body
+    sock, is_sent = None, False
+    try:
+        connection.connect()
+        sock = connection.sock
+        connection.sock = _BoundedSocket(sock, deadline, on_silence)
+        try:
+            connection.request(method, path, body=data, headers=sent, preload_content=False)
+        except (BrokenPipeError, ConnectionResetError) as err:
+            # A server may refuse a request before it has read all of it.
+            answer = _early_answer(connection, err)
+        else:
+            is_sent = True
+            answer = connection.getresponse()
+        content = answer.read()
+    except (OSError, http.client.HTTPException, urllib3_exceptions.HTTPError, ValueError) as err:
+        raise _failure(err, f'{method} {path.partition("?")[0]}', is_sent, deadline) from err
+    finally:
+        connection.close()
+        if sock is not None:
+            sock.close()
+    return pvm_adapter.Response(method, path, answer.status, answer.reason, answer.headers,
+                                reqheaders=dict(headers), body=content)
+
+
+def call_with_deadline(deadline: Deadline, call: Callable[[], _T]) -> _T:
+    """Call something that may block where no timeout reaches, and be back by the deadline.
+
+    It runs in a daemon thread, which is left behind when the deadline has passed.
+
+    :raises RequestFailed: the deadline has passed, or no thread can be started
+    """
+    results: list[_T] = []
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as err:  # noqa: BLE001 - handed to the caller, whatever it is
+            errors.append(err)
+        finally:
+            done.set()
+
+    try:
+        threading.Thread(target=run, name='powervm-fileio-request', daemon=True).start()
+    except RuntimeError as err:
+        raise RequestFailed(FailureKind.SHORTAGE, str(err)) from err
+    if not done.wait(deadline.left()):
+        raise RequestFailed(FailureKind.LATE, f'no answer within {deadline.seconds:.1f} s')
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _connection(session: Any, deadline: Deadline,
+                verify: bool) -> urllib3_connection.HTTPConnection:
+    left = deadline.left()
+    if not left:
+        raise RequestFailed(FailureKind.UNREACHABLE, 'no time was left to ask')
+    address = parse.urlsplit(session.dest)
+    timeout = min(CONNECT_TIMEOUT_S, left)
+    if address.scheme == 'http':
+        return urllib3_connection.HTTPConnection(address.hostname or '', address.port,
+                                                 timeout=timeout)
+    return urllib3_connection.HTTPSConnection(
+        address.hostname or '', address.port, timeout=timeout,
+        cert_reqs=ssl.CERT_REQUIRED if verify else ssl.CERT_NONE,
+        ca_certs=certs.where() if verify else None)
+
+
+def _early_answer(connection: urllib3_connection.HTTPConnection, err: OSError) -> Any:
+    try:
+        return connection.getresponse()
+    except (OSError, http.client.HTTPException, urllib3_exceptions.HTTPError):
+        raise err from None
+
+
+class _BoundedSocket:
+    """A connected socket, as ``http.client`` uses it, no operation of which outlasts a deadline.
+
+    A timeout of the socket alone bounds one wait for bytes, so that a server that trickles could
+    hold its caller for ever.
+    """
+
+    def __init__(self, sock: Any, deadline: Deadline, on_silence: OnSilence | None) -> None:
+        self._sock = sock
+        self._deadline = deadline
+        self._on_silence = on_silence
+        self._silent_from = time.monotonic() + SILENCE_S
+
+    def sendall(self, data: bytes) -> None:
+        """Send all."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._bounded(functools.partial(self._sock.send, rest[:_SEND_BYTES])):]
+
+    def receive_into(self, buffer: Any) -> int:
+        """Wait for bytes; 0: there are no more."""
+        return self._bounded(functools.partial(self._sock.recv_into, buffer))
+
+    def makefile(self, mode: str = 'r', buffering: int | None = None) -> io.BufferedReader:
+        """Return what ``http.client`` reads the answer from."""
+        return io.BufferedReader(_Reader(self), 1 << 16)
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Leave the timeout to the deadline."""
+
+    def close(self) -> None:
+        """Stay open: ``http.client`` closes a connection before the answer has been read."""
+
+    def _bounded(self, operation: Callable[[], int]) -> int:
+        while True:
+            left = self._deadline.left()
+            if not left:
+                raise TimeoutError('timed out')
+            if self._on_silence is not None:
+                left = min(left, max(0.01, self._silent_from - time.monotonic()))
+            self._sock.settimeout(left)
+            try:
+                return operation()
+            except TimeoutError:
+                if self._on_silence is not None and time.monotonic() >= self._silent_from:
+                    on_silence, self._on_silence = self._on_silence, None
+                    on_silence(self._deadline)
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, sock: _BoundedSocket) -> None:
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._sock.receive_into(buffer)
+
+
+def _failure(err: Exception, request: str, is_sent: bool, deadline: Deadline) -> RequestFailed:
+    cause = _system_error(err)
+    detail = f'{request}: {cause.strerror if cause is not None and cause.strerror else err}'
+    if is_shortage(cause):
+        return RequestFailed(FailureKind.SHORTAGE, detail)
+    if not is_sent:
+        return RequestFailed(FailureKind.UNREACHABLE, detail)
+    if deadline.left() < 0.1:
+        return RequestFailed(FailureKind.LATE, f'{request}: no answer within '
+                             f'{deadline.seconds:.1f} s')
+    return RequestFailed(FailureKind.LOST, detail)
+
+
+def _system_error(err: BaseException | None) -> OSError | None:
+    """Return the operating system's error that an exception of urllib3 is about."""
+    while err is not None:
+        if isinstance(err, OSError) and err.errno is not None:
+            return err
+        err = err.__cause__
+    return None
