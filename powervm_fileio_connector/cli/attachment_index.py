@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who has a volume: each LPAR is asked by the very criteria by which detaching finds a mapping."""
+"""Which mappings are a volume's: found as detaching finds them, and never guessed."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable
+from collections.abc import Iterable
 
 from oslo_utils import uuidutils
 
@@ -14,65 +16,101 @@ from powervm_fileio_connector import mappings
 from powervm_fileio_connector import plans
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.context import CommandContext
+from powervm_fileio_connector.cli.errors import UsageError
+from powervm_fileio_connector.cli.errors import warn
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.host import resolved_paths
+from powervm_fileio_connector.mappings.record import normalised
 
 
 class AttachmentIndex:
     """Answers from one read of NovaLink's mappings; safe to ask from several threads."""
 
     def __init__(self, host: CommandContext) -> None:
-        self._document = host.writer.read_table(host.deadline())
+        self._table = host.writer.read_table(host.deadline())
         self._host = host
-        self._files = [record for record in (entry.record for entry in self._document.entries())
+        self._files = [record for record in (entry.record for entry in self._table.entries())
                        if record.kind == 'file' and record.path]
         self._lpars = sorted({uuid for uuid in map(host.lpar_of, self._files) if uuid})
         ids: dict[str, int | None] = dict.fromkeys(self._lpars)
         ids.update((lpar.uuid.upper(), lpar.id) for lpar in host.lpars)
-        self._document.lpar_ids.update(ids)
-        # Read now, not by each thread.
-        list(self._document.entries())
+        self._table.lpar_ids.update(ids)
 
-    def of(self, volume: volumes.Volume,
-           criteria: mappings.RemoveMapping) -> list[mappings.MappingRecord]:
-        """Return the mappings of a volume, and whatever else its file has: orphans, wild cards.
+    def find(self, volume: volumes.Volume,
+             criteria: mappings.RemoveMapping) -> list[mappings.MappingRecord]:
+        """Return the mappings of a volume, and those of its file that have no client.
 
         :param criteria: what tells the volume, whichever LPAR they name
+        :raises UsageError: its id fits several files, or a file that is tagged as another volume
         :raises MappingFailed: only its file name is known, and that fits files of other places
         """
-        found = (self._matching(dataclasses.replace(criteria, file_name=None))
-                 or self._matching(criteria) or self._named_after(volume))
+        found = self._matching(dataclasses.replace(criteria, tag=None, file_name=None))
+        if found:
+            self._require_own_tag(volume, found)
+        else:
+            found = self._tagged(volume)
+        found = found or self._matching(criteria) or self._named_after(volume)
         paths = {*criteria.paths, *criteria.spellings, *(record.path or '' for record in found)}
-        return found + [shown.record for shown in self._document.of_paths(paths)
-                        if shown.record not in found]
+        return found + [entry.record for entry in self._table.of_paths(paths)
+                        if entry.record not in found]
 
-    def of_unseen(self, volume: volumes.Volume) -> list[mappings.MappingRecord]:
-        """As :meth:`of`, but the share is looked at only where the spelling alone finds nothing.
+    def find_without_probing(self, volume: volumes.Volume) -> list[mappings.MappingRecord]:
+        """As :meth:`find`, but the share is probed only where the path alone finds nothing.
 
-        For who looks at the share anyway: one that hangs then costs one deadline, not two.
+        For commands that probe the share anyway: one that hangs then costs one deadline, not two.
         """
-        unseen = criteria(self._host, volume, _not_looked_at)
-        return (self.of(volume, dataclasses.replace(unseen, file_name=None))
-                or self.of(volume, criteria(self._host, volume)))
+        unprobed = criteria(self._host, volume, _not_probed)
+        return (self.find(volume, dataclasses.replace(unprobed, file_name=None))
+                or self.find(volume, criteria(self._host, volume)))
 
     def _matching(self, criteria: mappings.RemoveMapping) -> list[mappings.MappingRecord]:
-        return [shown.record for lpar_uuid in self._lpars for shown in dataclasses.replace(
-            criteria, lpar_uuid=lpar_uuid).matches(self._document)]
+        return [entry.record for lpar_uuid in self._lpars for entry in dataclasses.replace(
+            criteria, lpar_uuid=lpar_uuid).matches(self._table)]
+
+    def _require_own_tag(self, volume: volumes.Volume,
+                         found: list[mappings.MappingRecord]) -> None:
+        """:raises UsageError: the path that was given is tagged as another volume than the id"""
+        volume_id = volume.spec.volume_id
+        for record in found:
+            if volume_id is None or record.tag is None or volumes.same_id(record.tag, volume_id):
+                continue
+            if volume.is_id_from_command_line and volume.info.path is None:
+                raise UsageError(
+                    f'{record.path} is tagged {record.tag}, so it is not volume {volume_id}. '
+                    'Give only one of the two.')
+            warn(f'Volume {volume_id}: its file {record.path} is tagged {record.tag}, as after a '
+                 'migration; the path decides.')
+
+    def _tagged(self, volume: volumes.Volume) -> list[mappings.MappingRecord]:
+        volume_id = volume.spec.volume_id
+        if volume_id is None:
+            return []
+        return _of_one_file(volume, 'tagged with its id', (
+            record for record in self._files
+            if record.tag is not None and volumes.same_id(record.tag, volume_id)))
 
     def _named_after(self, volume: volumes.Volume) -> list[mappings.MappingRecord]:
-        """The mappings of files that have the volume's id in their name, if it is all we know."""
+        """The mappings of the file that has the volume's id in its name, if only that is known.
+
+        A file that is tagged as another volume is never it, and one whose name merely contains the
+        id may be a copy of it.
+        """
         volume_id = volume.spec.volume_id
         if not volume.is_id_only or not uuidutils.is_uuid_like(volume_id):
             return []
-        return [record for record in self._files
-                if str(volume_id).lower() in os.path.basename(record.path or '').lower()]
+        found = [record for record in self._files if record.tag is None
+                 and str(volume_id) in os.path.basename(record.path or '').lower()]
+        name = re.compile(rf'(volume-)?{volume_id}([.].*)?', re.IGNORECASE)
+        if found and not name.fullmatch(os.path.basename(found[0].path or '')):
+            raise _ambiguous(volume, 'has its id in its name, but not as Cinder names files', found)
+        return _of_one_file(volume, 'named after its id', found)
 
 
 def criteria(host: CommandContext, volume: volumes.Volume,
              find: Callable[[], finder.VolumeFile] | None = None) -> mappings.RemoveMapping:
     """Return what tells the mappings of a volume, of whichever LPAR.
 
-    :param find: looks for the volume's file, where that has been done already
+    :param find: finds the volume's file, where that has been done already
     :raises InvalidConnectionProperties: nothing tells which volume is meant
     """
     spec = volume.spec
@@ -86,5 +124,20 @@ def criteria(host: CommandContext, volume: volumes.Volume,
         raise
 
 
-def _not_looked_at() -> finder.VolumeFile:
-    raise exceptions.ShareNotMounted(reason='the share was not looked at')
+def _of_one_file(volume: volumes.Volume, why: str,
+                 found: Iterable[mappings.MappingRecord]) -> list[mappings.MappingRecord]:
+    """:raises UsageError: they are mappings of several files"""
+    records = list(found)
+    if len({normalised(record.path or '') for record in records}) > 1:
+        raise _ambiguous(volume, f'several files are {why}', records)
+    return records
+
+
+def _ambiguous(volume: volumes.Volume, why: str,
+               found: list[mappings.MappingRecord]) -> UsageError:
+    paths = ' and '.join(sorted({record.path or '' for record in found}))
+    return UsageError(f'Volume {volume.label} could be {paths}: {why}. Give the path.')
+
+
+def _not_probed() -> finder.VolumeFile:
+    raise exceptions.ShareNotMounted(reason='the share was not probed')

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an audit finds in the mappings of files, and the removal of orphans among it."""
+"""What an audit finds in the mappings of files, and the removal of the orphans among them."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from powervm_fileio_connector.cli import file_health
 from powervm_fileio_connector.cli import inventory
 from powervm_fileio_connector.cli.context import CommandContext
+from powervm_fileio_connector.host import health as health_module
 from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.mappings import OrphanState
 from powervm_fileio_connector.mappings import RemoveOrphans
+from powervm_fileio_connector.mappings import orphan_state
+from powervm_fileio_connector.mappings import unlisted_lpar
 from powervm_fileio_connector.mappings.record import normalised
 
 COLUMNS = ('Finding', 'LPAR', 'Slot', 'Path', 'Detail')
@@ -22,12 +26,17 @@ _UUID = re.compile('[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that somebody should look at."""
+    """Something that needs attention.
+
+    :ivar is_fixable: an orphan, which --fix removes
+    :ivar is_doubtful: it may be an orphan; --fix removes it if the user says so
+    """
 
     what: str
     disk: inventory.Disk
     detail: str
     is_fixable: bool = False
+    is_doubtful: bool = False
     is_fixed: bool = False
 
     @property
@@ -46,81 +55,125 @@ class Finding:
         return (self.what, self.disk.lpar, self.record.slot, self.path, self.detail)
 
 
-def audit(host: CommandContext) -> list[Finding]:
-    """Look at all mappings of files; ends within one ``probe_timeout_s`` whatever hangs."""
-    records = [record for record in host.records() if record.kind == 'file' and record.path]
-    disks = inventory.disks(host, records)
-    live = _live(host)
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All findings.
+
+    :ivar not_fixable: why nothing tells which LPARs are gone; None: the list of LPARs is whole
+    """
+
+    findings: list[Finding]
+    not_fixable: str | None = None
+
+
+def audit(host: CommandContext) -> Report:
+    """Check all mappings of files; ends within one ``probe_timeout_s`` whatever hangs."""
+    everything = host.records()
+    disks = inventory.disks(host, [record for record in everything
+                                   if record.kind == 'file' and record.path])
+    lpars = {lpar.uuid.upper(): lpar.id for lpar in host.lpars}
     by_path: dict[str, list[inventory.Disk]] = {}
     for disk in disks:
         by_path.setdefault(normalised(disk.record.path or ''), []).append(disk)
     found = []
     for disk in disks:
-        found += check_client(disk, live)
+        found += check_client(disk, lpars)
         found += check_file(disk)
         found += check_tag(disk)
     for sharers in by_path.values():
         found += check_sharing(sharers)
-    return found
+    return Report(found, incomplete_list(everything, lpars))
 
 
-def remove_orphans(host: CommandContext, found: list[Finding]) -> list[Finding]:
-    """Remove the orphans, and say of each what came of it."""
-    wanted = tuple(finding.record for finding in found if finding.is_fixable)
-    edit = RemoveOrphans(wanted)
+def remove_orphans(host: CommandContext, found: list[Finding],
+                   are_doubtful_agreed: bool) -> list[Finding]:
+    """Remove orphans, and return the findings with what was done about each.
+
+    :param are_doubtful_agreed: the user has seen the doubtful ones, and wants them removed
+    :raises MappingFailed: by now the list of LPARs is empty or incomplete
+    """
+    def is_wanted(finding: Finding) -> bool:
+        return finding.is_fixable or (finding.is_doubtful and are_doubtful_agreed)
+
+    edit = RemoveOrphans(
+        tuple(finding.record for finding in found if finding.is_fixable),
+        tuple(finding.record for finding in found if finding.is_doubtful and are_doubtful_agreed))
     removed = host.writer.submit(edit, host.deadline())
-    return [dataclasses.replace(finding, is_fixed=True, detail='removed')
-            if finding.is_fixable and finding.record in removed
+    return [finding if not is_wanted(finding)
+            else dataclasses.replace(finding, is_fixed=True, detail='removed')
+            if finding.record in removed
             else dataclasses.replace(finding, detail='not removed: it is no orphan any more')
-            if finding.is_fixable else finding for finding in found]
+            for finding in found]
 
 
-def _live(host: CommandContext) -> set[str]:
-    return {lpar.uuid.upper() for lpar in host.lpars}
+def incomplete_list(records: list[MappingRecord], lpars: Mapping[str, int]) -> str | None:
+    """Return why NovaLink cannot have listed all LPARs; None: nothing speaks against it.
+
+    :param lpars: the ids of those listed, by their UUIDs in capitals
+    """
+    if not lpars:
+        return 'NovaLink lists no LPAR'
+    unlisted = unlisted_lpar(records, lpars)
+    return unlisted and f'NovaLink does not list LPAR {unlisted}, which has a disk'
 
 
-def check_client(disk: inventory.Disk, live: set[str]) -> list[Finding]:
-    """Is its LPAR there?"""
+def check_client(disk: inventory.Disk, lpars: Mapping[str, int]) -> list[Finding]:
+    """Find out whether its LPAR exists.
+
+    :param lpars: the ids of all LPARs, by their UUIDs in capitals
+    """
     record = disk.record
-    if record.is_orphan and record.lpar_uuid not in live:
+    state = orphan_state(record, lpars)
+    if state is OrphanState.GONE:
         return [Finding('orphan', disk, 'its LPAR is gone; --fix removes it', is_fixable=True)]
-    if record.is_orphan:
-        return [Finding('half made', disk, 'its LPAR is there, but has no adapter for it; it may '
-                        'just be being made')]
-    if record.lpar_uuid is not None and record.lpar_uuid not in live:
+    if state is OrphanState.IN_USE:
+        return [Finding('incomplete', disk, 'its LPAR exists, but has no client adapter for it; it '
+                        'may just be being made')]
+    if state is OrphanState.DOUBTFUL:
+        return [Finding('doubtful orphan', disk, f'{_why_doubtful(disk)}; --fix asks',
+                        is_doubtful=True)]
+    if record.lpar_uuid is not None and not record.is_vios_client and (
+            record.lpar_uuid not in lpars):
         return [Finding('unknown LPAR', disk, f'NovaLink lists no LPAR {record.lpar_uuid}')]
     return []
 
 
+def _why_doubtful(disk: inventory.Disk) -> str:
+    if disk.record.is_vios_client:
+        return f'its client is the I/O server {disk.record.lpar_uuid}'
+    return (f'it has no client adapter, but LPAR {disk.has_its_id} has the id '
+            f'{disk.record.lpar_id}')
+
+
 def check_file(disk: inventory.Disk) -> list[Finding]:
-    """Is its file there, on a mount that answers?"""
-    sight = disk.sight
-    if sight is None or sight.is_fine or disk.record.is_orphan:
+    """Find out whether its file is there, on a mount that answers."""
+    health = disk.health
+    if health is None or health.is_fine or disk.record.is_orphan:
         return []
-    if sight.mount_state == file_health.ON_ROOT:
-        return [] if file_health.is_novalinks_own(disk.record.path or '') else [Finding(
+    if health.mount_state == health_module.ON_ROOT:
+        return [] if health_module.is_novalinks_own(disk.record.path or '') else [Finding(
             'on the root file system', disk, 'mount what should hold its file, or list its '
             'directory in the option trusted_directories')]
-    if sight.mount_state == 'absent':
+    if health.mount_state == 'absent':
         return [Finding('not mounted', disk, 'nothing is mounted where its file should be')]
-    if sight.mount_state != 'healthy':
-        return [Finding(f'mount {sight.mount_state}', disk, str(sight.mount or ''))]
-    return [Finding(f'file {sight.file}', disk, 'the mount answers, but the file is not there'
-                    if sight.file == 'missing' else 'it could not be attached now; see "show"')]
+    if health.mount_state != 'healthy':
+        return [Finding(f'mount {health.mount_state}', disk, str(health.mount or ''))]
+    return [Finding(f'file {health.file}', disk, 'the mount answers, but the file is not there'
+                    if health.file == 'missing' else 'it could not be attached now; see "show"')]
 
 
 def check_tag(disk: inventory.Disk) -> list[Finding]:
-    """Does its tag fit? It is the volume's id, which most drivers put into the file's name."""
+    """Compare its tag, the volume's id, with the file's name, in which most drivers put the id."""
     record = disk.record
     name = os.path.basename(record.path or '').lower()
     if not record.tag or record.tag.lower() in name or not _UUID.search(name):
         return []
-    return [Finding('odd tag', disk, f'its tag {record.tag} is not in the name of the file; a '
-                    'migrated volume may look like this')]
+    return [Finding('tag mismatch', disk, f'its tag {record.tag} is not in the name of the file, '
+                    'as after a migration')]
 
 
 def check_sharing(sharers: list[inventory.Disk]) -> list[Finding]:
-    """Does only one LPAR have the file?"""
+    """Find out whether several LPARs have the file."""
     disks = [disk for disk in sharers if not disk.record.is_orphan]
     clients = {disk.record.lpar_uuid or disk.record.client for disk in disks}
     if len(clients) < 2:

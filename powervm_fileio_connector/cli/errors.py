@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exit codes: the one place where an error becomes a number."""
+"""Exit codes: the one place where an error becomes a number; and warnings, which have none."""
 
 from __future__ import annotations
 
 import enum
+import sys
 
 
 class ExitCode(enum.IntEnum):
@@ -72,6 +73,12 @@ class NotAttached(Exception):
 
 class OutputLost(Exception):
     """The result could not be written; the text says what was done."""
+
+
+def warn(text: str) -> None:
+    """Tell the user something that does not stop the command."""
+    sys.stderr.write(f'{text}\n')
+    sys.stderr.flush()
 
 
 def exit_code(error: BaseException) -> ExitCode:

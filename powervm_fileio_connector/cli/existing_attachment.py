@@ -38,7 +38,7 @@ class ExistingAttachmentOperation(operation.VolumeOperation):
 
     def found(self, volume: volumes.Volume) -> volumes.Volume:
         """The volume with the LPAR that has it; as it is if none has."""
-        found = [record for record in self._holders.of(volume, self.connector.criteria(volume))
+        found = [record for record in self._holders.find(volume, self.connector.criteria(volume))
                  if not record.is_orphan and not record.is_wild_card
                  and volume.lpar_uuid in (None, self.host.lpar_of(record))]
         names = {self.host.lpar_of(record): self.host.lpar_name(record) for record in found}
@@ -128,5 +128,5 @@ class Extending(ExistingAttachmentOperation):
         file = finder.find(spec, self.host.settings, prober=self.host.prober)
         return [(volume.label, self.host.lpar_shown(volume.lpar_uuid),
                  inventory.size_shown(record.capacity_gb), inventory.size_shown(file.size / 2**30))
-                for record in self._holders.of(volume, self.connector.criteria(volume))
+                for record in self._holders.find(volume, self.connector.criteria(volume))
                 if self.host.lpar_of(record) == volume.lpar_uuid]

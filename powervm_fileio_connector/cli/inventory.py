@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disks as an operator sees them: the mapping, the LPAR's name, the file and its mount."""
+"""Disks: the mapping, the name of its LPAR, the state of the file and of its mount."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-from powervm_fileio_connector.cli import file_health
 from powervm_fileio_connector.cli.context import CommandContext
+from powervm_fileio_connector.host import health as health_module
 from powervm_fileio_connector.mappings import MappingRecord
 
 COLUMNS = ('LPAR', 'Slot', 'LUA', 'Path', 'Size', 'Backstore', 'Tag', 'File', 'Mount')
@@ -19,39 +19,45 @@ DETAILS = ('lpar', 'lpar_uuid', 'lpar_id', 'slot', 'lua', 'server_slot', 'path',
 
 @dataclasses.dataclass(frozen=True)
 class Disk:
-    """One mapping, with what this host knows about it."""
+    """One mapping, and what is known of its LPAR and its file.
+
+    :ivar has_its_id: the LPAR that has the id which the mapping names
+    """
 
     record: MappingRecord
     lpar: str
-    sight: file_health.FileHealth | None
+    health: health_module.FileHealth | None
+    has_its_id: str | None = None
 
 
 def disks(host: CommandContext, records: list[MappingRecord]) -> list[Disk]:
-    """Look at the files of mappings, all at the same time; ends within one ``probe_timeout_s``.
+    """Probe the files of mappings, all at the same time; ends within one ``probe_timeout_s``.
 
-    Ordered by LPAR, slot and LUA, as people look for them.
+    Ordered by LPAR, slot and LUA.
     """
-    seen = file_health.look({record.path for record in records if record.path}, host.settings,
-                       host.prober)
-    return sorted((Disk(record, host.lpar_name(record), seen.get(record.path or ''))
+    healths = health_module.of_files({record.path for record in records if record.path},
+                                   host.settings, host.prober)
+    names = {lpar.id: lpar.name for lpar in host.lpars}
+    return sorted((Disk(record, host.lpar_name(record), healths.get(record.path or ''),
+                        None if record.lpar_id is None else names.get(record.lpar_id))
                    for record in records), key=_order)
 
 
 def row(disk: Disk) -> tuple[Any, ...]:
     """The values of :data:`COLUMNS`."""
-    record, sight = disk.record, disk.sight
+    record, health = disk.record, disk.health
     return (disk.lpar, record.slot, record.lua, record.path or record.target_name,
             size_shown(record.capacity_gb), record.backstore, record.tag,
-            sight.file if sight else None, sight.mount_state if sight else None)
+            health.file if health else None, health.mount_state if health else None)
 
 
 def details(disk: Disk) -> tuple[Any, ...]:
     """The values of :data:`DETAILS`."""
-    record, sight = disk.record, disk.sight
+    record, health = disk.record, disk.health
     facts: tuple[Any, ...] = (None,) * 6
-    if sight is not None:
-        facts = (sight.file, sight.size, None if sight.mount is None else str(sight.mount),
-                 sight.mount_state, round(sight.took_s, 3), sight.note)
+    if health is not None:
+        facts = (health.file, health.size, None if health.mount is None else str(health.mount),
+                 health.mount_state, round(health.took_s, 3), health.note)
     return (disk.lpar, record.lpar_uuid, record.lpar_id, record.slot, record.lua,
             record.server_slot, record.path, record.udid, record.target_name, record.backstore,
             record.tag, record.capacity_gb, *facts)

@@ -8,7 +8,6 @@ import dataclasses
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
-from typing import Any
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
@@ -31,8 +30,8 @@ _NO_SHARE = (exceptions.ShareNotMounted, exceptions.MountNotResponding, exceptio
 
 
 @dataclasses.dataclass(frozen=True)
-class _Look:
-    """What one look at a volume's file brought: the file, or why there is none to attach.
+class _Lookup:
+    """A volume's file, or why there is none to attach.
 
     :ivar spec: None: the volume itself cannot be understood or served
     """
@@ -53,70 +52,79 @@ class _Look:
 def rows(args: argparse.Namespace) -> list[CheckResult]:
     """Check everything that can be checked, also past what fails."""
     host = CommandContext(args)
-    if not (args.volume or args.export or args.name):
-        return [*_novalink(host), *shares.rows(host)]
+    if not (args.volume or args.export or args.name or args.volume_id):
+        novalink = _novalink(host)
+        return [*novalink, *shares.rows(host, can_ask_novalink=_all_ok(novalink))]
     volume = volumes.one(args)
     lpar = args.lpar or volume.lpar
-    novalink = list(_novalink(host))
-    look = _looked(host, volume)
-    return [*novalink, *_file(host, volume, look), *_lpar(host, lpar),
-            *_users(host, volume, look, lpar, args.multiattach)]
+    novalink = _novalink(host)
+    lookup = _find(host, volume)
+    rows = [*novalink, *_file(host, volume, lookup)]
+    for what, check in (('LPAR', _lpar_check(host, lpar)),
+                        ('attached', _attached_check(host, volume, lookup, lpar,
+                                                     args.multiattach))):
+        rows.append(_row(what, check) if _all_ok(novalink) else CheckResult(
+            what, SKIPPED, 'NovaLink must answer, and be an I/O server, first'))
+    return rows
 
 
-def _novalink(host: CommandContext) -> Iterator[CheckResult]:
+def _novalink(host: CommandContext) -> list[CheckResult]:
     start = time.monotonic()
-    yield _row('NovaLink', lambda: host.client and (
+    reached = _row('NovaLink', lambda: host.client and (
         f'{host.address} answers, logged on in {ms(time.monotonic() - start)}'))
-    yield _needing_novalink(host, 'management partition', lambda: (
-        f'{host.partition.name} (id {host.partition.id}) is an I/O server'))
+    if not _all_ok([reached]):
+        return [reached, CheckResult('management partition', SKIPPED, 'NovaLink must answer first')]
+    return [reached, _row('management partition', lambda: (
+        f'{host.partition.name} (id {host.partition.id}) is an I/O server'))]
 
 
-def _looked(host: CommandContext, volume: volumes.Volume) -> _Look:
-    """Look at a volume's file, once: both what it is and who has it are told by that."""
+def _all_ok(rows: list[CheckResult]) -> bool:
+    return all(row.verdict == OK for row in rows)
+
+
+def _find(host: CommandContext, volume: volumes.Volume) -> _Lookup:
+    """Find a volume's file, once: it tells both its state and to which LPARs it is attached."""
     spec = None
     start = time.monotonic()
     try:
-        spec = parse(volume.keys, default_backstore=host.settings.backstore,
-                                need_lpar=False)
-        return _Look(spec, finder.find(spec, host.settings, prober=host.prober))
+        spec = parse(volume.keys, default_backstore=host.settings.backstore, need_lpar=False)
+        return _Lookup(spec, finder.find(spec, host.settings, prober=host.prober))
     except exceptions.FileIOConnectorError as err:
-        return _Look(spec, error=err, took_s=time.monotonic() - start)
+        return _Lookup(spec, error=err, took_s=time.monotonic() - start)
 
 
-def _file(host: CommandContext, volume: volumes.Volume, look: _Look) -> Iterator[CheckResult]:
+def _file(host: CommandContext, volume: volumes.Volume, lookup: _Lookup) -> Iterator[CheckResult]:
     if volume.is_id_only:
         yield CheckResult('file', SKIPPED, 'an id does not tell where the file is')
-    elif look.spec is None or look.found is None:
-        yield from _why_no_file(look)
+    elif lookup.spec is None or lookup.found is None:
+        yield from _why_no_file(lookup)
     else:
-        share = health.of_mount(look.found.mount, host.prober)
+        share = health.of_mount(lookup.found.mount, host.prober)
         yield CheckResult('share', OK, f'{share.mount} answered in {ms(share.took_s)}')
-        yield CheckResult('file', OK, f'{look.found.path} lies on it, '
-                  f'{inventory.size_shown(look.found.size / 2**30)}')
+        yield CheckResult('file', OK, f'{lookup.found.path} lies on it, '
+                  f'{inventory.size_shown(lookup.found.size / 2**30)}')
         yield CheckResult('format', OK,
-                          f'{look.found.format}, served through {look.spec.backstore}')
+                          f'{lookup.found.format}, served through {lookup.spec.backstore}')
 
 
-def _why_no_file(look: _Look) -> Iterator[CheckResult]:
-    assert look.error is not None
-    why = _why(look.error)
-    if look.spec is None:
+def _why_no_file(lookup: _Lookup) -> Iterator[CheckResult]:
+    assert lookup.error is not None
+    why = _why(lookup.error)
+    if lookup.spec is None:
         yield CheckResult('volume', FAILED, why)
-    elif isinstance(look.error, _NO_SHARE):
+    elif isinstance(lookup.error, _NO_SHARE):
         yield CheckResult('share', FAILED, why)
         yield CheckResult('file', SKIPPED, 'the share must be mounted and answer first')
     else:
-        is_format = isinstance(look.error, exceptions.UnsafeVolumeFormat)
-        yield CheckResult('share', OK, f'answered in {ms(look.took_s)}')
+        is_format = isinstance(lookup.error, exceptions.UnsafeVolumeFormat)
+        yield CheckResult('share', OK, f'answered in {ms(lookup.took_s)}')
         yield CheckResult('format' if is_format else 'file', FAILED, why)
 
 
-def _lpar(host: CommandContext, lpar: str | None) -> Iterator[CheckResult]:
-    if lpar is None:
-        yield CheckResult('LPAR', SKIPPED, 'none was named; see --lpar')
-        return
-
-    def check() -> str:
+def _lpar_check(host: CommandContext, lpar: str | None) -> Callable[[], str | None]:
+    def check() -> str | None:
+        if lpar is None:
+            return None
         uuid = host.lpar_uuid(lpar).upper()
         info = next((one for one in host.lpars if one.uuid.upper() == uuid), None)
         if info is None:
@@ -127,43 +135,52 @@ def _lpar(host: CommandContext, lpar: str | None) -> Iterator[CheckResult]:
                 f'{info.why_not or info.state}')
         return f'{info.name} (id {info.id}) is {info.state} and can change its I/O'
 
-    yield _needing_novalink(host, 'LPAR', check)
+    return check
 
 
-def _users(host: CommandContext, volume: volumes.Volume, look: _Look, lpar: str | None,
-           is_multiattach: bool) -> Iterator[CheckResult]:
+def _attached_check(host: CommandContext, volume: volumes.Volume, lookup: _Lookup,
+                    lpar: str | None, is_multiattach: bool) -> Callable[[], str]:
     def check() -> str:
-        wanted = None if lpar is None else host.lpar_uuid(lpar).upper()
-        multiattach = is_multiattach or bool(volumes.get(volume.keys, 'multiattach'))
-        criteria = attachment_index.criteria(host, volume, look.find)
-        found = attachment_index.AttachmentIndex(host).of(volume, criteria)
-        texts = [_holder(host, record) for record in found]
-        others = [record for record in found if not record.is_orphan
-                  and host.lpar_of(record) != wanted]
-        if others and wanted is not None and not multiattach:
-            raise exceptions.VolumeInUse(reason='it is attached to ' + ' and '.join(texts))
-        return 'it is attached to ' + ' and '.join(texts) if texts else 'no LPAR has it'
+        criteria = attachment_index.criteria(host, volume, lookup.find)
+        found = attachment_index.AttachmentIndex(host).find(volume, criteria)
+        lpars = {one.uuid.upper(): one.id for one in host.lpars}
+        texts = ' and '.join(_holder(host, record, lpars) for record in found)
+        if not texts:
+            return 'attached to no LPAR'
+        if lpar is not None and not is_multiattach and not volumes.get(volume.keys, 'multiattach'):
+            wanted = host.lpar_uuid(lpar).upper()
+            if any(host.lpar_of(record) != wanted and not _is_left_over(record, lpars)
+                   for record in found):
+                raise exceptions.VolumeInUse(reason=f'it is attached to {texts}')
+        return f'attached to {texts}'
 
-    yield _needing_novalink(host, 'attached', check)
+    return check
 
 
-def _holder(host: CommandContext, record: mappings.MappingRecord) -> str:
-    if record.is_orphan:
+def _is_left_over(record: mappings.MappingRecord, lpars: dict[str, int]) -> bool:
+    """Whether attaching the file removes this mapping of it."""
+    state = mappings.orphan_state(record, lpars)
+    return state is mappings.OrphanState.GONE or (
+        state is mappings.OrphanState.DOUBTFUL and not record.is_vios_client)
+
+
+def _holder(host: CommandContext, record: mappings.MappingRecord, lpars: dict[str, int]) -> str:
+    if _is_left_over(record, lpars):
         return f'an LPAR that is gone (server slot {record.server_slot})'
+    if record.is_vios_client:
+        return f'the I/O server {record.lpar_uuid}'
+    if record.is_orphan:
+        return f'{host.lpar_name(record)} (being made: no client adapter yet)'
     return f'{host.lpar_name(record)} (slot {record.slot}, {record.lua})'
 
 
-def _row(what: str, check: Callable[[], Any]) -> CheckResult:
+def _row(what: str, check: Callable[[], str | None]) -> CheckResult:
     try:
-        return CheckResult(what, OK, check())
+        detail = check()
     except exceptions.FileIOConnectorError as err:
         return CheckResult(what, FAILED, _why(err))
-
-
-def _needing_novalink(host: CommandContext, what: str, check: Callable[[], str]) -> CheckResult:
-    if 'adapter' not in vars(host):
-        return CheckResult(what, SKIPPED, 'NovaLink must answer first')
-    return _row(what, check)
+    return CheckResult(what, OK, detail) if detail is not None else CheckResult(
+        what, SKIPPED, f'no {what} given (--lpar)')
 
 
 def _why(err: exceptions.FileIOConnectorError) -> str:

@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterator
 from concurrent import futures
 
-from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.cli import file_health
 from powervm_fileio_connector.cli.checks import FAILED
 from powervm_fileio_connector.cli.checks import OK
 from powervm_fileio_connector.cli.checks import CheckResult
@@ -19,14 +17,14 @@ from powervm_fileio_connector.host import health
 from powervm_fileio_connector.host import mount_table
 
 
-def rows(host: CommandContext) -> Iterator[CheckResult]:
-    """Look at every share that is mounted below the bases, or that a disk needs."""
+def rows(host: CommandContext, can_ask_novalink: bool) -> Iterator[CheckResult]:
+    """Probe every share that is mounted below the bases, or that a disk needs."""
     table = mount_table.table()
     bases = {os.path.normpath(base) for base in host.settings.mount_point_base}
     wanted = {mount for mount in table if os.path.dirname(mount.mount_point) in bases
               and mount.fstype != 'autofs'}
     unmounted = []
-    for path in _paths(host):
+    for path in _paths(host, can_ask_novalink):
         mount = table.covering(os.path.normpath(path))
         if mount is None or checks.is_on_root(table, mount, path):
             unmounted.append(path)
@@ -34,38 +32,35 @@ def rows(host: CommandContext) -> Iterator[CheckResult]:
             wanted.add(mount)
     # At the same time, so that all that hangs costs one deadline.
     with futures.ThreadPoolExecutor(1) as pool:
-        healths = pool.submit(file_health.health, wanted, host.prober)
-        seen = file_health.look(unmounted, host.settings, host.prober)
+        healths = pool.submit(health.of_mounts, wanted, host.prober)
+        files = health.of_files(unmounted, host.settings, host.prober)
     found = [row(one.mount, one.state.value, one.took_s) for one in healths.result()]
-    found += [row(sight.mount, sight.mount_state, sight.took_s)
-              for sight in seen.values() if not sight.is_unmounted]
-    found += _unmounted(seen)
+    found += [row(file.mount, file.mount_state, file.took_s)
+              for file in files.values() if not file.is_unmounted]
+    found += _unmounted(files)
     yield from sorted(set(found), key=lambda one: one.detail)
     if not found:
         yield CheckResult('share', OK, 'none is mounted below ' + ' or '.join(
             host.settings.mount_point_base))
 
 
-def _paths(host: CommandContext) -> set[str]:
+def _paths(host: CommandContext, can_ask_novalink: bool) -> set[str]:
     """The files of all disks, as far as NovaLink can be asked."""
-    try:
-        # What stands in the way has a row of its own.
-        records = host.records() if 'adapter' in vars(host) else []
-    except exceptions.FileIOConnectorError:
-        records = []
-    return {record.path for record in records if record.path}
+    if not can_ask_novalink:
+        return set()        # why has a row of its own
+    return {record.path for record in host.records() if record.path}
 
 
 def row(mount: mount_table.Mount | None, state: str, took_s: float) -> CheckResult:
-    """What a look at a share says of it; a disk on one that is read-only cannot be written to."""
+    """Return the result for a share; a disk on one that is read-only cannot be written to."""
     is_fine = state == health.MountState.HEALTHY.value
     return CheckResult('share', OK if is_fine else FAILED, f'{mount} is {state} ({ms(took_s)})')
 
 
-def _unmounted(seen: dict[str, file_health.FileHealth]) -> Iterator[CheckResult]:
+def _unmounted(files: dict[str, health.FileHealth]) -> Iterator[CheckResult]:
     """The directories of disks that lie on the root file system, where a share should be."""
-    for directory in {os.path.dirname(path) for path, sight in seen.items()
-                      if sight.is_unmounted and not (
-                          sight.file == 'present' and file_health.is_novalinks_own(path))}:
+    for directory in {os.path.dirname(path) for path, file in files.items()
+                      if file.is_unmounted and not (
+                          file.file == 'present' and health.is_novalinks_own(path))}:
         yield CheckResult('share', FAILED, f'{directory} is on the root file system: nothing is '
                           'mounted for the disks there')

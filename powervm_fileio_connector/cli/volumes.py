@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
@@ -15,6 +16,7 @@ from oslo_utils import uuidutils
 
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.connection_properties import parse_leniently
+from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
 
@@ -30,18 +32,21 @@ class Volume:
 
     :ivar device_info: what attaching it once returned, if the user has it
     :ivar is_id_only: nothing but its id is known, so only NovaLink can tell its file
+    :ivar is_id_from_command_line: its id was given there, beside what else names it
     :ivar place: where the user gave it: ``entry 3 of many.json``
     """
 
     keys: dict[str, Any]
     device_info: dict[str, Any] | None = None
     is_id_only: bool = False
+    is_id_from_command_line: bool = False
     place: str = '(unknown)'
 
     @property
     def info(self) -> DeviceInfo:
         """What there is of its device_info."""
-        return DeviceInfo.parse(self.device_info)
+        info = DeviceInfo.parse(self.device_info)
+        return dataclasses.replace(info, volume_id=info.volume_id and normal_id(info.volume_id))
 
     @property
     def spec(self) -> VolumeSpec:
@@ -131,6 +136,16 @@ def read_json(place: str) -> Any:
         raise UsageError(f'{name} is not JSON: {err}.') from err
 
 
+def normal_id(text: str) -> str:
+    """The id of a volume as Cinder writes it; one that is no UUID stays as it is."""
+    return str(uuid.UUID(text)) if uuidutils.is_uuid_like(text) else text
+
+
+def same_id(one: str, other: str) -> bool:
+    """Whether two ids are one, however they are written."""
+    return normal_id(one) == normal_id(other)
+
+
 def get(keys: Mapping[str, Any], name: str) -> Any:
     """A key of connection_properties, in ``data`` or beside it."""
     data = keys.get('data')
@@ -159,9 +174,10 @@ def _entries(args: argparse.Namespace) -> tuple[list[Volume], bool]:
                              '-f json.')
         volume = _single(args) if ways else Volume({'path': info.get('path')},
                                                    place=device_info)
+        _require_agreement(volume, DeviceInfo.parse(info), device_info)
         return [dataclasses.replace(volume, device_info=dict(info), is_id_only=False)], False
     if not ways and args.volume_id:
-        return [Volume({'volume_id': args.volume_id}, is_id_only=True)], False
+        return [Volume({'volume_id': normal_id(args.volume_id)}, is_id_only=True)], False
     if not ways:
         raise UsageError('Which volume? Give a .json file, a path or an id, --export and '
                          '--name, or --volume-id.')
@@ -199,15 +215,34 @@ def _single(args: argparse.Namespace) -> Volume:
     if args.volume.startswith('/'):
         return Volume({'driver_volume_type': 'file', 'path': args.volume})
     if uuidutils.is_uuid_like(args.volume):
-        return Volume({'volume_id': args.volume}, is_id_only=True)
+        return Volume({'volume_id': normal_id(args.volume)}, is_id_only=True)
     raise UsageError(f'{args.volume} is neither a .json file, nor an absolute path, nor a UUID; '
                      'for an id that is no UUID there is --volume-id.')
 
 
+def _require_agreement(volume: Volume, info: DeviceInfo, place: str) -> None:
+    """:raises UsageError: VOLUME and device_info are of two volumes"""
+    spec = volume.spec
+    for named, told in ((spec.volume_id, info.volume_id), (spec.path, info.path)):
+        if named and told and not (same_id(named, told) or normalised(named) == normalised(told)):
+            raise UsageError(f'VOLUME is {named}, but {place} is of {told}. Give only one of the '
+                             'two.')
+
+
 def _with_options(args: argparse.Namespace, volume: Volume) -> Volume:
-    """Put what the command line says among the properties of a volume."""
+    """Put what the command line says among the properties of a volume.
+
+    :raises UsageError: the volume has another id than --volume-id says
+    """
+    own_id, given_id = volume.spec.volume_id, args.volume_id
+    if own_id and given_id and not same_id(own_id, given_id):
+        raise UsageError(f'Volume {own_id} is no volume {given_id}, which --volume-id names. Give '
+                         'only one of the two.')
+    if given_id or own_id:
+        volume = dataclasses.replace(volume, is_id_from_command_line=bool(given_id))
     return volume.with_keys(
         format=None if get(volume.keys, 'format') else args.volume_format,
-        volume_id=args.volume_id, slot=getattr(args, 'slot', None), lua=getattr(args, 'lua', None),
+        volume_id=normal_id(given_id or own_id) if given_id or own_id else None,
+        slot=getattr(args, 'slot', None), lua=getattr(args, 'lua', None),
         backstore=getattr(args, 'backstore', None),
         multiattach=getattr(args, 'multiattach', None) or None)

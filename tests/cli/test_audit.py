@@ -10,9 +10,9 @@ import powervm_fileio_connector as pfc
 from powervm_fileio_connector import conf
 from powervm_fileio_connector.cli import audit_checks
 from powervm_fileio_connector.cli.errors import ExitCode
-from powervm_fileio_connector.cli.file_health import FileHealth
 from powervm_fileio_connector.cli.inventory import Disk
 from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.host.health import FileHealth
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveOrphans
 from powervm_fileio_connector.mappings.edit import Change
@@ -104,7 +104,7 @@ def test_a_tag_that_fits_no_file_name_is_found(as_json, attached):
     attached('disk-of-no-volume', 'lpar1', '--volume-id', VOLUME_ID)
     odd = attached('volume-0f0f0f0f-2a34-4a57-9d7c-51ce44f0f5a1', 'lpar1', '--volume-id', VOLUME_ID)
     [finding] = as_json('audit', code=12)
-    assert (finding['Finding'], finding['Path']) == ('odd tag', odd)
+    assert (finding['Finding'], finding['Path']) == ('tag mismatch', odd)
 
 
 def test_fix_removes_orphans_of_files_after_asking(operate, novalink, attached, orphan):
@@ -142,7 +142,7 @@ def test_fix_of_nothing_says_so(operate, attached):
     attached('volume-1', 'lpar1')
     outcome = operate('audit', '--fix')
     assert (outcome.code, outcome.err) == (
-        0, 'There are no orphans to remove.\nNothing was found.\n')
+        0, 'There are no orphans to remove.\nNo problems found.\n')
 
 
 class AttachedMeanwhile(Fault):
@@ -224,28 +224,28 @@ def test_a_removed_orphan_that_is_still_shown_is_not_removed(document, orphan):
         edit.result(document, Change(Outcome.CHANGED, (shown.record,)))
 
 
-def disk(path='/mnt/a/volume-1', sight=None, **fields):
-    return Disk(MappingRecord(kind='file', path=path, **fields), 'lpar1', sight)
+def disk(path='/mnt/a/volume-1', health=None, **fields):
+    return Disk(MappingRecord(kind='file', path=path, **fields), 'lpar1', health)
 
 
-def test_an_orphan_whose_lpar_is_there_may_be_being_made():
-    half_made = disk(is_orphan=True, lpar_uuid=LPAR)
-    [finding] = audit_checks.check_client(half_made, {LPAR})
-    assert (finding.what, finding.is_fixable) == ('half made', False)
-    [finding] = audit_checks.check_client(half_made, set())
+def test_an_orphan_whose_lpar_exists_is_incomplete():
+    incomplete = disk(is_orphan=True, lpar_uuid=LPAR)
+    [finding] = audit_checks.check_client(incomplete, {LPAR: 2})
+    assert (finding.what, finding.is_fixable) == ('incomplete', False)
+    [finding] = audit_checks.check_client(incomplete, {})
     assert (finding.what, finding.is_fixable) == ('orphan', True)
 
 
 def test_an_lpar_that_novalink_does_not_list_is_found():
-    [finding] = audit_checks.check_client(disk(lpar_uuid=LPAR), set())
+    [finding] = audit_checks.check_client(disk(lpar_uuid=LPAR), {})
     assert finding.what == 'unknown LPAR'
-    assert audit_checks.check_client(disk(lpar_uuid=LPAR), {LPAR}) == []
+    assert audit_checks.check_client(disk(lpar_uuid=LPAR), {LPAR: 2}) == []
 
 
 @pytest.mark.parametrize(('file', 'mount', 'what'), [
     ('unknown', 'hung', 'mount hung'), ('unknown', 'stale', 'mount stale'),
     ('present', 'read-only', 'mount read-only'), ('unsafe', 'healthy', 'file unsafe'),
     ('unsafe', 'absent', 'not mounted')])
-def test_what_is_wrong_with_a_file_has_a_name(file, mount, what):
-    [finding] = audit_checks.check_file(disk(sight=FileHealth(file, mount)))
+def test_each_problem_of_a_file_has_a_name(file, mount, what):
+    [finding] = audit_checks.check_file(disk(health=FileHealth(file, mount)))
     assert finding.what == what

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``powervm-fileio check``: what stands in the way, without changing anything."""
+"""``powervm-fileio check``: whether a volume could be attached, without changing anything."""
 
 import os
 
@@ -20,7 +20,7 @@ def check(as_json, novalink):
     return check
 
 
-def test_nothing_stands_in_the_way(check, make_volume):
+def test_all_checks_of_a_volume_that_can_be_attached_pass(check, make_volume):
     path = make_volume()
     rows = check(path, '--lpar', 'lpar1')
     assert [verdict for verdict, _ in rows.values()] == ['ok'] * 8
@@ -28,7 +28,7 @@ def test_nothing_stands_in_the_way(check, make_volume):
                           'attached', 'overall']
     assert 'answered in' in rows['share'][1]
     assert rows['file'][1] == f'{path} lies on it, 1 MiB'
-    assert rows['attached'][1] == 'no LPAR has it'
+    assert rows['attached'][1] == 'attached to no LPAR'
 
 
 def test_a_missing_file_fails_the_check(check, make_volume):
@@ -65,7 +65,7 @@ def test_another_lpar_that_has_it_fails_the_check(check, operate, novalink, make
     assert 'attached to lpar1 (slot 2, lun1)' in check(path, '--lpar', 'lpar2', code=12)[
         'attached'][1]
     assert check(path, '--lpar', 'lpar1')['attached'] == (
-        'ok', 'it is attached to lpar1 (slot 2, lun1)')
+        'ok', 'attached to lpar1 (slot 2, lun1)')
     assert check(path, '--lpar', 'lpar2', '--multiattach')['attached'][0] == 'ok'
 
 

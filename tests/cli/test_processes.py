@@ -34,7 +34,7 @@ def test_every_command_succeeds_in_a_process_that_starts_anew(command, arguments
                           timeout=60, check=False)
     assert done.returncode == 0, done
     assert done.stdout or name == 'audit', done
-    assert done.stderr == ('Nothing was found.\n' if name == 'audit' else ''), done
+    assert done.stderr == ('No problems found.\n' if name == 'audit' else ''), done
 
 
 def test_a_forked_command_reads_the_environment_and_directory_of_its_caller(

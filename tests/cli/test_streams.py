@@ -75,7 +75,7 @@ def test_a_log_file_that_cannot_be_written_is_a_usage_error(run):
 
 
 @pytest.mark.parametrize(('name', 'words'), [
-    ('audit', 'Nothing was found.\n'), ('list', 'No LPAR has a disk that is a file.\n')])
+    ('audit', 'No problems found.\n'), ('list', 'No LPAR has a disk that is a file.\n')])
 def test_an_empty_table_is_said_to_be_empty(operate, as_json, name, words):
     outcome = operate(name)
     assert (outcome.code, outcome.out, outcome.err) == (0, '', words)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -23,10 +24,11 @@ class Audit(output.Table):
 
     Also shares that do not answer, and tags that fit no file name. Changes nothing, unless --fix is
     given: then orphans (disks of files whose LPAR is gone) are removed, after they were shown and
-    you agreed. No file is ever deleted.
+    you agreed. Doubtful ones, whose LPAR id another LPAR has, are asked for separately. Nothing is
+    removed if NovaLink's list of LPARs is empty or incomplete. No file is ever deleted.
     """
 
-    nothing = 'Nothing was found.'
+    nothing = 'No problems found.'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -41,29 +43,39 @@ class Audit(output.Table):
         from powervm_fileio_connector.cli.context import CommandContext
 
         host = CommandContext(parsed_args)
-        found = audit_checks.audit(host)
+        report = audit_checks.audit(host)
+        found = report.findings
         if parsed_args.fix:
-            found = self._fixed(host, found, parsed_args.yes)
+            found = self._fixed(host, report, parsed_args.yes)
         if any(not finding.is_fixed for finding in found):
             self.exit_code = ExitCode.FINDINGS
         return audit_checks.COLUMNS, [finding.row for finding in found]
 
-    def _fixed(self, host: CommandContext, found: list[audit_checks.Finding],
+    def _fixed(self, host: CommandContext, report: audit_checks.Report,
                is_agreed: bool) -> list[audit_checks.Finding]:
         from powervm_fileio_connector.cli import audit_checks
 
+        found = report.findings
         orphans = [finding for finding in found if finding.is_fixable]
-        if not orphans:
+        doubtful = [finding for finding in found if finding.is_doubtful]
+        if not orphans and not doubtful:
             self.say('There are no orphans to remove.')
             return found
-        if not is_agreed:
-            for orphan in orphans:
-                self.say(f'orphan: {orphan.path} (server slot {orphan.record.server_slot})')
-            if not self._agrees(len(orphans)):
-                self.say('Nothing was removed.')
-                return found
+        if report.not_fixable:
+            self.exit_code = ExitCode.FINDINGS
+            self.say(f'Nothing was removed: {report.not_fixable}, so that nothing tells which '
+                     'LPARs are gone. Use a NovaLink user that may see all LPARs.')
+            return found
+        wants_orphans = bool(orphans) and (is_agreed or self._agrees(orphans))
+        # An LPAR may have taken the id over, or be just getting the disk: never without a question.
+        wants_doubtful = bool(doubtful) and not is_agreed and self._agrees(doubtful)
+        if not (wants_orphans or wants_doubtful):
+            self.say('Nothing was removed.')
+            return found
+        chosen = [finding if wants_orphans or not finding.is_fixable
+                  else dataclasses.replace(finding, is_fixable=False) for finding in found]
         try:
-            found = audit_checks.remove_orphans(host, found)
+            found = audit_checks.remove_orphans(host, chosen, wants_doubtful)
         except KeyboardInterrupt:
             self.say('\nInterrupted while the orphans were being removed: all of them are gone, or '
                      'none is. "powervm-fileio audit" tells.')
@@ -71,8 +83,12 @@ class Audit(output.Table):
         self.was_done = f'{sum(finding.is_fixed for finding in found)} removed'
         return found
 
-    def _agrees(self, count: int) -> bool:
-        self.app.stderr.write(f'Remove {count} orphan{"s" if count > 1 else ""}? [y/N] ')
+    def _agrees(self, findings: list[audit_checks.Finding]) -> bool:
+        for one in findings:
+            why = f': {one.detail.removesuffix("; --fix asks")}' if one.is_doubtful else ''
+            self.say(f'{one.what}: {one.path} (server slot {one.record.server_slot}){why}')
+        several = 's' if len(findings) > 1 else ''
+        self.app.stderr.write(f'Remove {len(findings)} {findings[0].what}{several}? [y/N] ')
         self.app.stderr.flush()
         answer = self.app.stdin.readline()
         if not self.app.stdin.isatty():

@@ -40,6 +40,6 @@ class Check(output.Table):
             self.exit_code = ExitCode.FINDINGS
             overall = ('overall', checks.FAILED, f'{len(failed)} of {len(rows)} checks failed')
         else:
-            overall = ('overall', checks.OK, 'nothing stands in the way')
+            overall = ('overall', checks.OK, 'all checks passed')
         return ('Check', 'Verdict', 'Detail'), [
             *((row.what, row.verdict, row.detail) for row in rows), overall]

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``audit --fix`` removes what has lost its LPAR, and nothing that any LPAR may use."""
+
+import dataclasses
+import re
+import subprocess
+
+import pytest
+
+from powervm_fileio_connector.simulator import Fault
+from tests.cli.conftest import posts
+from tests.contract.test_incomplete_mappings import CLIENTS
+from tests.contract.test_writer_answers import Without
+
+
+@pytest.fixture
+def path(operate, make_volume):
+    """A volume of the second LPAR."""
+    path = make_volume()
+    assert operate('attach', path, '--lpar', 'lpar2').code == 0
+    return path
+
+
+@pytest.fixture
+def orphan(novalink, path):
+    """A volume whose LPAR is gone."""
+    novalink.remove_lpar(novalink.lpars[1].uuid)
+    novalink.requests.clear()
+    return path
+
+
+class WithoutLPARs(Fault):
+    """The list of LPARs lacks those whose names match, as for a user who may not see them."""
+
+    def __init__(self, names):
+        super().__init__(times=None, method='GET', path='/LogicalPartition')
+        object.__setattr__(self, 'names', re.compile(names))
+
+    def on_answer(self, exchange, answer):
+        kept = re.sub(
+            rb'<entry\b.*?</entry>', lambda entry: b'' if self.names.search(
+                re.search(rb'<PartitionName\b[^>]*>([^<]*)<', entry[0])[1].decode()) else entry[0],
+            answer.body, flags=re.DOTALL)
+        return dataclasses.replace(answer, body=kept)
+
+
+@pytest.mark.parametrize(('missing', 'reason'), [
+    ('', 'NovaLink lists no LPAR'), ('lpar1', 'NovaLink does not list LPAR')],
+    ids=['empty', 'incomplete'])
+@pytest.mark.parametrize('yes', [['--yes'], []])
+def test_fix_is_refused_where_the_list_of_lpars_is(operate, novalink, orphan, make_volume, missing,
+                                                   reason, yes):
+    operate('attach', make_volume('other'), '--lpar', 'lpar1')
+    sent = posts(novalink)
+    novalink.faults.add(WithoutLPARs(missing))
+    outcome = operate('audit', '--fix', *yes, stdin='y\n')
+    assert outcome.code == 12
+    assert f'Nothing was removed: {reason}' in outcome.err
+    assert (posts(novalink), len(novalink.mappings())) == (sent, 2)
+
+
+def test_fix_keeps_the_disk_of_an_lpar_that_appears_while_it_asks(command, operate, novalink,
+                                                                  changed_world, path):
+    lpar = novalink.lpars[1]
+    with changed_world(has_client=False) as (host, _):
+        host.remove_lpar(lpar.uuid)
+        with subprocess.Popen([command, 'audit', '--fix', '--simulator', host.url], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            assert process.stderr.readline().startswith(f'orphan: {path} ')
+            host.add_lpar(name=lpar.name, uuid=lpar.uuid)
+            out, _ = process.communicate('y\n', timeout=60)
+        assert 'not removed' in out
+        assert (process.returncode, len(host.mappings())) == (12, 1)
+
+
+def test_fix_leaves_a_mapping_that_is_being_made(operate, novalink, path):
+    novalink.faults.add(Without(times=None, pattern=CLIENTS))
+    outcome = operate('audit', '--fix', '--yes')
+    assert outcome.code == 12
+    assert '| incomplete ' in outcome.out
+    assert len(novalink.mappings()) == 1
+
+
+@pytest.mark.parametrize(('answer', 'left'), [('y\n', 0), ('n\n', 1)])
+def test_fix_asks_for_an_orphan_whose_id_an_lpar_has(operate, novalink, orphan, answer, left):
+    [mapping] = novalink.mappings()
+    novalink.add_lpar(name='successor', id=mapping.lpar_id)
+    assert operate('audit', '--fix', '--yes').code == 12
+    assert len(novalink.mappings()) == 1
+    outcome = operate('audit', '--fix', stdin=answer)
+    assert f'LPAR successor has the id {mapping.lpar_id}' in outcome.err
+    assert len(novalink.mappings()) == left
+
+
+def test_a_mapping_that_is_being_made_is_in_use_for_other_lpars(operate, novalink, path):
+    novalink.faults.add(Without(times=None, pattern=CLIENTS))
+    outcome = operate('check', path, '--lpar', 'lpar1', '-f', 'value')
+    assert outcome.code == 12
+    assert 'lpar2 (being made: no client adapter yet)' in outcome.out
+    assert operate('attach', path, '--lpar', 'lpar1').code == 8
+    assert operate('detach', path, '--lpar', 'lpar1').code == 0
+    assert [mapping.lpar_uuid for mapping in novalink.mappings()] == [novalink.lpars[1].uuid]

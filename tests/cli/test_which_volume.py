@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which volume is meant is told for certain, or refused with all that it could be."""
+
+import pytest
+
+from tests.cli.conftest import posts
+
+A = '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
+B = '0d2f1c2f-3b45-4b68-8e8d-62df55f1f6b2'
+
+
+@pytest.fixture
+def attach(operate, make_volume):
+    """Attach a new file and return its path."""
+    def attach(name, tag=None, lpar='lpar1'):
+        path = make_volume(name)
+        outcome = operate('attach', path, '--lpar', lpar,
+                          *(['--volume-id', tag] if tag else []))
+        assert outcome.code == 0, outcome
+        return path
+    return attach
+
+
+@pytest.fixture
+def refused(operate, novalink):
+    """Run a command that has to be refused, and return what it says."""
+    def refused(*arguments):
+        sent = posts(novalink)
+        before = novalink.mappings()
+        outcome = operate(*arguments)
+        assert (outcome.code, outcome.out) == (2, ''), outcome
+        assert len(outcome.err.splitlines()) == 1
+        assert (posts(novalink), novalink.mappings()) == (sent, before)
+        return outcome.err
+    return refused
+
+
+@pytest.mark.parametrize('name', ['detach', 'extend', 'show'])
+@pytest.mark.parametrize('lpars', [('lpar1', 'lpar1'), ('lpar1', 'lpar2')])
+@pytest.mark.parametrize('more', [[], ['--lpar', 'lpar1']], ids=['', 'lpar'])
+def test_an_id_that_tags_two_files_is_refused(attach, refused, name, lpars, more):
+    if more and lpars[1] == 'lpar2' and name == 'show':
+        pytest.skip('shows what one LPAR has')
+    paths = [attach(name, A, lpar) for name, lpar in zip('ab', lpars, strict=True)]
+    said = refused(name, A, *more)
+    assert all(path in said for path in paths)
+
+
+def test_a_path_that_fits_nothing_leaves_an_id_that_tags_two_files_refused(attach, refused,
+                                                                           write_json):
+    paths = [attach(name, A) for name in 'ab']
+    said = refused('detach', write_json({'path': '/dev/shm/gone', 'volume_id': A}))
+    assert all(path in said for path in paths)
+
+
+@pytest.mark.parametrize('name', ['detach', 'extend'])
+def test_a_file_that_is_tagged_as_another_volume_is_never_the_volume(attach, operate, novalink,
+                                                                     name):
+    attach(f'volume-{A}', B)
+    outcome = operate(name, A)
+    assert outcome.code == (0 if name == 'detach' else 13)
+    assert 'not attached' in outcome.out + outcome.err
+    assert len(novalink.mappings()) == 1
+
+
+def test_a_copy_is_not_taken_for_the_volume(attach, refused):
+    path = attach(f'backup-of-{A}.img')
+    assert path in refused('detach', A)
+
+
+def test_the_volume_and_its_copy_are_told_apart_by_the_user(attach, refused):
+    paths = [attach(name) for name in (f'volume-{A}', f'backup-of-{A}.img')]
+    said = refused('detach', A)
+    assert all(path in said for path in paths)
+
+
+@pytest.mark.parametrize('suffix', ['', '.3f1c2f00-3b45-4b68-8e8d-62df55f1f6b2'])
+def test_the_only_file_that_is_named_after_the_id_is_the_volume(attach, operate, novalink, suffix):
+    attach(f'volume-{A}{suffix}')
+    assert operate('detach', A).code == 0
+    assert novalink.mappings() == []
+
+
+def test_an_id_and_a_path_that_is_tagged_otherwise_are_refused(attach, refused):
+    path = attach('b', B)
+    said = refused('detach', path, '--volume-id', A)
+    assert all(part in said for part in (path, A, B))
+
+
+def test_an_id_and_a_device_info_of_another_volume_are_refused(as_json, make_volume, refused,
+                                                               write_json):
+    info = write_json(as_json('attach', make_volume('a'), '--lpar', 'lpar1', '--volume-id', A))
+    for other in (B, '/dev/shm/other'):
+        said = refused('detach', other, '--device-info', info)
+        assert other in said
+    said = refused('detach', info, '--volume-id', B)
+    assert A in said
+    assert B in said
+
+
+def test_a_migrated_volume_is_told_by_its_path_and_said_to_be(attach, operate, novalink,
+                                                              write_json):
+    path = attach(f'volume-{B}', B)
+    outcome = operate('detach', write_json({'path': path, 'volume_id': A}))
+    assert outcome.code == 0
+    assert f'{path} is tagged {B}, as after a migration' in outcome.err
+    assert novalink.mappings() == []
+
+
+@pytest.mark.parametrize('spelled', [A.upper(), A.replace('-', ''), f'{{{A}}}', f'urn:uuid:{A}'])
+@pytest.mark.parametrize('how', ['VOLUME', '--volume-id', 'JSON'])
+def test_an_id_is_the_same_however_it_is_written(attach, operate, novalink, write_json, spelled,
+                                                 how):
+    attach('a', A)
+    arguments = {'VOLUME': [spelled], '--volume-id': ['--volume-id', spelled],
+                 'JSON': [write_json({'volume_id': spelled})]}[how]
+    assert '| detached ' in operate('detach', *arguments).out
+    assert novalink.mappings() == []
+
+
+def test_attach_tags_with_the_id_as_cinder_writes_it(attach, novalink):
+    attach('a', A.upper())
+    assert novalink.mappings()[0].tag == A
