@@ -13,6 +13,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
+from typing import TypeVar
 
 from oslo_log import log as logging
 
@@ -35,6 +36,8 @@ from powervm_fileio_connector.novalink.rest import Rest
 from powervm_fileio_connector.novalink.vios_turn import ViosTurn
 
 LOG = logging.getLogger(__name__)
+
+_T = TypeVar('_T')
 
 
 class VIOSState:
@@ -105,12 +108,23 @@ class Committer:
         """
         table = self.read_table(deadline)
         before = [entry.record for entry in table.entries()]
-        try:
-            change = with_lpar_ids(table, self._rest, deadline,
-                                   lambda: edit.apply(table, may_defer=False))
-        except RequestFailed as err:
-            raise failures.as_error(err) from err
+        change = self.apply(edit, table, deadline)
         return change, before, [entry.record for entry in table.entries()]
+
+    def apply(self, edit: Edit, table: MappingTable, deadline: Deadline) -> Change:
+        """Apply an edit to a table of the caller's; nothing is asked but ids of LPARs.
+
+        :raises FileIOConnectorError: why it cannot be applied; the table is as it was
+        """
+        return self._with_lpar_ids(table, deadline, lambda: edit.apply(table, may_defer=False))
+
+    def result(self, edit: Edit, table: MappingTable, change: Change, deadline: Deadline) -> Any:
+        """Return the result of an edit as a table shows it; nothing is asked but ids of LPARs.
+
+        :raises NotConfirmed: the table does not show it
+        :raises NovaLinkUnavailable: the server does not answer
+        """
+        return self._with_lpar_ids(table, deadline, lambda: edit.result(table, change))
 
     def find(self, lpar_uuid: str, paths: Iterable[str], tag: str | None,
              deadline: Deadline) -> MappingRecord | None:
@@ -120,15 +134,25 @@ class Committer:
         :raises NovaLinkUnavailable: the server does not answer
         """
         table = self.read_table(deadline)
-        try:
-            return with_lpar_ids(table, self._rest, deadline,
-                                 lambda: mappings.find(table, lpar_uuid, paths, tag))
-        except RequestFailed as err:
-            raise failures.as_error(err) from err
+        return self._with_lpar_ids(table, deadline,
+                                   lambda: mappings.find(table, lpar_uuid, paths, tag))
 
     def forget(self) -> None:
         """Drop the kept table, known to be outdated: the next edit begins with a read."""
         self._state.kept = None
+
+    def note_unshown(self) -> None:
+        """Remember that the server accepted a mapping and does not show it, though it may later.
+
+        The next edit that finds nothing to do has the server drop what it does not show.
+        """
+        self._find_turn().note_unshown()
+
+    def _with_lpar_ids(self, table: MappingTable, deadline: Deadline, call: Callable[[], _T]) -> _T:
+        try:
+            return with_lpar_ids(table, self._rest, deadline, call)
+        except RequestFailed as err:
+            raise failures.as_error(err) from err
 
     def _commit_batch(self, leader: PendingEdit, members: list[PendingEdit]) -> None:
         """Commit a batch, as far as one POST goes; edits that are left over stay unsettled."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,18 +15,21 @@ from taskflow import task
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import Change
 from powervm_fileio_connector.mappings import Edit
-from powervm_fileio_connector.mappings import LPARIdNeeded
-from powervm_fileio_connector.mappings import LPARsNeeded
 from powervm_fileio_connector.mappings import MappingTable
 from powervm_fileio_connector.mappings import NotConfirmed
 from powervm_fileio_connector.mappings import Outcome
+from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.novalink.committer import Committer
 
 LOG = logging.getLogger(__name__)
 
-_reports: weakref.WeakKeyDictionary[Any, list[_FeedTaskEdit]] = weakref.WeakKeyDictionary()
+_LOOKUP_S = 5.0
+"""How long the task waits for the look-up of one edit's LPAR."""
+
+_edits_of: weakref.WeakKeyDictionary[Any, list[_FeedTaskEdit]] = weakref.WeakKeyDictionary()
 
 
 def add_to_feed_task(feed_task: Any, edit: Edit, committer: Committer, timeout_s: float,
@@ -43,9 +47,9 @@ def add_to_feed_task(feed_task: Any, edit: Edit, committer: Committer, timeout_s
     :param before_apply: called before the edit is applied; an error keeps it from being applied
     :param context: makes a context in which our errors are raised, and the two above are called
     """
-    edits = _reports.get(feed_task)
+    edits = _edits_of.get(feed_task)
     if edits is None:
-        edits = _reports[feed_task] = []
+        edits = _edits_of[feed_task] = []
         feed_task.add_post_execute(task.FunctorTask(
             lambda: _report_all(feed_task, edits), name=f'fileio_results_{id(edits):x}'))
     ours = _FeedTaskEdit(edit, committer, timeout_s, on_result, before_apply, context)
@@ -54,71 +58,137 @@ def add_to_feed_task(feed_task: Any, edit: Edit, committer: Committer, timeout_s
 
 
 class _FeedTaskEdit:
+    """One edit of a task.
+
+    :ivar outcome: its result or its error, after the task
+    :ivar is_open: the task did not tell the outcome
+    """
+
     def __init__(self, edit: Edit, committer: Committer, timeout_s: float,
                  on_result: Callable[[Any], None] | None,
                  before_apply: Callable[[], None] | None,
                  context: Callable[[], AbstractContextManager[Any]]) -> None:
-        self._edit = edit
-        self._committer = committer
-        self._timeout_s = timeout_s
+        self.edit = edit
+        self.committer = committer
+        self.timeout_s = timeout_s
+        self.outcome: Any = None
+        self.is_open = True
         self._on_result = on_result
         self._before_apply = before_apply
         self._context = context
         self._change: Change | None = None
-        self._error: Exception | None = None
+        self._was_changed = False
 
     def apply(self, vios_w: Any) -> bool:
         """Apply the edit to the task's document; may be repeated."""
-        if not self._concerns(vios_w):
+        if not self._is_concerned(vios_w):
             return False
-        self._change = self._error = None
+        self._change = None
         try:
             if self._before_apply is not None:
                 self._before_apply()
-            self._change = self._edit.apply(MappingTable(vios_w), may_defer=False)
-        except (LPARIdNeeded, LPARsNeeded):
-            # The id of an LPAR may be another by now than when the feed was read.
-            return False
+            change = self.committer.apply(self.edit, MappingTable(vios_w),
+                                          Deadline(min(self.timeout_s, _LOOKUP_S)))
         except exceptions.FileIOConnectorError as err:
             LOG.debug('Not applied to the feed of a task: %s', err)
-            self._error = err
-        return self._change is not None and self._change.outcome is Outcome.CHANGED
+            return False
+        if change.outcome is not Outcome.CHANGED:
+            return False
+        self._change, self._was_changed = change, True
+        return True
 
-    def report(self, feed: list[Any]) -> None:
-        """Report the result, from the answer to the task or else from NovaLink itself."""
-        with self._context():
-            vios_w = next(filter(self._concerns, feed), None)
+    def settle_from(self, feed: list[Any]) -> None:
+        """Take the outcome from the answer to the task, if that tells it."""
+        try:
+            vios_w = next(filter(self._is_concerned, feed), None)
             if vios_w is None:
-                raise exceptions.MappingFailed(
-                    reason=f'the task does not include VIOS {self._committer.vios_uuid}',
-                    vios=self._committer.vios_uuid)
-            result = self._result(vios_w)
+                self._settle(exceptions.MappingFailed(
+                    reason=f'the task does not include VIOS {self.committer.vios_uuid}',
+                    vios=self.committer.vios_uuid))
+            elif self._change is not None:
+                self._settle(self._shown(vios_w, self._change))
+            elif self._before_apply is not None:
+                self._before_apply()
+        except exceptions.FileIOConnectorError as err:
+            self._settle(err)
+
+    def report(self) -> None:
+        """Tell the caller the result.
+
+        :raises FileIOConnectorError: its error, or what the context makes of that
+        """
+        with self._context():
+            if isinstance(self.outcome, Exception):
+                raise self.outcome
+            if self._was_changed and isinstance(self.edit, AddMapping):
+                # An earlier run of the task may have sent it, and lost the answer.
+                self.outcome = dataclasses.replace(self.outcome, is_new=True)
             if self._on_result is not None:
-                self._on_result(result)
+                self._on_result(self.outcome)
 
-    def _result(self, vios_w: Any) -> Any:
-        change = self._change
-        if change is not None and change.outcome is Outcome.CHANGED:
-            # The task has changed what the committer may have kept.
-            self._committer.forget()
-            with contextlib.suppress(NotConfirmed, LPARIdNeeded, LPARsNeeded):
-                return self._edit.result(MappingTable(vios_w), change)
-        if self._error is not None and self._before_apply is not None:
-            self._before_apply()
-        return self._committer.submit(self._edit, Deadline(self._timeout_s))
+    def _settle(self, outcome: Any) -> None:
+        self.outcome, self.is_open = outcome, False
 
-    def _concerns(self, vios_w: Any) -> bool:
-        return bool(vios_w.uuid.upper() == self._committer.vios_uuid.upper())
+    def _shown(self, vios_w: Any, change: Change) -> Any:
+        """The result of what the task sent, by its answer or else by a fresh read.
+
+        :raises MappingFailed: neither shows it
+        """
+        # The task has changed what the committer may have kept.
+        self.committer.forget()
+        deadline = Deadline(self.timeout_s)
+        with contextlib.suppress(NotConfirmed):
+            result = self.committer.result(self.edit, MappingTable(vios_w), change, deadline)
+            if not isinstance(self.edit, AddMapping) or result.lua is not None:
+                return result
+        try:
+            return self.committer.result(
+                self.edit, self.committer.read_table(deadline), change, deadline)
+        except NotConfirmed as err:
+            raise self._unconfirmed(err, deadline) from err
+
+    def _unconfirmed(self, err: NotConfirmed,
+                     deadline: Deadline) -> exceptions.FileIOConnectorError:
+        reason, vios = f'NovaLink accepted the change, but {err}', self.committer.vios_uuid
+        if not isinstance(err.__cause__, exceptions.SlotOrLUAConflict):
+            self.committer.note_unshown()
+            return exceptions.MappingFailed(reason=f'{reason}; it may yet appear and remain',
+                                            vios=vios)
+        try:
+            self.committer.submit(
+                RemoveMapping(self.edit.lpar_uuid, paths=self.edit.paths), deadline)
+        except exceptions.FileIOConnectorError as remains:
+            LOG.warning('The mapping of %s remains: %s', self.edit.paths[0], remains)
+        return exceptions.SlotOrLUAConflict(reason=reason, vios=vios)
+
+    def _is_concerned(self, vios_w: Any) -> bool:
+        return bool(vios_w.uuid.upper() == self.committer.vios_uuid.upper())
 
 
 def _report_all(feed_task: Any, edits: list[_FeedTaskEdit]) -> None:
     """Report all results; then raise the first error, if there is any."""
-    feed, errors = feed_task.feed, []
+    feed = feed_task.feed
+    for ours in edits:
+        ours.settle_from(feed)
+    _commit([ours for ours in edits if ours.is_open])
+    errors = []
     for ours in edits:
         try:
-            ours.report(feed)
+            ours.report()
         except Exception as err:  # noqa: BLE001 - one that fails keeps no other from being reported
             LOG.warning('A volume of a task failed: %s', err)
             errors.append(err)
     if errors:
         raise errors[0]
+
+
+def _commit(open_ones: list[_FeedTaskEdit]) -> None:
+    """Commit together what the task has not carried out, as far as it can be told."""
+    by_committer: dict[str, list[_FeedTaskEdit]] = {}
+    for ours in open_ones:
+        by_committer.setdefault(ours.committer.vios_uuid, []).append(ours)
+    for together in by_committer.values():
+        outcomes = together[0].committer.submit_all(
+            [ours.edit for ours in together], Deadline(max(ours.timeout_s for ours in together)))
+        for ours, outcome in zip(together, outcomes, strict=True):
+            ours.outcome = outcome

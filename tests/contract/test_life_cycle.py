@@ -351,7 +351,7 @@ def test_a_file_that_is_swapped_later_stays_attached(connector, novalink, volume
 
 def test_files_of_one_name_are_attached_together(connector, novalink, make_volume):
     connector.connect_volume({'path': make_volume('warm')})
-    novalink.faults.add(Latency(post_s=0.2))
+    novalink.faults.add(Latency(post_s=1.0))
     novalink.requests.clear()
     paths = [make_volume(f'{i}/volume') for i in range(16)]
     with concurrent.futures.ThreadPoolExecutor(16) as threads:

@@ -11,9 +11,12 @@ from powervm_fileio_connector import novalink as novalink_package
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.simulator import NoLPARLinks
+from powervm_fileio_connector.simulator import NotShown
 from powervm_fileio_connector.simulator import OmitLUA
 from powervm_fileio_connector.simulator import StaleEtag412
 from tests.contract.conftest import committer_for
+from tests.contract.test_taking_back import OtherLUA
 
 
 def add(feed_task, edit, committer, on_result=None):
@@ -83,3 +86,114 @@ def test_a_task_that_does_not_concern_the_vios_says_so(novalink, vios, lpar, mak
     with pytest.raises(exceptions.MappingFailed, match='does not include'):
         feed_task.execute()
     assert novalink.requests.count('POST') == 0
+
+
+@pytest.fixture
+def other(novalink):
+    """A committer over another session, by which somebody changes mappings."""
+    return committer_for(novalink.adapter(), novalink.vios_uuid)
+
+
+@pytest.fixture
+def old_task(feed_task):
+    """A task whose feed has been read already."""
+    assert feed_task.feed
+    return feed_task
+
+
+def test_a_detach_does_not_believe_an_old_feed_that_shows_no_mapping(
+        novalink, vios, other, old_task, lpar, make_volume):
+    path = make_volume()
+    other.submit(AddMapping(lpar, path), Deadline(20))
+    results = []
+    add(old_task, RemoveMapping(lpar, paths=(path,)), vios, results.append)
+    old_task.execute()
+    assert novalink.mappings() == []
+    assert [record.path for record in results[0]] == [path]
+
+
+def test_an_attach_does_not_believe_an_old_feed_that_shows_its_mapping(
+        novalink, vios, other, feed_task, lpar, make_volume):
+    path, results = make_volume(), []
+    other.submit(AddMapping(lpar, path), Deadline(20))
+    assert feed_task.feed
+    other.submit(RemoveMapping(lpar, paths=(path,)), Deadline(20))
+    add(feed_task, AddMapping(lpar, path), vios, results.append)
+    feed_task.execute()
+    assert [one.path for one in novalink.mappings(lpar)] == [path] == [results[0].path]
+    assert results[0].is_new
+
+
+def test_an_attach_does_not_believe_an_old_feed_that_shows_the_file_in_use(
+        novalink, vios, other, feed_task, lpar, make_volume):
+    path, owner = make_volume(), novalink.lpars[1].uuid
+    other.submit(AddMapping(owner, path), Deadline(20))
+    assert feed_task.feed
+    other.submit(RemoveMapping(owner, paths=(path,)), Deadline(20))
+    add(feed_task, AddMapping(lpar, path), vios)
+    feed_task.execute()
+    assert [one.lpar_uuid for one in novalink.mappings()] == [lpar]
+
+
+def test_what_an_old_feed_left_undone_is_committed_in_one_post(
+        novalink, vios, other, old_task, lpar, make_volume):
+    paths = [make_volume(name) for name in 'abc']
+    for path in paths:
+        other.submit(AddMapping(lpar, path), Deadline(20))
+    novalink.requests.clear()
+    for path in paths:
+        add(old_task, RemoveMapping(lpar, paths=(path,)), vios)
+    old_task.execute()
+    assert novalink.mappings() == []
+    assert novalink.requests.count('POST') == 1
+
+
+def test_a_task_takes_one_post_where_mappings_have_no_link(novalink, vios, other, feed_task, lpar,
+                                                           make_volume):
+    other.submit(AddMapping(lpar, make_volume('old')), Deadline(20))
+    novalink.faults.add(NoLPARLinks())
+    novalink.requests.clear()
+    for name in 'abc':
+        add(feed_task, AddMapping(lpar, make_volume(name)), vios)
+    add(feed_task, RemoveMapping(lpar, paths=(make_volume('old'),)), vios)
+    feed_task.execute()
+    assert novalink.requests.count('POST') == 1
+    assert len(novalink.mappings(lpar)) == 3
+    assert len({one.slot for one in novalink.mappings(lpar)}) == 1
+
+
+def test_one_volume_that_fails_keeps_none_of_the_others_from_being_reported(
+        novalink, vios, other, feed_task, lpar, make_volume):
+    taken, results = make_volume('taken'), []
+    other.submit(AddMapping(novalink.lpars[1].uuid, taken), Deadline(20))
+
+    def fail(record):
+        raise RuntimeError('the slot map is broken')
+
+    add(feed_task, AddMapping(lpar, taken), vios, results.append)
+    add(feed_task, AddMapping(lpar, make_volume('a')), vios, fail)
+    add(feed_task, AddMapping(lpar, make_volume('b')), vios, results.append)
+    novalink.faults.add(StaleEtag412(times=1))
+    with pytest.raises(exceptions.FileIOConnectorError):
+        feed_task.execute()
+    assert [record.path for record in results] == [make_volume('b')]
+
+
+def test_a_mapping_that_no_answer_shows_is_an_error_and_a_detach_leaves_nothing(
+        novalink, vios, feed_task, lpar, make_volume):
+    path = make_volume()
+    novalink.faults.add(NotShown())
+    add(feed_task, AddMapping(lpar, path), vios)
+    with pytest.raises(exceptions.MappingFailed, match=r'does not show .* may yet appear'):
+        feed_task.execute()
+    vios.submit(RemoveMapping(lpar, paths=(path,)), Deadline(20))
+    assert novalink.mappings() == []
+
+
+def test_a_mapping_with_another_lua_than_asked_for_is_taken_back(novalink, vios, feed_task, lpar,
+                                                                 make_volume):
+    novalink.faults.add(OtherLUA(times=None))
+    add(feed_task, AddMapping(lpar, make_volume(), lua='lun7'), vios)
+    with pytest.raises(exceptions.SlotOrLUAConflict, match='lun7'):
+        feed_task.execute()
+    assert novalink.mappings() == []
