@@ -108,7 +108,8 @@ def raise_for_errno(number: int, context: ErrorContext, note: str = '') -> NoRet
         raise exceptions.VolumeFileNotFound(reason=_with_autofs(reason, context), **fields)
     if number in _NO_ACCESS:
         context.refuse(f'cannot be probed: {text}', remedy='Let root search the directories above '
-                       'it, and read and write the file (for NFS, see root_squash).')
+                       'it, and read and write the file (for NFS, export it rw, and see '
+                       'root_squash).')
     if number == errno.ELOOP:
         context.refuse(f'cannot be followed: {text}')
     if number == errno.EROFS:

@@ -78,7 +78,8 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
     """Return other paths whose file handle is that of ``path``, in two parts.
 
     Replicas may have equal handles as well. So the first are those where the address of the server
-    is equal too, which are the same file for certain; the second are all others.
+    is equal too, which are the same file for certain; the second are all others. Where neither has
+    a handle, one inode number at one address is one file, and nothing is known of other addresses.
     """
     others = same_file.index(table).under_other_names(mount, path)
     if not others:
@@ -88,16 +89,17 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
                     path, len(others), _MOST_HANDLES)
     others = others[:_MOST_HANDLES]
     own, *answers = prober.probe_all([_handle(*one) for one in ((mount, path), *others)], deadline)
-    handle = None if own.facts is None else own.facts.handle
     certain: list[str] = []
     lookalikes: list[str] = []
     for (other, other_path), answer in zip(others, answers, strict=True):
         if answer.is_hung:
             LOG.warning('Whether %s is the same file as %s is not known: %s did not answer.',
                         other_path, path, other)
-        if handle is not None and answer.facts is not None and answer.facts.handle == handle:
+        is_one_server = same_file.agree_on_server(mount, other)
+        if own.facts is not None and own.facts == answer.facts and (
+                own.facts.handle is not None or is_one_server):
             same = by_table(table, other, other_path)
-            (certain if same_file.agree_on_server(mount, other) else lookalikes).extend(same)
+            (certain if is_one_server else lookalikes).extend(same)
     return tuple(certain), tuple(lookalikes)
 
 

@@ -71,9 +71,13 @@ class Listing:
 
 @dataclasses.dataclass(frozen=True)
 class HandleFacts:
-    """The handle by which a file's file system knows it; None where it tells none."""
+    """What a file's file system knows it by.
+
+    :ivar handle: None where it tells none, as Linux does for NFS 4.0
+    """
 
     handle: str | None
+    ino: int
 
 
 @dataclasses.dataclass(frozen=True)

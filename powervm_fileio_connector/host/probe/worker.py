@@ -103,7 +103,7 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     from powervm_fileio_connector.host.probe import system_calls
     with PathWalk(request['mount_point'], is_confined=True) as walk:
         walk.follow(request['path'])
-        return {'mount_id': mount_id(walk.end), 'handle': system_calls.file_handle(walk.end)}
+        return {'handle': system_calls.file_handle(walk.end), 'ino': os.fstat(walk.end).st_ino}
 
 
 def list_files(request: dict[str, Any]) -> dict[str, Any]:
