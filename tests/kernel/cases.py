@@ -72,7 +72,7 @@ class Recorder:
                     left.remove(name)
                     if not self.record(name, check, subject):
                         site.detach_all()
-                site.record_table(f'{group.version}-{group.name}')
+                site.record_table(f'{group.version}-{group.name}', subject)
         except Exception:  # noqa: BLE001  a failure is a result, whatever it is
             for name in left or [list(checks)[-1]]:
                 self._write(Result(name, traceback.format_exc(), is_verdict=False))

@@ -9,7 +9,7 @@ from tests.kernel import cases
 from tests.kernel import machine
 from tests.kernel import packages
 
-_TIMEOUT_S = 600
+_TIMEOUT_S = 1500
 
 
 class Outcome:

@@ -57,11 +57,6 @@ def attach_of_a_file_seen_before_says_that_the_mount_is_stale(faulty):
         faulty.site.attach(faulty.seen)
 
 
-def attach_says_that_the_volume_is_not_supported(faulty):
-    with faulty.site.refused(exceptions.UnsupportedVolume):
-        faulty.site.attach(faulty.other)
-
-
 def attach_says_that_the_path_is_unsafe(faulty):
     with faulty.site.refused(exceptions.UnsafeVolumePath):
         faulty.site.attach(faulty.other)
@@ -228,7 +223,6 @@ def _answers(place):
     return False
 
 
-_UNSUPPORTED = (attach_says_that_the_volume_is_not_supported, sites.no_process_is_left)
 _UNSAFE = (attach_says_that_the_path_is_unsafe, sites.no_process_is_left)
 _FAULTS = {
     'server_stopped': (server_stopped, tuple(
@@ -237,7 +231,8 @@ _FAULTS = {
     'unexported': (unexported, _STALE),
     'directory_recreated': (directory_recreated, _STALE),
     'fsid_changed': (fsid_changed, _STALE),
-    'read_only_export': (read_only_export, _UNSUPPORTED),
+    # Where a mount is read-write, the server's answer to ACCESS decides, which says EACCES.
+    'read_only_export': (read_only_export, _UNSAFE),
     'squashed_directory': (squashed_directory, _UNSAFE),
     'squashed_file': (squashed_file, _UNSAFE),
 }

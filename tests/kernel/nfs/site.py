@@ -143,10 +143,18 @@ class Site:
         wait_until(lambda: subprocess.run(
             ['umount', '--recursive', place], capture_output=True, check=False).returncode == 0, 20)
 
-    def record_table(self, group):
-        """Keep the lines that NFS and autofs have in the mount table now."""
+    def record_table(self, group, subject):
+        """Keep the lines that NFS and autofs have in the mount table now.
+
+        Of the mounts that the kernel makes by itself on an NFS mount, that is those which lead to
+        the subject's file: whether there are others depends on what else was probed.
+        """
+        path = subject.by_path['path'] if isinstance(subject, Share) else ''
         with open('/proc/self/mountinfo') as table:
             lines = [line for line in table if _is_of_shares(line)]
+        of_nfs = {line.split()[0] for line in lines if _kind(line) != 'autofs'}
+        lines = [line for line in lines if line.split()[1] not in of_nfs
+                 or path.startswith(f'{line.split()[4]}/')]
         with open(self._tables, 'a') as file:
             file.writelines([f'# {group}\n', *lines])
 
@@ -219,8 +227,11 @@ def _zombies():
 
 
 def _is_of_shares(line):
-    kind = line.partition(' - ')[2].split()[0]
-    return kind in ('nfs', 'nfs4', 'autofs')
+    return _kind(line) in ('nfs', 'nfs4', 'autofs')
+
+
+def _kind(line):
+    return line.partition(' - ')[2].split()[0]
 
 
 def _configuration(probe_timeout_s):
