@@ -61,7 +61,11 @@ class Attachments:
 
     def find(self, spec: VolumeSpec, deadlines: CallDeadlines | None = None,
              attempts: int | None = None) -> host.VolumeFile:
-        """Find a volume's file and check it, and nothing else."""
+        """Find a volume's file and check it.
+
+        NovaLink is asked for what is mapped only where the file may have names that the host's
+        mount table does not tell: hard links, or another case.
+        """
         deadlines = deadlines or self.deadlines()
         with deadlines.probing() as probes:
             file = host.find(spec, self.settings, prober=self.prober, deadline=probes,
@@ -83,10 +87,12 @@ class Attachments:
                     host.require_same_namespace(file, prober=self.prober, deadline=probes)
         return Plan(spec, partition, plans.addition(spec, file, self.settings), deadlines, file)
 
-    def plan_detach(self, spec: VolumeSpec, info: DeviceInfo | None = None) -> Plan:
+    def plan_detach(self, spec: VolumeSpec, info: DeviceInfo | None = None,
+                    removal: RemoveMapping | None = None) -> Plan:
         """Decide which mappings are a volume's; nothing is sent that changes anything.
 
         :param info: what was observed when it was attached, which counts more than ``spec``
+        :param removal: what :meth:`removal` returned before, for any LPAR
         :raises InvalidConnectionProperties: nothing tells which volume is meant
         """
         info = DeviceInfo() if info is None else info
@@ -95,7 +101,8 @@ class Attachments:
         deadlines = self.deadlines()
         with plans.error_context(plans.DETACH, spec):
             partition = self.client.management_partition(deadlines.requests)
-            return Plan(spec, partition, self.removal(spec, info, deadlines), deadlines)
+            edit = removal or self.removal(spec, info, deadlines)
+        return Plan(spec, partition, dataclasses.replace(edit, lpar_uuid=spec.lpar_uuid), deadlines)
 
     def preview(self, plan: Plan) -> Preview:
         """Tell what carrying out a plan would change now; sends and raises nothing."""
@@ -163,8 +170,10 @@ class Attachments:
         return file.size
 
     def removal(self, spec: VolumeSpec, info: DeviceInfo,
-                deadlines: CallDeadlines) -> RemoveMapping:
+                deadlines: CallDeadlines | None = None) -> RemoveMapping:
         """Return the edit that detaches a volume; see :func:`plans.removal`."""
+        deadlines = deadlines or self.deadlines()
+
         def resolve(paths: tuple[str, ...]) -> tuple[str, ...]:
             with deadlines.probing(is_last=True) as probes:
                 return host.resolved_paths(paths, prober=self.prober, deadline=probes)

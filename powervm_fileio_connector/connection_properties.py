@@ -9,7 +9,6 @@ Cinder and Nova hand the same volume over in several shapes: a driver's bare ``d
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -213,10 +212,10 @@ def _refuse_long(keys: Mapping[str, Any], key: str, path: str) -> None:
 
     :raises UnsafeVolumePath: the whole, or a component, is too long
     """
-    size = len(os.fsencode(path))
+    size = len(path.encode('utf-8', 'surrogateescape'))
     if size > _LONGEST_PATH:
         raise _unsafe(keys, key, f'{key} has {size} bytes, but a path has at most {_LONGEST_PATH}')
-    longest = max(len(os.fsencode(name)) for name in path.split('/'))
+    longest = max(len(name.encode('utf-8', 'surrogateescape')) for name in path.split('/'))
     if longest > _LONGEST_NAME:
         raise _unsafe(keys, key, f'a component of {key} has {longest} bytes, but a file name has '
                       f'at most {_LONGEST_NAME}')

@@ -1,18 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FileIOConnector: the order of the steps.
-
-Attaching: the properties are parsed, the management partition is made sure of, the file is found
-and judged, a mapping is added, and what the server's answer shows is returned. Detaching: what may
-be known about the mapping is gathered, the mapping is removed, and the server's answer no longer
-shows it. Every step is in a module of its own; nothing here knows XML, mount tables or HTTP.
-"""
+"""FileIOConnector: os-brick's methods, each of them a plan that is made and carried out."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 from collections.abc import Callable
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -24,16 +15,12 @@ from oslo_log import log as logging
 from powervm_fileio_connector import conf as conf_module
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
-from powervm_fileio_connector import mappings
 from powervm_fileio_connector import plans
+from powervm_fileio_connector.attachments import Attachments
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.connection_properties import parse_leniently
-from powervm_fileio_connector.deadline import Deadline
-from powervm_fileio_connector.host import probe
-from powervm_fileio_connector.novalink import Committer
-from powervm_fileio_connector.novalink import ManagementPartition
+from powervm_fileio_connector.host.probe import Prober
 from powervm_fileio_connector.novalink import client_for
-from powervm_fileio_connector.volume import QCOW
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
 
@@ -42,7 +29,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-_NOTHING_KNOWN = DeviceInfo()
+_FIND = 'find volume {0.label}'
 
 
 class FileIOConnector(base.BaseLinuxConnector):
@@ -50,13 +37,13 @@ class FileIOConnector(base.BaseLinuxConnector):
 
     Safe to use from several threads. Nothing is mounted, unmounted or written, ever.
 
-    :param root_helper: command prefix for looks at a share that this user may not take
+    :param root_helper: command prefix for probes of a share that are denied to this user
     :param driver: as os-brick's connectors take it; not used
     :param execute: replaces os-brick's executor for what needs ``root_helper``
     :param use_multipath: as os-brick's connectors take it; a file has one path
-    :param device_scan_attempts: looks for a file that may yet appear
-    :param adapter: ``pypowervm.adapter.Adapter``; None opens a session of our own at first use,
-        from the options ``[powervm_fileio] novalink_*``
+    :param device_scan_attempts: how often a file that may yet appear is looked for
+    :param adapter: ``pypowervm.adapter.Adapter``; None is the session of this process, opened at
+        first use from the options ``[powervm_fileio] novalink_*``
     :param lpar_uuid: the client LPAR, where ``connection_properties`` name none
     :param conf: ``oslo_config.cfg.ConfigOpts``; None is the global one
     """
@@ -72,9 +59,11 @@ class FileIOConnector(base.BaseLinuxConnector):
         self.use_multipath = use_multipath
         self.lpar_uuid = lpar_uuid
         self.settings = conf_module.read(conf)
-        self._prober = probe.Prober(self.settings.probe_timeout_s, execute=self._execute,
-                                    root_helper=root_helper)
-        self._client = client_for(self.settings, adapter)
+        self._prober = Prober(self.settings.probe_timeout_s, execute=self._execute,
+                              root_helper=root_helper)
+        self._attachments = Attachments(self.settings, self._prober,
+                                        client_for(self.settings, adapter),
+                                        attempts=device_scan_attempts)
 
     @staticmethod
     def get_connector_properties(root_helper: str, *args: Any, **kwargs: Any) -> dict:
@@ -103,19 +92,8 @@ class FileIOConnector(base.BaseLinuxConnector):
         :raises VolumeInUse: the file is mapped to another LPAR, and not ``multiattach``
         :raises FileIOConnectorError: see ``exceptions`` for the rest
         """
-        with self._about('attach volume {0.label} to LPAR {0.lpar_uuid}', connection_properties):
-            spec = self._parse(connection_properties)
-            deadline = self._deadline()
-            partition = self._partition(deadline)
-            with deadline.paused():
-                found = self._find(spec)
-                host.recheck(found, self.settings, prober=self._prober)
-            record = self._add(self._writer(partition), self._addition(spec, found), found,
-                               deadline)
-            info = plans.device_info(spec, partition.uuid, record)
-        LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
-                 '%(lua)s.', {'volume': spec.label, 'path': info.path, 'lpar': info.lpar_uuid,
-                              'slot': info.slot, 'lua': info.lua})
+        spec = self._parse(plans.ATTACH, connection_properties)
+        info: DeviceInfo = self._attachments.carry_out(self._attachments.plan_attach(spec))
         return info.to_dict()
 
     def disconnect_volume(self, connection_properties: dict[str, Any],
@@ -136,7 +114,9 @@ class FileIOConnector(base.BaseLinuxConnector):
         :raises MappingFailed: it cannot be told which mapping is the volume's, or NovaLink refused
         """
         try:
-            self._disconnect(connection_properties, DeviceInfo.parse(device_info))
+            info = DeviceInfo.parse(device_info)
+            spec = self._parse_leniently(connection_properties, info)
+            self._attachments.carry_out(self._attachments.plan_detach(spec, info))
         except exceptions.FileIOConnectorError as err:
             if not (force and ignore_errors):
                 raise
@@ -151,22 +131,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         :raises ExtendFailed: the volume is not attached, has become smaller, or is served in a way
             (``user:qcow``) that NovaLink cannot rescan
         """
-        with self._about('extend volume {0.label} of LPAR {0.lpar_uuid}', connection_properties):
-            spec = self._parse(connection_properties)
-            deadline = self._deadline()
-            partition = self._partition(deadline)
-            with deadline.paused():
-                found = self._find(spec)
-            vios = self._writer(partition)
-            record = vios.find(spec.lpar_uuid, found.spellings, spec.volume_id,
-                               deadline)
-            udid = _extensible(spec, found, record)
-            self._client.rescan(partition.uuid, udid, deadline)
-            # The rescan has changed the document.
-            vios.forget()
-        LOG.info('Volume %(volume)s of LPAR %(lpar)s now has %(size)d bytes.',
-                 {'volume': spec.label, 'lpar': spec.lpar_uuid, 'size': found.size})
-        return found.size
+        return self._attachments.extend(self._parse(plans.EXTEND, connection_properties))
 
     def get_volume_paths(self, connection_properties: dict[str, Any]) -> list[str]:
         """Return the path of the volume's file, in a list that is empty where there is none.
@@ -175,18 +140,18 @@ class FileIOConnector(base.BaseLinuxConnector):
 
         :raises MountNotResponding: the mount did not answer, so nothing is known
         """
-        with self._about('find volume {0.label}', connection_properties):
-            spec = self._parse(connection_properties, need_lpar=False)
-            try:
-                return [self._find(spec, attempts=1).path]
-            except (exceptions.VolumeFileNotFound, exceptions.ShareNotMounted) as err:
-                LOG.debug('No path for volume %s: %s', spec.label, err)
-                return []
+        spec = self._parse(_FIND, connection_properties, need_lpar=False)
+        try:
+            with plans.error_context(_FIND, spec):
+                return [self._find(spec).path]
+        except (exceptions.VolumeFileNotFound, exceptions.ShareNotMounted) as err:
+            LOG.debug('No path for volume %s: %s', spec.label, err)
+            return []
 
     def check_valid_device(self, path: str, run_as_root: bool = True) -> bool:
-        """Tell whether a path is a file that could be attached; nothing is read from it."""
+        """Return whether a path is a file that could be attached; nothing is read from it."""
         try:
-            self._find(self._parse({'path': path}, need_lpar=False), attempts=1)
+            self._find(self._parse(_FIND, {'path': path}, need_lpar=False))
         except exceptions.FileIOConnectorError as err:
             LOG.debug('%s is not a valid device: %s', path, err)
             return False
@@ -204,139 +169,26 @@ class FileIOConnector(base.BaseLinuxConnector):
         """
         spec = None
         if connection_properties is not None:
-            spec = self._parse(connection_properties, need_lpar=False)
+            spec = self._parse(_FIND, connection_properties, need_lpar=False)
         return host.list_files(spec, self.settings, prober=self._prober)
 
-    @property
-    def _adapter(self) -> pvm_adapter.Adapter:
-        return self._client.adapter
-
-    def _partition(self, deadline: Deadline) -> ManagementPartition:
-        return self._client.management_partition(deadline)
-
-    def _disconnect(self, connection_properties: Any,
-                    info: DeviceInfo) -> tuple[mappings.MappingRecord, ...]:
-        """Remove the mapping, and return what was removed; empty: it was gone."""
-        with self._about('detach volume {0.label} from LPAR {0.lpar_uuid}', connection_properties,
-                         info):
-            spec = parse_leniently(connection_properties,
-                                              lpar_uuid=info.lpar_uuid or self.lpar_uuid)
-            # What was observed when the volume was attached beats what is said of it now.
-            spec = dataclasses.replace(spec, lpar_uuid=info.lpar_uuid or spec.lpar_uuid,
-                                       volume_id=info.volume_id or spec.volume_id)
-            deadline = self._deadline()
-            partition = self._partition(deadline)
-            with deadline.paused():
-                removal = self._removal(spec, info)
-            removed: tuple[mappings.MappingRecord, ...] = self._writer(partition).submit(
-                removal, deadline)
-        LOG.info('Volume %(volume)s is detached from LPAR %(lpar)s (%(what)s).',
-                 {'volume': spec.label, 'lpar': spec.lpar_uuid,
-                  'what': ', '.join(record.path or '' for record in removed) or 'it was gone'})
-        return removed
-
-    def _add(self, vios: Committer, addition: mappings.AddMapping,
-             found: host.VolumeFile,
-             deadline: Deadline) -> mappings.MappingRecord:
-        """Add a mapping; one made otherwise than asked, or of a swapped file, is taken back."""
+    def _parse(self, doing: str, connection_properties: Any, need_lpar: bool = True) -> VolumeSpec:
         try:
-            record = vios.submit(addition, deadline)
-        except exceptions.SlotOrLUAConflict as err:
-            if err.kwargs.get('is_left_mapped'):
-                self._take_back(vios, addition, deadline)
-            raise
-        if record.is_new:
-            with deadline.paused():
-                changed = self._change_since(found)
-            if changed is not None:
-                self._take_back(vios, addition, deadline)
-                raise changed
-        return record
+            return parse(connection_properties, lpar_uuid=self.lpar_uuid,
+                         default_backstore=self.settings.backstore, need_lpar=need_lpar)
+        except exceptions.FileIOConnectorError:
+            known = parse_leniently(connection_properties, lpar_uuid=self.lpar_uuid or '(unknown)')
+            with plans.error_context(doing, known):
+                raise
 
-    def _take_back(self, vios: Committer, addition: mappings.AddMapping,
-                   deadline: Deadline) -> None:
+    def _parse_leniently(self, connection_properties: Any, info: DeviceInfo) -> VolumeSpec:
+        lpar_uuid = info.lpar_uuid or self.lpar_uuid
         try:
-            vios.submit(mappings.RemoveMapping(addition.lpar_uuid, paths=addition.paths), deadline)
-        except exceptions.FileIOConnectorError as err:
-            LOG.warning('The mapping of %s remains: %s', addition.path, err)
+            return parse_leniently(connection_properties, lpar_uuid=lpar_uuid)
+        except exceptions.FileIOConnectorError:
+            known = parse_leniently(connection_properties, lpar_uuid='(unknown)')
+            with plans.error_context(plans.DETACH, known):
+                raise
 
-    def _change_since(self, found: host.VolumeFile,
-                      ) -> exceptions.FileIOConnectorError | None:
-        """Say what became of the file while NovaLink was mapping its path.
-
-        NovaLink takes a path, and the edits of others may have taken a while. A share that hangs
-        just now says nothing.
-        """
-        try:
-            host.recheck(found, self.settings, prober=self._prober)
-        except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound) as err:
-            return err
-        except exceptions.FileIOConnectorError as err:
-            LOG.warning('%s could not be looked at again: %s', found.path, err)
-        return None
-
-    # -- what a subclass may do otherwise --------------------------------------------------
-
-    def _addition(self, spec: VolumeSpec,
-                  found: host.VolumeFile) -> mappings.AddMapping:
-        return plans.addition(spec, found, self.settings)
-
-    def _removal(self, spec: VolumeSpec,
-                 info: DeviceInfo) -> mappings.RemoveMapping:
-        return plans.removal(
-            spec, info, self.settings, find=lambda: self._find(spec, attempts=1),
-            resolve=lambda paths: host.resolved_paths(paths, prober=self._prober))
-
-    def _writer(self, partition: ManagementPartition) -> Committer:
-        return self._client.committer(partition.uuid)
-
-    def _find(self, spec: VolumeSpec,
-              attempts: int | None = None) -> host.VolumeFile:
-        return host.find(spec, self.settings, prober=self._prober,
-                                attempts=attempts or self.device_scan_attempts)
-
-    # --------------------------------------------------------------------------------------
-
-    def _parse(self, connection_properties: Any, need_lpar: bool = True) -> VolumeSpec:
-        return parse(connection_properties, lpar_uuid=self.lpar_uuid,
-                                default_backstore=self.settings.backstore, need_lpar=need_lpar)
-
-    @contextlib.contextmanager
-    def _about(self, doing: str, connection_properties: Any,
-               info: DeviceInfo = _NOTHING_KNOWN) -> Iterator[None]:
-        """Tell our errors what was being done, to which volume of which LPAR."""
-        try:
-            yield
-        except exceptions.FileIOConnectorError as err:
-            lpar_uuid = info.lpar_uuid or self.lpar_uuid
-            spec = parse_leniently(connection_properties,
-                                              lpar_uuid=lpar_uuid or '(unknown)')
-            if spec.volume_id is None:
-                spec = dataclasses.replace(spec, volume_id=info.volume_id)
-            err.add_context(doing=doing.format(spec), volume=spec.label, lpar=spec.lpar_uuid)
-            raise
-
-    def _deadline(self) -> Deadline:
-        return Deadline(self.settings.rest_timeout_s)
-
-
-def _extensible(spec: VolumeSpec, found: host.VolumeFile,
-                record: mappings.MappingRecord | None) -> str:
-    """Return the UDID of a disk whose new size a rescan can show.
-
-    :raises ExtendFailed: not attached, served by ``user:qcow``, or smaller than before
-    """
-    if record is None or record.udid is None:
-        raise exceptions.ExtendFailed(
-            path=found.path, reason=f'{found.path} is not mapped to the LPAR',
-            remedy='Attach it first.')
-    if QCOW in (record.backstore, spec.backstore):
-        raise exceptions.ExtendFailed(
-            path=found.path, reason=f'{found.path} is served through user:qcow, which NovaLink '
-            'cannot rescan', remedy='Detach and attach the volume to see its new size.')
-    if record.is_larger_than(found.size):
-        raise exceptions.ExtendFailed(
-            path=found.path, reason=f'{found.path} has {found.size} bytes, but the LPAR already '
-            f'sees {record.capacity_gb} GB, and a disk in use is never shrunk',
-            remedy='Find out what made the file smaller.')
-    return record.udid
+    def _find(self, spec: VolumeSpec) -> host.VolumeFile:
+        return host.find(spec, self.settings, prober=self._prober)

@@ -7,13 +7,14 @@ import argparse
 import contextlib
 import functools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from oslo_concurrency import processutils
 from oslo_utils import uuidutils
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
+from powervm_fileio_connector.attachments import Attachments
 from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.deadline import Deadline
@@ -24,10 +25,7 @@ from powervm_fileio_connector.novalink import LparInfo
 from powervm_fileio_connector.novalink import ManagementPartition
 from powervm_fileio_connector.novalink import client_for
 
-if TYPE_CHECKING:
-    from powervm_fileio_connector.connector import FileIOConnector
-
-# What os-brick's consumers use; needed only where the operator is not root.
+# For probes that are denied to the operator: who is not root, or root squashed by a server.
 ROOT_HELPER = 'sudo'
 
 
@@ -40,7 +38,8 @@ class CommandContext:
     def __init__(self, args: argparse.Namespace) -> None:
         self.config = options.config(args)
         self.settings = conf.read(self.config)
-        self.prober = probe.Prober(self.settings.probe_timeout_s, root_helper=ROOT_HELPER)
+        self.prober = probe.Prober(self.settings.probe_timeout_s, execute=processutils.execute,
+                                   root_helper=ROOT_HELPER)
 
     @property
     def address(self) -> str:
@@ -53,7 +52,7 @@ class CommandContext:
         """The client of NovaLink, whose session is open."""
         client = client_for(self.settings)
         with _doing(f'reach NovaLink at {self.address}'):
-            client.adapter  # noqa: B018
+            client.log_on(self.deadline())
         return client
 
     @functools.cached_property
@@ -79,12 +78,10 @@ class CommandContext:
             return [entry.record for entry in
                     self.writer.read_table(self.deadline()).entries()]
 
-    def connector(self, kind: type[FileIOConnector] | None = None) -> FileIOConnector:
-        """A connector over the same session."""
-        # Imported here: commands that only read do without os-brick's base class.
-        from powervm_fileio_connector.connector import FileIOConnector
-
-        return (kind or FileIOConnector)(ROOT_HELPER, conf=self.config)
+    @functools.cached_property
+    def attachments(self) -> Attachments:
+        """Plans of attaching and detaching, over the same session."""
+        return Attachments(self.settings, self.prober, self.client)
 
     def deadline(self) -> Deadline:
         """The time that one act at NovaLink may take, counted from now."""
@@ -122,12 +119,16 @@ class CommandContext:
         try:
             yield
         except exceptions.FileIOConnectorError as err:
-            for lpar in vars(self).get('lpars', []):
-                for field in ('doing', 'reason', 'remedy'):
-                    err.kwargs[field] = err.kwargs[field].replace(
-                        lpar.uuid, f'{lpar.name} ({lpar.uuid})')
-            err.add_context()
+            self.name_lpars(err)
             raise
+
+    def name_lpars(self, err: exceptions.FileIOConnectorError) -> None:
+        """Have an error call LPARs by their names too, where these are known anyway."""
+        for lpar in vars(self).get('lpars', []):
+            for field in ('doing', 'reason', 'remedy'):
+                err.kwargs[field] = err.kwargs[field].replace(
+                    lpar.uuid, f'{lpar.name} ({lpar.uuid})')
+        err.add_context()
 
     def lpar_of(self, record: mappings.MappingRecord) -> str | None:
         """The UUID of a mapping's LPAR, in capitals; by its id where the mapping has no link."""

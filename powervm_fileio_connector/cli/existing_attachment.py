@@ -1,32 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Acts on volumes that some LPAR has: detaching and extending."""
+"""Operations on volumes that are attached already: detaching and extending."""
 
 from __future__ import annotations
 
+import argparse
+import concurrent.futures
 import functools
 from collections.abc import Sequence
 from typing import Any
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import plans
 from powervm_fileio_connector.cli import attachment_index
 from powervm_fileio_connector.cli import inventory
 from powervm_fileio_connector.cli import operation
-from powervm_fileio_connector.cli import preview
+from powervm_fileio_connector.cli import output
+from powervm_fileio_connector.cli import parallel
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.errors import NotAttached
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.connection_properties import parse
-from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.plans import Plan
+from powervm_fileio_connector.volume import DeviceInfo
+from powervm_fileio_connector.volume import VolumeSpec
 
 
 class ExistingAttachmentOperation(operation.VolumeOperation):
-    """The LPAR need not be named if only one has the volume."""
+    """The LPAR need not be named if the volume is attached to one only."""
+
+    def __init__(self, command: output.Table, args: argparse.Namespace) -> None:
+        super().__init__(command, args)
+        self._criteria: dict[tuple[VolumeSpec, DeviceInfo], RemoveMapping] = {}
 
     def prepare(self, given: list[volumes.Volume]) -> None:
         """Read the mappings if they are needed: once, not by each thread."""
         if self.args.lpar is None and any(volume.lpar is None for volume in given):
-            _ = self._holders
+            _ = self._index
 
     def completed(self, volume: volumes.Volume) -> volumes.Volume:
         """Find out from the mappings which LPAR, and which file, is meant.
@@ -38,7 +49,7 @@ class ExistingAttachmentOperation(operation.VolumeOperation):
 
     def found(self, volume: volumes.Volume) -> volumes.Volume:
         """The volume with the LPAR that has it; as it is if none has."""
-        found = [record for record in self._holders.find(volume, self.connector.criteria(volume))
+        found = [record for record in self._index.find(volume, self.criteria(volume))
                  if not record.is_orphan and not record.is_wild_card
                  and volume.lpar_uuid in (None, self.host.lpar_of(record))]
         names = {self.host.lpar_of(record): self.host.lpar_name(record) for record in found}
@@ -55,8 +66,19 @@ class ExistingAttachmentOperation(operation.VolumeOperation):
         path = found[0].path if volume.is_id_only else None
         return volume.with_keys(lpar_uuid=self.host.lpar_of(found[0]), path=path)
 
+    def criteria(self, volume: volumes.Volume) -> RemoveMapping:
+        """Return what tells the mappings of a volume, of any LPAR; its share is probed once.
+
+        :raises InvalidConnectionProperties: nothing tells which volume is meant
+        """
+        key = volume.spec, volume.info
+        if key not in self._criteria:
+            with plans.error_context(plans.DETACH, volume.spec_of(volume.lpar_uuid)):
+                self._criteria[key] = self.host.attachments.removal(*key)
+        return self._criteria[key]
+
     @functools.cached_property
-    def _holders(self) -> attachment_index.AttachmentIndex:
+    def _index(self) -> attachment_index.AttachmentIndex:
         return attachment_index.AttachmentIndex(self.host)
 
 
@@ -79,21 +101,25 @@ class Detaching(ExistingAttachmentOperation):
                 raise
             return found
 
-    def act(self, volume: volumes.Volume) -> Sequence[MappingRecord]:
-        """Return the mappings that were removed."""
-        # Where no LPAR is known by now, none has it, as a fresh read showed.
-        return () if volume.lpar_uuid is None else self.connector.detach(volume)
+    def plan(self, volume: volumes.Volume) -> Plan | None:
+        """Return the plan; None: it is attached to no LPAR, as NovaLink's mappings show."""
+        if volume.lpar_uuid is None:
+            return None
+        return self.host.attachments.plan_detach(volume.spec_of(volume.lpar_uuid), volume.info,
+                                                 self.criteria(volume))
+
+    def carry_out_all(self, given: list[operation.Planned]) -> list[Any]:
+        results = iter(super().carry_out_all([one for one in given if one.plan is not None]))
+        return [() if one.plan is None else next(results) for one in given]
 
     def said(self, value: Sequence[MappingRecord]) -> str:
         return self.done if value else 'was not attached'
 
-    def preview(self, volume: volumes.Volume) -> list[preview.Row]:
-        if volume.lpar_uuid is None:
-            return [('none', None, None, None, volume.spec.path, None, volume.spec.volume_id)]
-        return super().preview(volume)
-
-    def step(self, connector: Any, volume: volumes.Volume) -> Any:
-        return connector.disconnect_volume(volume.keys, volume.device_info)
+    def preview(self, planned: operation.Planned) -> list[operation.Row]:
+        if planned.plan is None:
+            spec = planned.volume.spec
+            return [('none', None, None, None, spec.path, None, spec.volume_id)]
+        return super().preview(planned)
 
 
 class Extending(ExistingAttachmentOperation):
@@ -115,18 +141,28 @@ class Extending(ExistingAttachmentOperation):
                               'first.')
         return volume
 
-    def act(self, volume: volumes.Volume) -> int:
-        """Return its size in bytes."""
-        return self.connector.extend_volume(volume.keys)
+    def plan(self, volume: volumes.Volume) -> VolumeSpec:
+        with plans.error_context(plans.EXTEND, volume.spec_of(volume.lpar_uuid)):
+            return parse(volume.keys, default_backstore=self.host.settings.backstore)
+
+    def carry_out_all(self, given: list[operation.Planned]) -> list[Any]:
+        """Return for each volume its size in bytes, or its error."""
+        with concurrent.futures.ThreadPoolExecutor(parallel.MOST_AT_ONCE) as pool:
+            return list(pool.map(self._extended, [one.plan for one in given]))
 
     def more(self, value: int) -> tuple[Any, ...]:
         return (value,)
 
-    def preview(self, volume: volumes.Volume) -> list[preview.Row]:
+    def preview(self, planned: operation.Planned) -> list[operation.Row]:
         """Return the sizes that the file has and that NovaLink knows of."""
-        spec = parse(volume.keys)
-        file = finder.find(spec, self.host.settings, prober=self.host.prober)
+        volume, file = planned.volume, self.host.attachments.find(planned.plan)
         return [(volume.label, self.host.lpar_shown(volume.lpar_uuid),
                  inventory.size_shown(record.capacity_gb), inventory.size_shown(file.size / 2**30))
-                for record in self._holders.find(volume, self.connector.criteria(volume))
+                for record in self._index.find(volume, self.criteria(volume))
                 if self.host.lpar_of(record) == volume.lpar_uuid]
+
+    def _extended(self, spec: VolumeSpec) -> int | exceptions.FileIOConnectorError:
+        try:
+            return self.host.attachments.extend(spec)
+        except exceptions.FileIOConnectorError as err:
+            return err

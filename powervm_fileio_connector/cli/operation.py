@@ -1,33 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done to volumes, one or a list of them: what all acts have in common, and attaching."""
+"""What is done to volumes, one or a list: planned, previewed or carried out, and shown."""
 
 from __future__ import annotations
 
 import abc
 import argparse
 import dataclasses
-import functools
 from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.cli import crowd
+from powervm_fileio_connector import mappings
+from powervm_fileio_connector import plans
 from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli import parallel
-from powervm_fileio_connector.cli import preview
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.errors import NotAttached
 from powervm_fileio_connector.cli.errors import UsageError
+from powervm_fileio_connector.connection_properties import parse
+from powervm_fileio_connector.volume import DeviceInfo
 
 Output = tuple[Sequence[str], Iterable[Any]]
+Row = tuple[Any, ...]
+
+PREVIEW_COLUMNS = ('Edit', 'LPAR', 'Slot', 'LUA', 'Path', 'Backstore', 'Tag')
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A volume, completed by what the mappings tell of it, and the plan for it."""
+
+    volume: volumes.Volume
+    plan: Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """A volume that the act succeeded on, as it was completed, and what the act returned."""
+    """A volume that the operation succeeded on, and the result."""
 
     volume: volumes.Volume
     value: Any
@@ -39,7 +51,7 @@ class VolumeOperation(abc.ABC):
     title: str
     done: str
     columns: tuple[str, ...] = ('Volume', 'LPAR', 'Result')
-    preview_columns: tuple[str, ...] = preview.COLUMNS
+    preview_columns: tuple[str, ...] = PREVIEW_COLUMNS
 
     def __init__(self, command: output.Table, args: argparse.Namespace) -> None:
         self.args = args
@@ -47,8 +59,12 @@ class VolumeOperation(abc.ABC):
         self._command = command
 
     @abc.abstractmethod
-    def act(self, volume: volumes.Volume) -> Any:
-        """Do it to one volume."""
+    def plan(self, volume: volumes.Volume) -> Any:
+        """Decide everything about one completed volume; nothing is changed."""
+
+    def carry_out_all(self, given: list[Planned]) -> list[Any]:
+        """Carry plans out together, and return for each its result or its error."""
+        return self.host.attachments.carry_out_all([one.plan for one in given])
 
     def prepare(self, given: list[volumes.Volume]) -> None:
         """Refuse a list that cannot be meant as it is, or find out what all of it needs."""
@@ -58,36 +74,33 @@ class VolumeOperation(abc.ABC):
         """Complete what the user said about one volume: with the UUID of its LPAR, first."""
         return volume.resolved(self.host, self.args.lpar)
 
-    def _each(self, volume: volumes.Volume) -> Done:
-        with self.connector.company.member(), self.host.naming_lpars():
-            volume = self.completed(volume)
-            return Done(volume, self.act(volume))
-
     def more(self, value: Any) -> tuple[Any, ...]:
-        """The values of the columns that this act has beyond the common ones."""
+        """The values of the columns that this operation has beyond the common ones."""
         return (None,) * (len(self.columns) - 3)
 
     def said(self, value: Any) -> str:
-        """What became of a volume if nothing failed."""
+        """How the result is called if nothing failed."""
         return self.done
 
     def one(self, done: Done) -> Output:
         """What is shown for a single volume."""
         return self.columns, self._row(done.volume, self.said(done.value), self.more(done.value))
 
-    def carry_out(self) -> Output:
-        """Do it, and return what is to be shown."""
+    def run(self) -> Output:
+        """Do it, or show what it would do, and return what is to be shown."""
         given, is_list = volumes.given(self.args)
         self.prepare(given)
-        # Made once, not by each thread.
-        _ = self.host.partition, self.connector, self.host.lpars
+        # Asked for once, not by each thread.
+        _ = self.host.partition, self.host.attachments, self.host.lpars
         if self.args.dry_run:
-            return self._preview(given)
-        results = parallel.run_all(given, self._each, self._command.app.stderr, self.title)
+            return self._previews(given)
+        results = parallel.run_all(given, self._planned, self._carried_out,
+                                   self._command.app.stderr, self.title)
         self._command.exit_code = results.exit_code
         self._command.was_done = self._counts(results)
         if results.is_interrupted:
-            self._say_what_was_and_was_not(results)
+            self._command.say(f'Interrupted: {self._counts(results)}. Run the same command again '
+                              'to continue.')
         if not is_list:
             [result] = results.each
             if result.state is parallel.State.DONE:
@@ -102,34 +115,38 @@ class VolumeOperation(abc.ABC):
                                             exc_info=result.error)
         return self.columns, [self._result_row(result) for result in results.each]
 
-    @functools.cached_property
-    def connector(self) -> crowd.CrowdConnector:
-        """One connector for all volumes: edits that wait together travel together."""
-        return self.host.connector(crowd.CrowdConnector)
+    def preview(self, planned: Planned) -> list[Row]:
+        """Return the edit that carrying out a plan would send now."""
+        shown = self.host.attachments.preview(planned.plan)
+        if shown.error is not None:
+            with self.host.naming_lpars():
+                raise shown.error
+        lpar_uuid = planned.plan.spec.lpar_uuid
+        if not (shown.removed or shown.added):
+            return ([_preview_row('none', lpar_uuid, record) for record in shown.unchanged]
+                    or [('none', lpar_uuid, None, None, None, None, None)])
+        return ([_preview_row('remove', None, record) for record in shown.removed]
+                + [_preview_row('add', lpar_uuid, record) for record in shown.added])
 
-    @functools.cached_property
-    def preview_connector(self) -> Any:
-        """One that goes no further than the edit."""
-        return self.host.connector(preview.PreviewConnector)
+    def _planned(self, volume: volumes.Volume) -> Planned:
+        with self.host.naming_lpars():
+            volume = self.completed(volume)
+            return Planned(volume, self.plan(volume))
 
-    def preview(self, volume: volumes.Volume) -> list[preview.Row]:
-        """Return the edit that the act would send for one volume."""
-        try:
-            self.step(self.preview_connector, volume)
-        except preview.NotSent as stopped:
-            return stopped.rows
-        raise AssertionError('a preview goes no further than the edit')
+    def _carried_out(self, given: list[Planned]) -> list[Any]:
+        return [self._named(value) if isinstance(value, exceptions.FileIOConnectorError)
+                else Done(planned.volume, value)
+                for planned, value in zip(given, self.carry_out_all(given), strict=True)]
 
-    def step(self, connector: Any, volume: volumes.Volume) -> Any:
-        """Do to one volume what is previewed."""
-        raise NotImplementedError
+    def _named(self, error: exceptions.FileIOConnectorError) -> exceptions.FileIOConnectorError:
+        self.host.name_lpars(error)
+        return error
 
-    def _preview(self, given: list[volumes.Volume]) -> Output:
-        rows: list[preview.Row] = []
+    def _previews(self, given: list[volumes.Volume]) -> Output:
+        rows: list[Row] = []
         for volume in given:
             try:
-                with self.host.naming_lpars():
-                    rows += self.preview(self.completed(volume))
+                rows += self.preview(self._planned(volume))
             except (exceptions.FileIOConnectorError, NotAttached, UsageError) as err:
                 if len(given) == 1:
                     raise
@@ -157,11 +174,6 @@ class VolumeOperation(abc.ABC):
             (parallel.State.UNKNOWN, 'still under way, so nothing is known of them'))]
         return ', '.join(f'{count} {said}' for count, said in counts if count)
 
-    def _say_what_was_and_was_not(self, results: parallel.Results) -> None:
-        self._command.say(
-            f'Interrupted: {self._counts(results)}. Each volume is either attached or not; the '
-            'same command goes on from here.')
-
 
 class Attaching(VolumeOperation):
     """Give volumes to LPARs."""
@@ -185,18 +197,22 @@ class Attaching(VolumeOperation):
                     else f'Volume {volume.label} names no LPAR; give --lpar, or "lpar" in its '
                     'entry.')
 
-    def act(self, volume: volumes.Volume) -> dict[str, Any]:
-        """Return its device_info."""
-        return self.step(self.connector, volume)
+    def plan(self, volume: volumes.Volume) -> plans.Plan:
+        with plans.error_context(plans.ATTACH, volume.spec_of(volume.lpar_uuid)):
+            spec = parse(volume.keys, default_backstore=self.host.settings.backstore)
+        return self.host.attachments.plan_attach(spec)
 
-    def more(self, value: dict[str, Any]) -> tuple[Any, ...]:
-        return value['slot'], value['lua'], value['path']
+    def more(self, value: DeviceInfo) -> tuple[Any, ...]:
+        return value.slot, value.lua, value.path
 
     def one(self, done: Done) -> Output:
-        return tuple(done.value), tuple(done.value.values())
+        info = done.value.to_dict()
+        return tuple(info), tuple(info.values())
 
-    def step(self, connector: Any, volume: volumes.Volume) -> Any:
-        return connector.connect_volume(volume.keys)
+
+def _preview_row(edit: str, lpar_uuid: str | None, record: mappings.MappingRecord) -> Row:
+    return (edit, record.lpar_uuid or lpar_uuid, record.slot, record.lua, record.path,
+            record.backstore, record.tag)
 
 
 def _naming(volume: volumes.Volume, error: BaseException) -> str:

@@ -69,9 +69,12 @@ def rows(args: argparse.Namespace) -> list[CheckResult]:
 
 
 def _novalink(host: CommandContext) -> list[CheckResult]:
-    start = time.monotonic()
-    reached = _row('NovaLink', lambda: host.client and (
-        f'{host.address} answers, logged on in {ms(time.monotonic() - start)}'))
+    def log_on() -> str:
+        start = time.monotonic()
+        host.client.log_on(host.deadline())
+        return f'{host.address} answers, logged on in {ms(time.monotonic() - start)}'
+
+    reached = _row('NovaLink', log_on)
     if not _all_ok([reached]):
         return [reached, CheckResult('management partition', SKIPPED, 'NovaLink must answer first')]
     return [reached, _row('management partition', lambda: (

@@ -55,6 +55,10 @@ class Volume:
         return dataclasses.replace(spec, lpar_uuid='',
                                    volume_id=self.info.volume_id or spec.volume_id)
 
+    def spec_of(self, lpar_uuid: str | None) -> VolumeSpec:
+        """What can be made out of it, for one LPAR."""
+        return dataclasses.replace(self.spec, lpar_uuid=lpar_uuid or '')
+
     @property
     def label(self) -> str:
         """What the volume is called."""
@@ -238,11 +242,12 @@ def _with_options(args: argparse.Namespace, volume: Volume) -> Volume:
     if own_id and given_id and not same_id(own_id, given_id):
         raise UsageError(f'Volume {own_id} is no volume {given_id}, which --volume-id names. Give '
                          'only one of the two.')
-    if given_id or own_id:
+    volume_id = given_id or own_id
+    if volume_id:
         volume = dataclasses.replace(volume, is_id_from_command_line=bool(given_id))
     return volume.with_keys(
         format=None if get(volume.keys, 'format') else args.volume_format,
-        volume_id=normal_id(given_id or own_id) if given_id or own_id else None,
+        volume_id=normal_id(volume_id) if volume_id else None,
         slot=getattr(args, 'slot', None), lua=getattr(args, 'lua', None),
         backstore=getattr(args, 'backstore', None),
         multiattach=getattr(args, 'multiattach', None) or None)

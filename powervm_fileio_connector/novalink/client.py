@@ -134,6 +134,13 @@ class Client:
         """
         return self._adapter.get(Deadline(self._settings.rest_timeout_s))
 
+    def log_on(self, deadline: Deadline) -> None:
+        """Open the session, if it is not open.
+
+        :raises NovaLinkUnavailable: logging on failed
+        """
+        self._adapter.get(deadline)
+
     def on_wait(self, tell: Callable[[str], None] | None) -> None:
         """Have sentences told about what is waited for and until when, after 2 s of waiting.
 

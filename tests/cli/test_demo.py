@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``powervm-fileio demo`` and ``simulate``, as a new user runs them."""
 
+import contextlib
 import glob
 import json
 import os
@@ -55,19 +56,29 @@ def test_an_unknown_command_is_a_usage_error(run):
 
 @pytest.mark.parametrize('signal_number', [signal.SIGINT, signal.SIGTERM])
 def test_simulate_serves_until_it_is_ended(command, tmp_path, signal_number):
-    with subprocess.Popen([command, 'simulate', '--lpars', '3'], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True,
-                          env={**os.environ, 'TMPDIR': str(tmp_path)}) as process:
+    with _simulate(command, tmp_path) as process:
         first = process.stdout.readline()
         url = re.fullmatch(r'NovaLink simulator at (http://127\.0\.0\.1:\d+)\n', first)[1]
         assert sum('LPAR' in process.stdout.readline() for _ in range(3)) == 3
-        assert _lpar_names(url) == ['lpar1', 'lpar2', 'lpar3']
+        # The last one belongs to another program.
+        assert _lpar_names(url) == ['lpar1', 'lpar2', 'lpar3', 'other']
         assert list(tmp_path.iterdir())
         process.send_signal(signal_number)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 0
     assert err == ''
     assert list(tmp_path.iterdir()) == []
+
+
+@contextlib.contextmanager
+def _simulate(command, tmp_path):
+    with subprocess.Popen([command, 'simulate', '--lpars', '3'], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True,
+                          env={**os.environ, 'TMPDIR': str(tmp_path)}) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(('option', 'words'), [

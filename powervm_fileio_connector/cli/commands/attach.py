@@ -40,4 +40,4 @@ class Attach(output.Table):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         from powervm_fileio_connector.cli import operation
 
-        return operation.Attaching(self, parsed_args).carry_out()
+        return operation.Attaching(self, parsed_args).run()

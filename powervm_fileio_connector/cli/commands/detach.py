@@ -34,4 +34,4 @@ class Detach(output.Table):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         from powervm_fileio_connector.cli import existing_attachment
 
-        return existing_attachment.Detaching(self, parsed_args).carry_out()
+        return existing_attachment.Detaching(self, parsed_args).run()
