@@ -22,4 +22,16 @@ if not pathlib.Path('PKG-INFO').exists() and not git_can_tell():
     # An archive, or the tree of another user. pbr would refuse to build it without a version.
     os.environ.setdefault('PBR_VERSION', '0.0.1.dev0')
 
-setuptools.setup(setup_requires=['pbr>=6.1.1'], pbr=True)
+
+class Distribution(setuptools.Distribution):
+    """Installs one of our directories a second time, where Nova looks for compute drivers."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        # pbr names only packages that have a directory of their own name.
+        self.packages.append('nova.virt.powervm_fileio')
+        self.package_dir = {
+            'nova.virt.powervm_fileio': 'powervm_fileio_connector/nova/powervm_fileio'}
+
+
+setuptools.setup(setup_requires=['pbr>=6.1.1'], pbr=True, distclass=Distribution)

@@ -28,8 +28,10 @@ def enable() -> None:
             before = adapters.get(volume_type)
             if before != _ADAPTER:
                 if before is not None:
-                    LOG.warning('Volumes of type %s are attached by %s from now on, not by %s.',
-                                volume_type, _ADAPTER, before)
+                    is_own = before.startswith('nova_powervm.')
+                    LOG.log(logging.INFO if is_own else logging.WARNING,
+                            'Volumes of type %s are attached by %s from now on, not by %s.',
+                            volume_type, _ADAPTER, before)
                 _replaced[volume_type] = before
                 adapters[volume_type] = _ADAPTER
 
