@@ -19,6 +19,7 @@ _UUID = re.compile(UUID.pattern.encode())
 _DISK = re.compile(rb'Disk(?:Label|Name)\b([^<]*)')
 _ID = re.compile(rb'(?:Local|RemoteLogical)PartitionID\b[^<]*>\s*0*([0-9]+)\s*<')
 _PLAIN = re.compile(rb'[^&<>"\'\s]+')
+_PLAIN_ATTRIBUTE = rb' (?!xmlns)[A-Za-z]+="[^"&<>]*"'
 _MOST_SCANS = 3
 """To index all names costs as much as to search for this many of them."""
 
@@ -35,8 +36,8 @@ class MappingSearch:
         # As servers write it; what is written in another way takes three times as long to index.
         self._usual_link = re.compile(
             rb'\s*<%bVirtualSCSIMapping\b[^<>]*>\s*(?:<%bMetadata>\s*<%bAtom/>\s*</%bMetadata>\s*)?'
-            rb'<%bAssociatedLogicalPartition href="[^"&<>]*/([0-9A-Fa-f-]{36})" rel="related"/>'
-            % (p, p, p, p, p)).match
+            rb'<%bAssociatedLogicalPartition(?:%b)*? href="[^"&<>]*/([0-9A-Fa-f-]{36})"(?:%b)*\s*/>'
+            % (p, p, p, p, p, _PLAIN_ATTRIBUTE, _PLAIN_ATTRIBUTE)).match
         self._has_references = has_references
         self._found: dict[str, list[int]] = {}
         self._names: dict[bytes, list[int]] | None = None
@@ -79,9 +80,17 @@ class MappingSearch:
     def containing(self, *texts: str) -> list[int]:
         """Where one of these texts may be. It may be escaped, but its plain parts are not."""
         parts = [max(_PLAIN.findall(_encoded(text)), key=len, default=b'') for text in texts]
-        return [place for place, piece in enumerate(self._pieces) if piece is not None
-                and (any(part in piece for part in parts)
-                     or (self._has_references and b'&#' in piece))]
+        if self._has_references:
+            parts.append(b'&#')
+        places = []
+        for place, piece in enumerate(self._pieces):
+            if piece is None:
+                continue
+            for part in parts:
+                if part in piece:
+                    places.append(place)
+                    break
+        return places
 
     def _by_name(self) -> dict[bytes, list[int]]:
         names: dict[bytes, list[int]] = {}
@@ -99,15 +108,16 @@ class MappingSearch:
         if self._lpars is None:
             self._lpars = {}
             for place, piece in enumerate(self._pieces):
-                if piece is not None:
-                    self._add_link(self._lpars, place, piece)
+                if piece is None:
+                    continue
+                usual = self._usual_link(piece)
+                if usual and piece.find(_LINK, usual.end()) < 0:
+                    self._lpars.setdefault(usual[1].upper(), []).append(place)
+                else:
+                    self._add_unusual_link(self._lpars, place, piece)
         return self._lpars
 
-    def _add_link(self, lpars: dict[bytes, list[int]], place: int, piece: bytes) -> None:
-        usual = self._usual_link(piece)
-        if usual and piece.find(_LINK, usual.end()) < 0:
-            lpars.setdefault(usual[1].upper(), []).append(place)
-            return
+    def _add_unusual_link(self, lpars: dict[bytes, list[int]], place: int, piece: bytes) -> None:
         name = piece.find(_LINK)
         if name < 0:
             self._unlinked.append(place)
@@ -118,8 +128,10 @@ class MappingSearch:
         if not uuids or not self._is_only_link(piece, start, link):
             self._doubtful.append(place)
             return
-        for uuid in {uuid.upper() for uuid in uuids}:
-            lpars.setdefault(uuid, []).append(place)
+        for uuid in uuids:
+            places = lpars.setdefault(uuid.upper(), [])
+            if place not in places[-1:]:
+                places.append(place)
 
     def _is_only_link(self, piece: bytes, start: int, link: bytes) -> bool:
         """Whether this start tag certainly is that of the mapping's own link, and the only one."""

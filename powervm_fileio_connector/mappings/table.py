@@ -103,7 +103,7 @@ class MappingTable:
 
     def count(self) -> int:
         """How many mappings there are; none is parsed."""
-        return sum(piece is not None for piece in self._pieces) + len(self.added)
+        return len(self._pieces) - self._pieces.count(None) + len(self.added)
 
     def count_of_lpar(self, lpar_uuid: str) -> int:
         """How many mappings an LPAR may have at most that are linked to it; none is parsed."""
