@@ -17,9 +17,11 @@ version = release
 # What is particular to this documentation: see doc/source/_ext.
 sys.path.insert(0, str(pathlib.Path(__file__).parent / '_ext'))
 extensions = ['sphinx.ext.autodoc', 'sphinx.ext.viewcode', 'reno.sphinxext',
-              'oslo_config.sphinxext', 'assumptions', 'import_picture']
+              'oslo_config.sphinxext', 'assumptions', 'import_picture', 'pictures']
 autodoc_typehints = 'description'
 autodoc_member_order = 'bysource'
 exclude_patterns = []
-html_theme = 'alabaster'
-html_theme_options = {'page_width': '1100px', 'sidebar_width': '240px'}
+html_theme = 'furo'
+html_static_path = ['_static']
+html_css_files = ['widths.css']
+html_show_sourcelink = False

@@ -15,6 +15,7 @@ import ctypes
 import dataclasses
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -26,6 +27,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 
 OUTPUT = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / 'output'
@@ -33,6 +35,7 @@ OUTPUT = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / 'output'
 EXPORT = 'nas1:/vols'
 PLACE = f'/var/lib/nova/mnt/{hashlib.md5(EXPORT.encode()).hexdigest()}'
 PORT = 12080
+WIDTH = 80      # columns of the terminal
 VOLUME_ID = '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
 GIB = 1 << 30
 
@@ -63,8 +66,8 @@ class Teller:
                 ['bash', '-c', f'{line} 2>&1'], input=stdin, text=True, check=False,
                 stdout=subprocess.PIPE, timeout=120, cwd=self.directory,
                 env={**os.environ, 'PATH': f'{os.path.dirname(sys.executable)}:/usr/bin:/bin',
-                     'COLUMNS': '200'})
-            text += f'$ {line}\n{done.stdout}'
+                     'COLUMNS': str(WIDTH), 'CLIFF_MAX_TERM_WIDTH': str(WIDTH)})   # a terminal's
+            text += _folded(f'$ {line}\n{done.stdout}')
             if done.returncode:
                 text += f'$ echo $?\n{done.returncode}\n'
         self.outputs[name] = text
@@ -101,7 +104,7 @@ def tell() -> dict[str, str]:
             {**connection_info(volume_id(3)), 'lpar': 'db01'}])
         story.tell('many', 'powervm-fileio attach many.json')
         story.outputs['many_json'] = (story.directory / 'many.json').read_text()
-        story.tell('list', 'powervm-fileio list')
+        story.tell('list', 'powervm-fileio list -c LPAR -c Slot -c Path -c File -c Mount')
         story.tell('show', f'powervm-fileio show {VOLUME_ID}')
         sim.remove_lpar(db.uuid)
         os.unlink(f'{PLACE}/volume-{volume_id(1)}')
@@ -138,7 +141,8 @@ def _tell_by_hand() -> dict[str, str]:
             said += simulator.stdout.readline()
         story = Teller(pathlib.Path(directory))
         story.tell('by_hand', 'truncate -s 1G /dev/shm/volume-1',
-                   'powervm-fileio attach /dev/shm/volume-1 --lpar lpar1', 'powervm-fileio list',
+                   'powervm-fileio attach /dev/shm/volume-1 --lpar lpar1',
+                   'powervm-fileio list -c LPAR -c Slot -c LUA -c Path -c Size -c File',
                    'powervm-fileio detach /dev/shm/volume-1', 'rm /dev/shm/volume-1')
         simulator.send_signal(signal.SIGINT)
     return {**story.outputs, 'simulate': f'$ {" ".join(command)}\n{said}'}
@@ -151,6 +155,15 @@ def normalised(text: str) -> str:
     text = re.sub(r'(mount_took_s *\| )[\d.]+ *', r'\1N ', text)
     text = re.sub(r'server slot \d+', 'server slot N', text)
     return re.sub(r'-{2,}| {2,}', ' ', text)
+
+
+def _folded(text: str) -> str:
+    """A text as a terminal shows it, but broken at blanks where there are any. JSON stays valid."""
+    if '\n{' in text or '\n[' in text:
+        return text
+    lines = [textwrap.wrap(line, WIDTH, break_on_hyphens=False) if len(line) > WIDTH else [line]
+             for line in text.splitlines()]
+    return '\n'.join(itertools.chain.from_iterable(lines)) + '\n'
 
 
 def _grow(path: str, size: int) -> None:

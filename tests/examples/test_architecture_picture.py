@@ -4,6 +4,7 @@
 import importlib.util
 import pathlib
 import re
+import sys
 
 import pytest
 
@@ -12,9 +13,11 @@ EXTENSION = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / '_ext' / 'imp
 
 @pytest.fixture(scope='module')
 def picture():
+    sys.path.insert(0, str(EXTENSION.parent))       # as doc/source/conf.py does
     spec = importlib.util.spec_from_file_location('import_picture', EXTENSION)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    sys.path.remove(str(EXTENSION.parent))
     return module
 
 

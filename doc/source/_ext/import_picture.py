@@ -8,16 +8,20 @@ meaning. Rows go by the longest chain of imports above a module.
 from __future__ import annotations
 
 import ast
-import html
 import pathlib
 from typing import Any
+
+from drawing import LETTER
+from drawing import WIDTH
+from drawing import Drawing
+from drawing import directive
 
 PACKAGE = 'powervm_fileio_connector'
 
 Graph = dict[str, set[str]]
 
-_WIDTH, _BOX_HEIGHT, _ROW = 1060, 26, 68
-_COLOURS = {'cli': '#dbe9f6', 'nova': '#dbe9f6', 'simulator': '#f4e3c9'}
+_BOX, _ROW = 26, 56
+_ENTRY_POINTS = ('cli', 'connector', 'nova')
 
 
 def imports() -> Graph:
@@ -84,28 +88,38 @@ def rows(graph: Graph) -> list[list[str]]:
 def svg(graph: Graph) -> str:
     """Return the picture: one box for each module, one arrow for each import."""
     arrows = reduced(graph)
-    levels = rows(arrows)
-    centre = {module: ((number + 0.5) * _WIDTH / len(level), 20 + row * _ROW)
-              for row, level in enumerate(levels) for number, module in enumerate(level)}
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {20 + len(levels) * _ROW}" role="img" '
-             'xmlns="http://www.w3.org/2000/svg" font-family="monospace" font-size="13">'
-             '<title>What each module imports</title><defs><marker id="head" markerWidth="7" '
-             'markerHeight="7" refX="6" refY="3" orient="auto"><path d="M0,0 L7,3 L0,6 z" '
-             'fill="#777"/></marker></defs>']
+    lines = [line for level in rows(arrows) for line in _broken(level)]
+    picture = Drawing('What each module imports', len(lines) * _ROW - 24)
+    place: dict[str, tuple[float, float]] = {}
+    for number, line in enumerate(lines):
+        gap = (WIDTH - sum(map(_width, line))) / (len(line) + 1)
+        x = gap
+        for module in line:
+            place[module] = x + _width(module) / 2, 2 + number * _ROW
+            x += _width(module) + gap
     for module, others in sorted(arrows.items()):
         for other in sorted(others):
-            (x1, y1), (x2, y2) = centre[module], centre[other]
-            y1, y2 = y1 + _BOX_HEIGHT / 2, y2 - _BOX_HEIGHT / 2 - 2
-            parts.append(f'<path class="arrow" data-from="{module}" data-to="{other}" d="M{x1:.0f},'
-                         f'{y1:.0f} C{x1:.0f},{y1 + 24:.0f} {x2:.0f},{y2 - 24:.0f} {x2:.0f},'
-                         f'{y2:.0f}" fill="none" stroke="#777" marker-end="url(#head)"/>')
-    for module, (x, y) in centre.items():
-        width = 8 * len(module) + 14
-        parts.append(f'<rect x="{x - width / 2:.0f}" y="{y - _BOX_HEIGHT / 2:.0f}" rx="4" '
-                     f'width="{width}" height="{_BOX_HEIGHT}" stroke="#555" '
-                     f'fill="{_COLOURS.get(module, "#fff")}"/><text x="{x:.0f}" y="{y + 4:.0f}" '
-                     f'text-anchor="middle">{html.escape(module)}</text>')
-    return '\n'.join([*parts, '</svg>'])
+            (x1, y1), (x2, y2) = place[module], place[other]
+            picture.curve(x1, y1 + _BOX, x2, y2 - 2, f'data-from="{module}" data-to="{other}"')
+    for module, (x, y) in place.items():
+        width = _width(module)
+        picture.box(x - width / 2, y, width, module,
+                    'ours' if module in _ENTRY_POINTS else '')
+    return picture.svg()
+
+
+def _width(module: str) -> float:
+    return LETTER * len(module) + 8
+
+
+def _broken(level: list[str]) -> list[list[str]]:
+    """A row of modules as lines that fit the picture."""
+    lines: list[list[str]] = [[]]
+    for module in level:
+        if sum(map(_width, [*lines[-1], module])) + 6 * len(lines[-1]) > WIDTH:
+            lines.append([])
+        lines[-1].append(module)
+    return lines
 
 
 def _below(graph: Graph, module: str) -> set[str]:
@@ -125,12 +139,5 @@ def _mean(values: list[float]) -> float:
 
 def setup(app: Any) -> dict[str, bool]:
     """Register the directive with Sphinx."""
-    from docutils import nodes
-    from docutils.parsers.rst import Directive
-
-    class ImportPicture(Directive):
-        def run(self) -> list[Any]:
-            return [nodes.raw('', svg(imports()), format='html')]
-
-    app.add_directive('import-picture', ImportPicture)
+    app.add_directive('import-picture', directive(lambda: svg(imports())))
     return {'parallel_read_safe': True}
