@@ -12,6 +12,7 @@ import queue
 import sys
 import threading
 import types
+import warnings
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -47,10 +48,19 @@ def _imported(module: str) -> types.ModuleType:
 
     os-brick imports eventlet, and that a second copy of ``threading``, which takes the importing
     thread for the main one: whoever joins that thread afterwards waits for ever. So it has to be a
-    thread that nobody joins.
+    thread that nobody joins. That eventlet is deprecated, it says by a warning, which is for
+    os-brick's maintainers.
     """
     name = f'{__name__}.{module}'
-    if 'os_brick' in sys.modules or threading.current_thread() is threading.main_thread():
+    if 'os_brick' in sys.modules:
+        return importlib.import_module(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return _imported_safely(name)
+
+
+def _imported_safely(name: str) -> types.ModuleType:
+    if threading.current_thread() is threading.main_thread():
         return importlib.import_module(name)
     outcome: queue.SimpleQueue[types.ModuleType | BaseException] = queue.SimpleQueue()
 

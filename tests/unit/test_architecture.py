@@ -149,4 +149,10 @@ thread.start()
 thread.join(30)
 assert not thread.is_alive()
 """
-    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True, timeout=60)
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize('use', ['register', 'FileIOConnector', 'exceptions'])
+def test_first_use_warns_of_nothing(use):
+    code = f'import powervm_fileio_connector as pfc\npfc.{use}'
+    subprocess.run([sys.executable, '-W', 'error', '-c', code], check=True, timeout=60)
