@@ -9,8 +9,6 @@ import textwrap
 
 import pytest
 
-from powervm_fileio_connector import exceptions
-
 ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / 'README.rst').read_text()
 
@@ -26,20 +24,6 @@ def test_python_examples_run_as_printed_and_warn_of_nothing(code, tmp_path):
                           timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, '')
     assert 'lun1' in done.stdout
-
-
-def test_every_error_is_in_the_table():
-    listed = set(re.findall(r'^``([A-Za-z]+)``(?: \*)? +\S', README, re.MULTILINE))
-    defined = {name for name, value in vars(exceptions).items()
-               if isinstance(value, type) and issubclass(value, exceptions.FileIOConnectorError)}
-    assert defined - {'FileIOConnectorError'} <= listed
-
-
-def test_marked_errors_are_the_retryable_ones():
-    marked = set(re.findall(r'^``([A-Za-z]+)`` \*', README, re.MULTILINE))
-    assert marked == {name for name, value in vars(exceptions).items()
-                      if isinstance(value, type) and issubclass(value, exceptions.Retryable)
-                      and value is not exceptions.Retryable}
 
 
 def test_continuous_integration_runs_the_commands_of_the_readme():
