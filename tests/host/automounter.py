@@ -7,12 +7,16 @@ It makes ``PLACE`` an autofs mount, says ``ready``, and mounts tmpfs with that s
 
 import fcntl
 import os
+import platform
 import struct
 import subprocess
 import sys
 import threading
 
-READY, FAIL = 0x9360, 0x9361        # AUTOFS_IOC_READY and AUTOFS_IOC_FAIL of linux/auto_fs.h
+# AUTOFS_IOC_READY and AUTOFS_IOC_FAIL of linux/auto_fs.h. Requests without data have a bit for that
+# on powerpc (_IOC_NONE of asm/ioctl.h), and none elsewhere.
+NO_DATA = 0x20000000 if platform.machine().startswith('ppc') else 0
+READY, FAIL = NO_DATA | 0x9360, NO_DATA | 0x9361
 TOKEN_AT, LENGTH_AT, NAME_AT = 8, 40, 44        # of struct autofs_v5_packet
 
 
