@@ -17,7 +17,7 @@ from benchmarks.stage import Case
 from benchmarks.stage import Size
 from benchmarks.stage import median
 
-TITLE = 'Start of the command'
+TITLE = 'How long does the command take to start?'
 TABLES = [Table('Wall time in ms', {'what': 'what'}, 'ms', '{:.0f}', across='measure')]
 EMPTY, OURS = 'cliff without commands, --help', 'powervm-fileio --help'
 

@@ -24,13 +24,9 @@ from benchmarks.stage import median
 from benchmarks.stage import server_cpu
 from benchmarks.stage import stage
 
-TITLE = 'Cost of one warm attach and detach'
+TITLE = 'What does one warm attach or detach cost the client?'
 _BY = {'mappings': 'mappings', 'act': 'act'}
-TABLES = [Table("The client's processor time, helpers included, in ms", _BY, 'cpu_ms'),
-          Table('Wall time in ms, the server adding nothing to its own work', _BY, 'wall_ms'),
-          Table("The simulator's processor time for it, in ms", _BY, 'server_cpu_ms'),
-          Table("The simulator's processor time per request, in ms", _BY,
-                'server_cpu_ms_per_request')]
+TABLES = [Table('Processor time, helpers included, in ms', _BY, 'cpu_ms')]
 
 
 def cases(size: Size, names: Sequence[str]) -> list[Case]:

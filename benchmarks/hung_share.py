@@ -33,7 +33,7 @@ from benchmarks.stage import Size
 from benchmarks.stage import median
 from benchmarks.stage import stage
 
-TITLE = 'One hung share among healthy ones'
+TITLE = 'Does one hung share delay the others?'
 TABLES = [Table('Wall time in s', {'what': 'what'}, 'seconds', '{:.2f}', across='shares')]
 SHARE = Path(__file__).parents[1] / 'tests' / 'host' / 'fuse_share.py'
 PROBE_TIMEOUT_S = 2.0

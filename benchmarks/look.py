@@ -20,7 +20,7 @@ from benchmarks.stage import median
 from benchmarks.stage import stage
 from powervm_fileio_connector.host import probe
 
-TITLE = 'One look at a healthy share'
+TITLE = 'What does one probe of a healthy share cost?'
 TABLES = [Table('Median in ms, helpers included', {'what': 'what'}, 'ms', '{:.2f}',
                 across='measure')]
 FIRST = 'the first look, which starts a helper'

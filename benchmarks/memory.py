@@ -23,8 +23,8 @@ from benchmarks.stage import Size
 from benchmarks.stage import median
 from benchmarks.stage import stage
 
-TITLE = 'Peak memory'
-TABLES = [Table('MiB', {'mappings': 'mappings', 'what': 'what'}, 'mib')]
+TITLE = 'How much memory does the client need at most?'
+TABLES = [Table('MiB at the peak', {'mappings': 'mappings', 'what': 'what'}, 'mib')]
 ACTS = 3
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks import contenders
 from benchmarks.measure import at_once
 from benchmarks.measure import cpu_s
+from benchmarks.report import Figures
 from benchmarks.report import Row
-from benchmarks.report import Table
 from benchmarks.report import Target
 from benchmarks.stage import REAL_LATENCY
 from benchmarks.stage import Case
@@ -24,14 +24,13 @@ from benchmarks.stage import Size
 from benchmarks.stage import median
 from benchmarks.stage import stage
 
-TITLE = 'Attaches and detaches mixed, from several processes'
-_BY = {'clients': 'clients'}
-TABLES = [Table('Done per second', _BY, 'per_s', '{:.2f}'),
-          Table('POSTs per attach or detach', _BY, 'posts_per_act', '{:.2f}'),
-          Table('Stale etags (412) per attach or detach', _BY, 'stale_per_act', '{:.2f}'),
-          Table("The clients' processor time for each, in ms", _BY, 'cpu_ms_per_act'),
-          Table('Longest in s, as far as it ended', _BY, 'longest_s', '{:.2f}'),
-          Table('Failed', _BY, 'failed', '{:.0f}')]
+TITLE = 'How many attaches and detaches do several processes get done?'
+TABLES = [Figures('By all of them together', {
+    'per_s': ('done per second', '{:.2f}'),
+    'posts_per_act': ('POSTs for each', '{:.2f}'),
+    'cpu_ms_per_act': ("clients' processor time for each, in ms", '{:.1f}'),
+    'longest_s': ('longest, in s', '{:.2f}'),
+    'failed': ('failed', '{:.0f}')})]
 LPARS = 6
 VOLUMES_EACH = 4
 GRACE_S = 5.0

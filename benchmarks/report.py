@@ -44,6 +44,29 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """Several values of the one row that each contender has.
+
+    :ivar figures: the heading and the form of each value
+    """
+
+    title: str
+    figures: Mapping[str, tuple[str, str]]
+
+    @property
+    def value(self) -> str:
+        """The value without which there is no table."""
+        return next(iter(self.figures))
+
+    def text(self, rows: Sequence[Row]) -> str:
+        """The table: a line for each value, a column for each contender."""
+        rows = [row for row in rows if row.get(self.value) is not None]
+        return grid(['figure', *(row['contender'] for row in rows)],
+                    [[heading, *(form.format(row[name]) for row in rows)]
+                     for name, (heading, form) in self.figures.items()])
+
+
+@dataclass(frozen=True)
 class Target:
     """What was promised, and what was measured; None: it was not measured."""
 

@@ -50,7 +50,7 @@ def _answer(name: str, rows: list[dict[str, Any]], pictures: bool) -> Iterator[s
     question = questions.ALL[name]
     yield from _heading(question.TITLE)
     if pictures and name in PICTURED:
-        yield f'.. image:: performance/{name}.svg\n   :alt: {question.TITLE}, as the tables below\n'
+        yield f'.. image:: performance/{name}.svg\n   :alt: {question.TITLE} See the table.\n'
     for row in rows:
         if 'why_not' in row:
             yield f'Not measured: {row["why_not"]}.\n'
