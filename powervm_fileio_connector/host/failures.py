@@ -78,8 +78,10 @@ def raise_for(answer: probe.Answer[Any], context: ErrorContext) -> None:
     if answer.failure:
         raise exceptions.MountNotResponding(reason=answer.failure, **context.fields)
     if answer.is_hung:
+        asked = (' to the root helper, unless that is what hangs'
+                 if answer.is_from_root_helper else '')
         raise exceptions.MountNotResponding(
-            reason=f'{context.share} did not answer within {answer.took_s:.3g} s',
+            reason=f'{context.share} did not answer within {answer.took_s:.3g} s{asked}',
             **context.fields)
     if answer.refusal is not None:
         raise _REFUSALS[answer.refusal.kind](

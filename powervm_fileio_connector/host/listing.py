@@ -50,11 +50,12 @@ def _directories(spec: VolumeSpec | None, settings: Settings) -> dict[object, li
     table = mount_table.table()
     if spec is not None and spec.export is not None:
         places = lookup.places_of(spec, settings)
-        return {mount.id: [mount.mount_point]
-                for mount in exports.of_export(table, spec.export, *places)}
-    bases = {os.path.normpath(base) for base in settings.mount_point_base}
+        mounts = exports.of_export(table, spec.export, *places)
+    else:
+        bases = {os.path.normpath(base) for base in settings.mount_point_base}
+        mounts = tuple(mount for mount in table if mount.fstype != 'autofs'
+                       and os.path.dirname(mount.mount_point) in bases)
     found: dict[object, list[str]] = {}
-    for mount in table:
-        if os.path.dirname(mount.mount_point) in bases and mount.fstype != 'autofs':
-            found.setdefault(mount.share, []).append(mount.mount_point)
+    for mount in mounts:
+        found.setdefault(mount.share, []).append(mount.mount_point)
     return found

@@ -111,9 +111,14 @@ def resolved_paths(paths: Iterable[str], *, prober: probe.Prober,
     been at the end of a path, or at what is a symlink there now. Paths on shares that do not answer
     are left out.
     """
+    table = _table()
     probes = [(asked, rest) for path in paths
               for asked, rest in ((path, ''), os.path.split(path))]
-    answers = prober.probe_all([probe.PathProbe(asked) for asked, _ in probes], deadline)
+    # By the table alone, which is right unless symlinks lead elsewhere.
+    mounts = [table.covering(asked) for asked, _ in probes]
+    answers = prober.probe_all([
+        probe.PathProbe(asked, share=None if mount is None else mount.share)
+        for (asked, _), mount in zip(probes, mounts, strict=True)], deadline)
     return tuple(dict.fromkeys(
         os.path.normpath(os.path.join(answer.facts.whole_path, rest) if rest
                          else answer.facts.whole_path)

@@ -158,14 +158,14 @@ def test_a_hung_share_delays_nobody_else(share, mounter, tmp_path, settings, pro
         assert hung.result().path == f'{share.place}/volume-1'
 
 
-def test_a_hung_mount_is_left_out_of_the_list(
-        share, mounter, tmp_path, settings, hasty_prober, caplog):
+def test_a_hung_mount_is_left_out_of_the_list(share, mounter, tmp_path, settings, caplog):
+    prober = probe.Prober(3)
     base = dataclasses.replace(settings, mount_point_base=(str(tmp_path),))
     path = write(mounter.tmpfs('nas2:/healthy', tmp_path / 'healthy') / 'volume-1')
-    assert host.list_files(None, base, prober=hasty_prober) == [
+    assert host.list_files(None, base, prober=prober) == [
         f'{share.place}/volume-1', str(path)]
     share.tell('hang')
-    assert host.list_files(None, base, prober=hasty_prober) == [str(path)]
+    assert host.list_files(None, base, prober=prober) == [str(path)]
     assert f'{share.place} are left out: no answer' in caplog.text
 
 

@@ -31,6 +31,7 @@ _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'worker.py')
 
 _MOST_WAIT_S = 3600.0   # that a socket can be asked for at once
 _BUFFERED = 32768       # bytes that a socket takes at once for certain
+_REAP_S = 0.1           # for a worker that was killed to end, where it is our child
 _FIRST_DESCRIPTOR = 3   # eventlet does not watch 0, and others write to 1 and 2
 
 # What says that this host or process has no more to give, not that a share is ill.
@@ -113,7 +114,9 @@ class Helper:
     def close(self) -> None:
         """Kill it, unless that has been done, and close the socket."""
         busy.pop(id(self), None)
+        group = self.pid
         self.kill()
+        reap_group(group, time.monotonic() + _REAP_S)
         if hasattr(self, 'socket'):
             self.socket.close()
 
@@ -193,22 +196,6 @@ class Helper:
             self.socket.close()
 
 
-def current_identity() -> Identity:
-    """Return what decides what a probe sees: mount namespace, root directory, user and groups.
-
-    A helper keeps its maker's, whatever becomes of the maker's.
-
-    :raises CannotStart: /proc is not mounted, or cannot be read
-    """
-    try:
-        root = os.stat('/')
-        namespace = os.readlink('/proc/thread-self/ns/mnt')
-    except OSError as err:
-        raise CannotStart(err, 'Mount /proc where this process runs') from err
-    return (namespace, root.st_dev, root.st_ino,
-            os.getresuid(), os.getresgid(), tuple(os.getgroups()))
-
-
 def command() -> list[str]:
     """Return the command that starts a worker.
 
@@ -221,16 +208,22 @@ def command() -> list[str]:
 def reap() -> None:
     """Reap what has ended by now of the groups that were killed."""
     for group in list(_unreaped):
-        reap_group(group, os.WNOHANG)
+        reap_group(group)
 
 
-def reap_group(group: int, options: int) -> None:
-    """Reap the worker of a group, which becomes our child where we are init, or a subreaper."""
-    try:
-        while group and posix.waitpid(-group, options) != (0, 0):
-            pass
-    except ChildProcessError:
-        _unreaped.discard(group)
+def reap_group(group: int, until: float = 0.0) -> None:
+    """Reap the worker of a group that was killed; it is our child where we are init or a subreaper.
+
+    :param until: ``time.monotonic()`` up to which one that is about to end is waited for; without a
+        sleep, during which eventlet would let others run
+    """
+    with contextlib.suppress(ChildProcessError):
+        while group:
+            if posix.waitpid(-group, os.WNOHANG) == (0, 0):
+                if time.monotonic() >= until:
+                    return
+                os.sched_yield()
+    _unreaped.discard(group)
 
 
 def _moved_up(given: socket.socket) -> socket.socket:

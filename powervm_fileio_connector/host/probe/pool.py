@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from oslo_log import log as logging
 
 from powervm_fileio_connector.host.probe import helper as helper_module
+from powervm_fileio_connector.host.probe.helper import CannotStart
 from powervm_fileio_connector.host.probe.helper import Helper
 from powervm_fileio_connector.host.probe.helper import Identity
 
@@ -37,7 +38,7 @@ def take(may_wait: bool = True) -> Helper:
     :raises CannotStart: this process cannot start another one
     """
     helper_module.reap()
-    identity = helper_module.current_identity()
+    identity = _current_identity()
     until = time.monotonic() + _SOON_S if may_wait and _are_many_back_soon() else 0.0
     while True:
         helper = _idle_one(identity)
@@ -46,6 +47,22 @@ def take(may_wait: bool = True) -> Helper:
         if time.monotonic() >= until:
             return Helper(identity)
         time.sleep(_PAUSE_S)
+
+
+def _current_identity() -> Identity:
+    """Return what decides what a probe sees: mount namespace, root directory, user and groups.
+
+    A helper keeps its maker's, whatever becomes of the maker's.
+
+    :raises CannotStart: /proc is not mounted, or cannot be read
+    """
+    try:
+        root = os.stat('/')
+        namespace = os.readlink('/proc/thread-self/ns/mnt')
+    except OSError as err:
+        raise CannotStart(err, 'Mount /proc where this process runs') from err
+    return (namespace, root.st_dev, root.st_ino,
+            os.getresuid(), os.getresgid(), tuple(os.getgroups()))
 
 
 def _idle_one(identity: Identity) -> Helper | None:
@@ -109,7 +126,7 @@ def end(helpers: Sequence[Helper]) -> None:
     until = time.monotonic() + _KILL_WAIT_S
     for helper, group in zip(helpers, groups, strict=True):
         if helper.has_ended(until):
-            helper_module.reap_group(group, 0)
+            helper_module.reap_group(group, until)
         else:
             LOG.warning('A share probe process (process group %d) is held by the kernel although '
                         'it was killed; it will end when the share answers', group)

@@ -35,6 +35,9 @@ _MOST_HELPERS = 8       # of one call
 _MOST_WAIT_S = 3600.0   # that can be asked for at once
 _HEADSTART_S = 1.0      # for the first of several equally good probes
 
+_NO_TIME: Answer[Any] = Answer(failure='the time for all probes of one call (probe_timeout_s) was '
+                                       'used up by others')
+
 # The caller's own rights end here; its root helper's may not.
 NO_ACCESS = (errno.EACCES, errno.EPERM)
 
@@ -71,6 +74,8 @@ class Prober:
         However many hang, the others are answered.
         """
         deadline = self.deadline() if deadline is None else deadline
+        if deadline.has_passed:
+            return [_NO_TIME] * len(requests)
         numbered = dict(enumerate(requests))
         answers: dict[int, Answer[Facts]] = {}
         with _InFlight(deadline) as running:
@@ -92,6 +97,8 @@ class Prober:
         well. Where none is good, the first one's answer is returned.
         """
         deadline = self.deadline() if deadline is None else deadline
+        if deadline.has_passed:
+            return 0, _NO_TIME
         answers: dict[int, Answer[Facts]] = {}
         others = dict(list(enumerate(requests))[1:])
         until = Deadline(min(deadline.left() / 4, _HEADSTART_S)) if others else deadline
@@ -106,9 +113,10 @@ class Prober:
                         return index, answer
                     answers[index] = answer
                 if others and (answers or until.has_passed):
-                    share = None if answers else requests[0].share
+                    # What one mount of a share does not answer, another would not either.
+                    hung = None if answers else requests[0].share
                     running.start({index: request for index, request in others.items()
-                                   if share is None or request.share != share})
+                                   if hung is None or request.share != hung})
                     others, until = {}, deadline
         return 0, answers.get(0) or _hung(deadline)
 
@@ -119,9 +127,9 @@ class Prober:
             return {index: denied[index] for index in requests}
         started = time.monotonic()
         try:
-            told = root_helper_module.ask(
-                self._execute, self._root_helper, _message(requests), deadline)
-            answers = dict(_answers(told, requests, started))
+            answers = dict(_answers(root_helper_module.ask(
+                self._execute, self._root_helper, _message(_by_share(requests)), deadline),
+                requests, started))
         except root_helper_module.RootHelperFailed as err:
             return {index: dataclasses.replace(denied[index], root_helper_failure=str(err))
                     for index in requests}
@@ -156,24 +164,20 @@ class _InFlight:
 
     def start(self, requests: Numbered[Any]) -> None:
         """Hand requests to idle helpers, or new ones."""
-        if len(requests) <= _MOST_IN_ONE:
-            self._start(requests)
-            return
-        indices = sorted(requests, key=lambda index: hash(requests[index].share))
-        size = max(_MOST_IN_ONE, -(-len(indices) // _MOST_HELPERS))
-        for first in range(0, len(indices), size):
-            self._start({index: requests[index] for index in indices[first:first + size]})
+        shares = _by_share(requests)
+        size = max(_MOST_IN_ONE, -(-len(shares) // _MOST_HELPERS))
+        for first in range(0, len(shares), size):
+            self._start(shares[first:first + size])
 
-    def _start(self, requests: Numbered[Any]) -> None:
-        if not requests:
-            return
+    def _start(self, shares: Sequence[Numbered[Any]]) -> None:
+        requests = {index: share[index] for share in shares for index in share}
         try:
             # Those that are in use here come back only when they are waited for.
-            self._running[helper := pool.take(may_wait=not self._running)] = dict(requests)
+            self._running[helper := pool.take(may_wait=not self._running)] = requests
         except helper_module.CannotStart as err:
             self._failed.update(dict.fromkeys(requests, Answer(failure=str(err))))
             return
-        helper.send(_message(requests), self._deadline)
+        helper.send(_message(shares), self._deadline)
 
     def wait(self, until: Deadline) -> Iterator[tuple[int, Answer[Any]]]:
         """Wait for some probes to end and return their answers; none when the time is up."""
@@ -199,7 +203,7 @@ class _InFlight:
         requests = self._running.pop(helper)
         if helper.was_idle:
             pool.close_idle()    # the others are as old
-            self._start(requests)
+            self._start(_by_share(requests))
         else:
             self._failed.update(dict.fromkeys(requests, Answer(
                 failure='the share probe process exited unexpectedly')))
@@ -218,17 +222,23 @@ def _readable(running: Collection[Helper], until: Deadline) -> list[Helper]:
     return [by_descriptor[descriptor] for descriptor, _ in poll.poll(math.ceil(wait_s * 1000))]
 
 
-def _message(requests: Numbered[Any]) -> list[list[list[Any]]]:
-    """Return requests as the worker reads them: a list of those that wait for each other."""
-    groups: dict[Hashable, list[list[Any]]] = {}
+def _by_share(requests: Numbered[Any]) -> list[dict[int, Request[Any]]]:
+    """Return requests in groups: those of one share, which wait for each other."""
+    groups: dict[Hashable, dict[int, Request[Any]]] = {}
     for index, request in requests.items():
         # No share of a caller's is equal to a number of ours.
         key = index if request.share is None else (request.share,)
-        groups.setdefault(key, []).append([index, request.to_message()])
+        groups.setdefault(key, {})[index] = request
     return list(groups.values())
 
 
-def _answers(told: Sequence[Any], requests: Numbered[Facts],
+def _message(shares: Sequence[Numbered[Any]]) -> list[list[tuple[int, dict[str, Any]]]]:
+    """Return requests as the worker reads them."""
+    return [[(index, request.to_message()) for index, request in share.items()]
+            for share in shares]
+
+
+def _answers(told: Sequence[tuple[int, dict[str, Any]]], requests: Numbered[Facts],
              started: float) -> Iterator[tuple[int, Answer[Facts]]]:
     took_s = time.monotonic() - started
     for index, message in told:

@@ -7,6 +7,7 @@ daemon thread, which is left alone when the deadline has passed.
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import threading
@@ -20,12 +21,13 @@ from powervm_fileio_connector.host.probe import helper
 _MOST = 4
 """Threads of the process that may be in ``execute`` at the same time."""
 
-_MOST_WAIT_S = 0.5      # for one of them to end, unless all are past their deadlines
+_SOON_S = 0.5           # within which one of them ends, unless its root helper or share hangs
 _PAUSE_S = 0.02
 _MARGIN_S = 0.5
+_LONGEST_TEXT = 300
 
-_places = threading.BoundedSemaphore(_MOST)
-_left_alone: set[threading.Thread] = set()
+_free = collections.deque(range(_MOST))         # numbers of threads that may be started
+_since = dict.fromkeys(range(_MOST), 0.0)       # when each was started last
 
 
 class RootHelperFailed(Exception):
@@ -37,68 +39,84 @@ class TooManyHang(Exception):
 
 
 def ask(execute: Callable[..., Any], root_helper: str | None, message: object,
-        deadline: Deadline) -> list[Any]:
+        deadline: Deadline) -> list[tuple[int, dict[str, Any]]]:
     """Return the answers to requests; those that are missing did not come in time.
 
-    :raises RootHelperFailed: ``execute`` raised an error, or returned something else
+    :raises RootHelperFailed: ``execute`` raised an error, or returned no answers
     :raises TooManyHang: no thread can be started for it
     """
-    places = _places
-    _wait_for_place(places, deadline)
-    answers: list[Any] = []
-    errors: list[Exception] = []
+    answers: list[tuple[int, dict[str, Any]]] = []
+    errors: list[BaseException] = []
     done = threading.Event()
+    taken: list[int] = []
 
-    # It ends by itself a moment earlier, so that no process of root's is left at the deadline.
-    left_s = deadline.left()
-    once = json.dumps([left_s - min(_MARGIN_S, left_s / 3), message])
+    def give_back() -> None:
+        while taken:
+            _free.append(taken.pop())
 
     def run() -> None:
         try:
-            output, _ = execute(*helper.command(), '--once', once, run_as_root=True,
-                                root_helper=root_helper)
-            answers.extend(json.loads(line) for line in output.splitlines())
-        except Exception as err:  # noqa: BLE001  told to the caller, whatever execute raises
+            output, _ = execute(*helper.command(), '--once', json.dumps([limit_s, message]),
+                                run_as_root=True, root_helper=root_helper)
+            answers.extend(map(_parsed, output.splitlines()))
+            if not answers and time.monotonic() < ends_at:
+                raise RootHelperFailed('it printed no answer')
+        except BaseException as err:  # noqa: BLE001  told to the caller, whatever execute raises
             errors.append(err)
         finally:
-            _left_alone.discard(thread)
-            places.release()
+            give_back()
             done.set()
 
-    thread = threading.Thread(target=run, name='powervm-fileio-root-helper', daemon=True)
     try:
-        thread.start()
+        _take_one(taken, deadline)
+        # What it runs ends a moment earlier, so that no process of root's is left at the deadline.
+        limit_s = deadline.left() - min(_MARGIN_S, deadline.left() / 3)
+        ends_at = time.monotonic() + limit_s
+        threading.Thread(target=run, name='powervm-fileio-root-helper', daemon=True).start()
     except RuntimeError as err:
-        places.release()
+        give_back()
         raise TooManyHang(f'this process cannot start a thread for the root helper: {err}. Raise '
                           'the limit of processes') from err
-    if not done.wait(deadline.left()):
-        _left_alone.add(thread)
-        if done.is_set():
-            _left_alone.discard(thread)
+    except BaseException:
+        give_back()
+        raise
+    done.wait(deadline.left())
     if errors:
-        raise RootHelperFailed(_shortened(errors[0])) from errors[0]
+        raise RootHelperFailed(_text_of(errors[0])) from errors[0]
     return list(answers)
 
 
-def _wait_for_place(places: threading.BoundedSemaphore, deadline: Deadline) -> None:
-    until = Deadline(min(deadline.left(), _MOST_WAIT_S))
-    # Asked again and again: under eventlet, a wait in the semaphore could hold all greenlets.
-    while not places.acquire(blocking=False):
-        if until.has_passed or len(_left_alone) == _MOST:
-            raise TooManyHang(f'{_MOST} probes through the root helper do not answer already. Find '
-                              'out why the root helper or the share hangs')
+def _take_one(taken: list[int], deadline: Deadline) -> None:
+    """Take the number of a thread; where none is free, wait only if one may end soon."""
+    while True:
+        try:
+            # In one step, so that no exception comes between taking it and keeping it.
+            taken.extend(map(collections.deque.pop, [_free]))
+            _since[taken[0]] = time.monotonic()
+            return
+        except IndexError:
+            if deadline.has_passed or time.monotonic() - max(_since.values()) > _SOON_S:
+                raise TooManyHang(f'{_MOST} probes through the root helper do not answer already. '
+                                  'Find out why the root helper or the share hangs') from None
         time.sleep(_PAUSE_S)
 
 
-def _shortened(error: Exception) -> str:
-    return ' '.join(str(error).split())[:300]
+def _parsed(line: str) -> tuple[int, dict[str, Any]]:
+    index, told = json.loads(line)
+    return int(index), dict(told)
+
+
+def _text_of(error: BaseException) -> str:
+    # An error of a process has its own text, and str() begins with all that was asked.
+    text = getattr(error, 'stderr', None) or str(error) or type(error).__name__
+    if isinstance(text, bytes):
+        text = text.decode(errors='replace')
+    return ' '.join(str(text).split())[-_LONGEST_TEXT:]
 
 
 def _forget_all() -> None:
-    global _places
-    _places = threading.BoundedSemaphore(_MOST)
-    _left_alone.clear()
+    _free.clear()
+    _free.extend(range(_MOST))
 
 
 os.register_at_fork(after_in_child=_forget_all)

@@ -5,20 +5,15 @@ Run as a script by :mod:`powervm_fileio_connector.host.probe`, with the standard
 without site-packages, so that it starts quickly: either kept, below a guard, with frames of marshal
 in and out, or once (``--once JSON``, with a line of JSON for each answer) through the caller's root
 helper. (Both ends of marshal are the same Python.)
-
-Nothing is ever written, and no file but a declared qcow2 is opened for reading: what is asked of a
-file is asked through ``O_PATH`` descriptors, which need no permission on the file itself.
 """
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal imports enum: a third of the start
 import _thread
-import errno
 import marshal
 import os
 import select
-import stat
 import sys
 import time
 
@@ -29,9 +24,7 @@ if __name__ == '__main__':
     for name in ('powervm_fileio_connector', 'powervm_fileio_connector.host', package.__name__):
         sys.modules[name] = package if name == package.__name__ else type(sys)(name)
 
-from powervm_fileio_connector.host.probe.path_walk import PathWalk
-from powervm_fileio_connector.host.probe.path_walk import Refused
-from powervm_fileio_connector.host.probe.path_walk import mount_id
+from powervm_fileio_connector.host.probe.answers import answer
 
 TYPE_CHECKING = False       # typing itself takes long to import
 if TYPE_CHECKING:
@@ -49,88 +42,10 @@ _CALLER_CHECK_MS = 1000
 
 _MOST_WAIT_S = 3600.0       # that select() can be asked for at once
 
+_SHORTAGE = ('this host cannot start a share probe {0}: {1}. Raise the limit of processes (threads '
+             'count as such)')
+
 _WRITING = _thread.allocate_lock()
-_ROOT_DEV = os.stat('/').st_dev
-
-
-def file(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer a ``FileProbe``."""
-    from powervm_fileio_connector.host.probe import in_use
-    from powervm_fileio_connector.host.probe import system_calls
-    with PathWalk(request['mount_point'], is_confined=True) as walk:
-        # Also whether the server knows the mount's root.
-        _, mount = system_calls.size_and_mount_id(walk.end, is_fresh=False)
-        if mount is None:
-            mount = mount_id(walk.end)
-        if request['mount_id'] not in (None, mount):
-            return {'mount_id': mount}
-        walk.follow(request['path'])
-        size, lies_on = system_calls.size_and_mount_id(walk.end)
-        if (mount_id(walk.end) if lies_on is None else lies_on) != mount:
-            raise Refused('path', 'another file system is mounted over it')
-        seen = os.fstat(walk.end)
-        facts = {'mount_id': mount, 'path': '/'.join(walk.names), 'mode': seen.st_mode,
-                 'dev': seen.st_dev, 'ino': seen.st_ino, 'hard_links': seen.st_nlink,
-                 'root_dev': _ROOT_DEV, 'size': seen.st_size if size is None else size}
-        if stat.S_ISBLK(seen.st_mode):
-            facts.update(in_use.block_device(seen.st_rdev))
-        elif stat.S_ISREG(seen.st_mode):
-            facts['used_as'] = in_use.regular_file(
-                seen, walk.names[-1], request['mounted_loops'])
-        if os.geteuid() == 0:
-            facts['access_errno'] = system_calls.access_error(walk.end)
-        if request['qcow2_backing'] and stat.S_ISREG(seen.st_mode) and facts['size']:
-            facts['size'], facts['chain'] = _inspect_chain(walk, request['qcow2_backing'])
-        return facts
-
-
-def path(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer a ``PathProbe``."""
-    from powervm_fileio_connector.host.probe import system_calls
-    with PathWalk('/', is_confined=False) as walk:
-        failed: dict[str, Any] = {}
-        try:
-            walk.follow(request['path'], to_directory=request['is_directory'])
-            system_calls.size_and_mount_id(walk.end)        # does the server answer
-        except OSError as err:
-            failed = {'errno': err.errno, 'rest': walk.rest}
-        return failed | {'path': '/' + '/'.join(walk.names), 'mount_id': mount_id(walk.end),
-                         'links': walk.links}
-
-
-def handle(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer a ``HandleProbe``."""
-    from powervm_fileio_connector.host.probe import system_calls
-    with PathWalk(request['mount_point'], is_confined=True) as walk:
-        walk.follow(request['path'])
-        return {'handle': system_calls.file_handle(walk.end), 'ino': os.fstat(walk.end).st_ino}
-
-
-def list_files(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer a ``ListFiles``."""
-    with os.scandir(request['path']) as entries:
-        return {'names': [entry.name for entry in entries
-                          if not entry.name.startswith('.')
-                          and entry.is_file(follow_symlinks=False)]}
-
-
-_KINDS = {'file': file, 'path': path, 'list': list_files, 'handle': handle}
-
-
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer a request; an error is part of the answer."""
-    try:
-        return _KINDS[request['op']](request)
-    except OSError as err:
-        return {'errno': err.errno or errno.EIO}
-    except Refused as refusal:
-        return {'refusal': [refusal.kind, refusal.reason]}
-    except ValueError:
-        # A NUL, or characters that the file system's encoding lacks: no such file can exist.
-        return {'errno': errno.ENOENT}
-    except Exception:  # noqa: BLE001  the caller gets it with the text
-        import traceback
-        return {'failure': 'the share probe process failed:\n' + traceback.format_exc()}
 
 
 def guard() -> None:
@@ -221,16 +136,16 @@ def _answer_all(message: Message, write: Callable[[object], None]) -> None:
         _answer_share(message[0], write)
         return
     ends = []
-    for number, share in enumerate(message):
+    for share in message:
         end = _thread.allocate_lock()
         end.acquire()
         try:
             _thread.start_new_thread(_answer_share, (share, write, end))
-        except RuntimeError:        # no more threads: the rest waits for these
-            for rest in message[number:]:
-                _answer_share(rest, write)
-            break
-        ends.append(end)
+        except RuntimeError as err:
+            for index, _ in share:
+                write([index, {'failure': _SHORTAGE.format('thread', err)}])
+        else:
+            ends.append(end)
     for end in ends:
         end.acquire()
 
@@ -241,14 +156,6 @@ def _answer_share(requests: list[tuple[int, dict[str, Any]]], write: Callable[[o
         write([index, answer(request)])
     if end is not None:
         end.release()
-
-
-def _inspect_chain(walk: PathWalk, backing: str) -> tuple[int, list[tuple[int, int]]]:
-    if sys.argv[1:2] == ['--once'] and 'site' not in sys.modules:
-        import site
-        site.main()         # oslo.utils is where this Python has it: nothing is the caller's here
-    from powervm_fileio_connector.host.probe import qcow2
-    return qcow2.inspect_chain(walk.end, walk.directory, backing)
 
 
 def _write_frame(told: Any) -> None:
@@ -274,7 +181,6 @@ if __name__ == '__main__':
         try:
             guard()
         except OSError as err:      # a probe without a guard could not be ended for certain
-            failure = (f'this host cannot start a share probe process: {err.strerror}. Raise the '
-                       'limit of processes')
+            failure = _SHORTAGE.format('process', err.strerror)
         sys.path += [path for path in sys.argv[1:] if path not in sys.path]
         serve(failure)

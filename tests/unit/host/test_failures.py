@@ -66,6 +66,13 @@ def test_only_a_probe_that_had_no_answer_says_that_there_was_none():
     assert 'Connection timed out' in text
 
 
+def test_a_root_helper_that_does_not_end_is_named_beside_the_share():
+    text = str(error_of(probe.Answer(is_hung=True, took_s=2.0, is_from_root_helper=True)))
+    assert 'nas1:/vols' in text
+    assert 'root helper' in text
+    assert 'root helper' not in str(error_of(probe.Answer(is_hung=True, took_s=2.0)))
+
+
 def test_what_autofs_remembers_is_mentioned():
     for number in (errno.ENOENT, errno.ETIMEDOUT):
         assert 'for a minute' in str(error_of(probe.Answer(errno=number), fstype='autofs'))

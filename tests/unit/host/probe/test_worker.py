@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The way along a path, symlink by symlink, as the worker goes it."""
 
+import errno
 import json
 import os
 import subprocess
@@ -21,16 +22,17 @@ def tree(share):
     return share
 
 
-def follow(start, path, is_confined=True, **options):
-    with path_walk.PathWalk(str(start), is_confined) as passed:
-        passed.follow(path, **options)
+def follow(start, path):
+    """Follow a path from a directory, and return where it leads."""
+    with path_walk.PathWalk(str(start)) as passed:
+        passed.follow(path)
         assert os.fstat(passed.end).st_ino
-        return '/'.join(passed.names)
+        return os.path.relpath(passed.path, start)
 
 
 @pytest.mark.parametrize(('path', 'end'), [
     ('a/b/file', 'a/b/file'), ('./a//b/./file', 'a/b/file'), ('a/../a/b/file', 'a/b/file'),
-    ('a/b/../b/file', 'a/b/file'), ('', ''), ('a/..', '')])
+    ('a/b/../b/file', 'a/b/file'), ('', '.'), ('a/..', '.'), ('a/b/', 'a/b')])
 def test_dots_are_taken_as_they_are_meant(path, end, tree):
     assert follow(tree, path) == end
 
@@ -44,23 +46,46 @@ def test_a_symlink_is_followed_as_long_as_it_stays(target, end, tree):
     assert follow(tree, 'a/b/link') == end
 
 
-@pytest.mark.parametrize('target', ['/', '../outside', 'b/../../outside', '/dev/shm'])
-def test_a_symlink_that_leaves_is_refused_where_confined(target, tree):
+@pytest.mark.parametrize('target', [
+    '/', '../outside', 'b/../../outside', '/dev/shm', '..', '../../..', 'b/../..'])
+def test_a_file_that_a_symlink_puts_out_of_its_mount_is_refused(target, tree):
     (tree / 'a/link').symlink_to(target)
-    with pytest.raises(path_walk.Refused, match='leads out'):
-        follow(tree / 'a', 'link')
+    told = worker.answer(probe.FileProbe(str(tree / 'a'), 'link').to_message())
+    assert 'leads out of the mount' in told['refusal'][1], told
 
 
-def test_a_symlink_may_lead_anywhere_where_not_confined(tree):
+@pytest.mark.parametrize('target', ['../a/b/file', '{}/a/b/file', 'b/../../a/./b/file'])
+def test_a_symlink_that_leads_back_into_the_mount_is_followed(target, tree):
+    (tree / 'a/link').symlink_to(target.format(tree))
+    told = worker.answer(probe.FileProbe(str(tree / 'a'), 'link').to_message())
+    assert told['path'] == 'b/file'
+
+
+def test_a_symlink_may_lead_anywhere_on_the_way_of_a_path(tree):
     (tree / 'a/link').symlink_to(tree)
-    assert '/' + follow('/', f'{tree}/a/link/a/../../..', False) == os.path.dirname(tree.parent)
-    assert '/' + follow('/', '../../..', False) == '/'
+    assert follow('/', f'{tree}/a/link/a/../../..') == str(tree.parent.parent)[1:]
+    assert follow('/', '../../..') == '.'
+
+
+def test_a_file_that_is_deleted_while_it_is_found_does_not_exist(tree):
+    named = tree / 'file (deleted)'
+    named.touch()
+    with path_walk.PathWalk(str(tree)) as walk:
+        walk.follow(named.name)
+        assert walk.path == str(named)
+        named.unlink()
+        with pytest.raises(FileNotFoundError):
+            _ = walk.path
+        (tree / 'file (deleted) (deleted)').touch()
+        with pytest.raises(FileNotFoundError):
+            _ = walk.path
 
 
 @pytest.mark.parametrize(('path', 'error'), [
     ('gone', FileNotFoundError), ('gone/file', FileNotFoundError),
     ('outside/file', NotADirectoryError), ('outside/../a', NotADirectoryError),
-    ('outside/', NotADirectoryError), ('to-file/x', NotADirectoryError)])
+    ('outside/', NotADirectoryError), ('outside/.', NotADirectoryError),
+    ('to-file/', NotADirectoryError), ('to-file/x', NotADirectoryError)])
 def test_what_does_not_exist_is_said_as_the_kernel_says_it(path, error, tree):
     (tree / 'to-file').symlink_to('outside')
     with pytest.raises(error):
@@ -69,10 +94,13 @@ def test_what_does_not_exist_is_said_as_the_kernel_says_it(path, error, tree):
         follow(tree, path)
 
 
-def test_a_directory_is_insisted_on_when_asked_for(tree):
-    assert follow(tree, 'a/b', to_directory=True) == 'a/b'
-    with pytest.raises(NotADirectoryError):
-        follow(tree, 'outside', to_directory=True)
+@pytest.mark.parametrize('path', ['outside', 'to-file'])
+def test_a_directory_is_insisted_on_when_asked_for(path, tree):
+    (tree / 'to-file').symlink_to('outside')
+    for is_directory, number in ((True, errno.ENOTDIR), (False, None)):
+        told = worker.answer(probe.PathProbe(
+            f'{tree}/{path}', is_directory=is_directory).to_message())
+        assert told.get('errno') == number
 
 
 def test_no_descriptor_is_left_open_whatever_happened(tree):
@@ -127,7 +155,7 @@ def test_the_mounts_of_symlinks_that_were_followed_are_told(tmp_path):
     (tmp_path / 'link').symlink_to('d')
     plain = worker.answer(probe.PathProbe(f'{tmp_path}/d').to_message())
     linked = worker.answer(probe.PathProbe(f'{tmp_path}/link').to_message())
-    assert (plain['links'], linked['links']) == ([], [[linked['mount_id']] * 2])
+    assert (plain['links'], linked['links']) == ([], [(linked['mount_id'],) * 2])
     assert linked['path'] == plain['path']
     file = worker.answer(probe.PathProbe(
         f'{tmp_path}/link/v', is_directory=False).to_message())
