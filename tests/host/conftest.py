@@ -79,6 +79,10 @@ class Mounter:
     def remount_read_only(self, place):
         subprocess.run(['mount', '-o', 'remount,bind,ro', place], check=True)
 
+    def adopt(self, place):
+        """Unmount at the end what was mounted otherwise."""
+        self._mounted.append(place)
+
     def unmount(self, place):
         subprocess.run(['umount', '--lazy', place], check=True)
         self._mounted.remove(pathlib.Path(place))
