@@ -184,7 +184,7 @@ def disturb(ended):
         found = children()
         found += [worker for guard in found for worker in children(guard)]
         if found:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):     # it has ended
                 pid = chance.choice(found)
                 if b'probe/worker.py' in pathlib.Path(f'/proc/{pid}/cmdline').read_bytes():
                     os.kill(pid, chance.choice([signal.SIGKILL, signal.SIGSTOP]))
