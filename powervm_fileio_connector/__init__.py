@@ -47,8 +47,8 @@ def _imported(module: str) -> types.ModuleType:
     """Import a module of ours; the first time from the main thread, or else from one of its own.
 
     os-brick imports eventlet, and that a second copy of ``threading``, which takes the importing
-    thread for the main one: whoever joins that thread afterwards waits for ever. So it has to be a
-    thread that nobody joins. That eventlet is deprecated, it says by a warning, which is for
+    thread for the main one: to join that thread afterwards takes for ever. So it has to be a
+    thread that nothing joins. That eventlet is deprecated, it says by a warning, which is for
     os-brick's maintainers.
     """
     name = f'{__name__}.{module}'

@@ -29,10 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _mend_streams() -> None:
-    """Make sure that what is said can be said: no locale, and no closed stream, stands in its way.
-
-    Whoever closes a stream wants nothing of it.
-    """
+    """Make output possible in any locale; what goes to a stream that is closed is dropped."""
     for name in ('stdin', 'stdout', 'stderr'):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, 'r+', encoding='utf-8'))  # noqa: SIM115
@@ -42,7 +39,7 @@ def _mend_streams() -> None:
 
 
 def _flush() -> None:
-    """Write what is left; where nobody takes it, the command has said so, or need not."""
+    """Write what is left; where that fails, the command has reported it already, or need not."""
     try:
         sys.stdout.flush()
     except OSError:

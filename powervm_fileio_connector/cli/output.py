@@ -77,7 +77,7 @@ class Table(lister.Lister):
             self.app.stdout.flush()
         except OSError as err:
             if isinstance(err, BrokenPipeError) and not self.was_done:
-                raise       # whoever has read enough of it need not be told
+                raise       # the reader has read enough of it
             raise OutputLost(f'The result cannot be written: {err.strerror}.' + (
                 f' But the command was carried out: {self.was_done}.' if self.was_done else ''),
             ) from err

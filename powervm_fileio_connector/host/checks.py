@@ -131,7 +131,7 @@ def trust(settings: Settings, prober: probe.Prober,
 
 
 def require_links_stay(table: MountTable, facts: probe.PathFacts, context: ErrorContext) -> None:
-    """Raise where a symlink on a share led out of it: whoever may write to the share made it.
+    """Raise where a symlink on a share leads out of it: any writer of the share may have made it.
 
     A link on a local disk is the deployer's, and may lead anywhere.
     """
@@ -219,7 +219,7 @@ def _check_block_device(facts: probe.FileFacts, subject: Subject) -> None:
         context.refuse('is a block device, not a regular file',
                        remedy='The option allow_block_devices would allow it for a device_path.')
     if not context.path.startswith('/dev/'):
-        # Whoever may write to a share could make a node there for any of this host's disks.
+        # A writer of the share could make a node there for any of this host's disks.
         context.refuse('is a block device outside of /dev')
     if facts.size < _SECTOR:
         context.refuse('is a block device without a size')

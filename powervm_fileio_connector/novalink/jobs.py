@@ -26,7 +26,7 @@ def rescan(rest: Rest, vios_uuid: str, udid: str, deadline: Deadline) -> None:
     """
     vios_type = virtual_io_server.VIOS.schema_type
     try:
-        # tasks.storage.rescan_vstor looks at the job once a second, for up to half an hour.
+        # tasks.storage.rescan_vstor polls the job once a second, for up to half an hour.
         template = job.Job.wrap(rest.read(deadline, vios_type, root_id=vios_uuid,
                                           suffix_type='do', suffix_parm='RescanVirtualDisk'))
         template.add_job_parameters_to_existing(

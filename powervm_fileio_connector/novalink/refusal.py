@@ -40,7 +40,7 @@ def handle_failure(err: RequestFailed, rest: Rest, deadline: Deadline, jobs: lis
             one.try_again(err)
         return
     if _fail_unready(err, rest, deadline, jobs):
-        # The others were refused, if at all, for the company of those.
+        # The others were refused, if at all, because they were sent with those.
         return
     if len(jobs) > 1:
         for one in pending:

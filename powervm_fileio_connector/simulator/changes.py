@@ -40,7 +40,7 @@ class Changes:
     def post(self, context: Context) -> Answer:
         """Replace the mappings of a VIOS by those of the posted document.
 
-        ASSUMED: A VIOS makes one change at a time and looks at the etag when its turn comes, so
+        ASSUMED: A VIOS makes one change at a time and compares the etag when its turn comes, so
         that a stale one costs no time.
 
         ASSUMED: The server changes nothing of a VIOS but its mappings; other differences of

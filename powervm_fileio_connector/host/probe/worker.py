@@ -113,7 +113,7 @@ def serve_once(timeout_s: float, message: Message) -> None:
     if not child:
         os.setsid()
         null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):        # else whoever reads our output would wait for the child's end
+        for fd in (0, 1, 2):        # else the reader of our output would wait for the child's end
             os.dup2(null, fd)
         os.close(source)
         _answer_all(message, lambda told: _write(json.dumps(told).encode() + b'\n', sink))
