@@ -9,6 +9,9 @@ import hashlib
 import ipaddress
 import re
 
+# Ceph's, since Linux 5.17: user, cluster and file system, directory.
+_CEPH = re.compile(r'[^@/]*@([^@=/]*)=(/.*)', re.DOTALL)
+
 # A bare IPv6 address before the path, which some drivers send without brackets.
 _BARE_IPV6 = re.compile(r'[0-9a-fA-F]*(?::[0-9a-fA-F]*){2,}:/[^:]*')
 
@@ -19,20 +22,38 @@ def md5(export: str) -> str:
                        usedforsecurity=False).hexdigest()
 
 
-@functools.lru_cache(maxsize=1024)
-def normal(export: str) -> str:
-    """Return an export, or the source of a mount, so that its spellings become equal.
+def server_and_directory(source: str) -> tuple[str, str] | None:
+    """Return which directory of which server an export, or the source of a mount, names.
 
-    Slashes (trailing, doubled), the brackets and the spelling of an IPv6 address and the case of a
-    host name make no difference.
+    None where it has none of the forms that say so. The case of a server's name, slashes that are
+    doubled or trail, and the spelling of an IPv6 address, brackets included, make no difference.
     """
-    host, separator, path = export.partition(':/')
-    if not separator or '/' in host:
-        return _single_slashes(export)
-    host = host.removeprefix('[').removesuffix(']').lower()
-    with contextlib.suppress(ValueError):       # a name
-        host = str(ipaddress.ip_address(host))
-    return f'{host}:{_single_slashes("/" + path)}'
+    if source.startswith('//'):
+        host, _, share = source.lstrip('/').partition('/')
+        host = _host(host.rpartition('@')[2])
+        return (f'//{host}', single_slashes(f'/{share}')) if host and share.strip('/') else None
+    ceph = _CEPH.fullmatch(source) if '=/' in source else None
+    if ceph:
+        return ceph[1], single_slashes(ceph[2])
+    host, separator, path = source.partition(':/')
+    if not separator or not host or '/' in host:
+        return None
+    return _host(host), single_slashes(f'/{path}')
+
+
+def are_same(one: str, other: str) -> bool:
+    """Whether two spellings are those of one export; see :func:`server_and_directory`."""
+    location = server_and_directory(one)
+    if location is None:
+        return single_slashes(one) == single_slashes(other)
+    return location == server_and_directory(other)
+
+
+def single_slashes(path: str) -> str:
+    """Return a path without slashes that are doubled or trail."""
+    if '//' in path:
+        path = re.sub('/{2,}', '/', path)
+    return path.rstrip('/') or '/'
 
 
 def redact(export: str) -> str:
@@ -48,5 +69,9 @@ def redact(export: str) -> str:
     return re.sub('//[^/]*@', '//***@', export)
 
 
-def _single_slashes(path: str) -> str:
-    return re.sub('/{2,}', '/', path).rstrip('/') or '/'
+@functools.lru_cache(maxsize=1024)
+def _host(name: str) -> str:
+    name = name.removeprefix('[').removesuffix(']').lower()
+    with contextlib.suppress(ValueError):       # a name
+        return str(ipaddress.ip_address(name))
+    return name

@@ -38,7 +38,7 @@ def of_export(table: MountTable, export: str, places: Iterable[str],
 
 def under_other_name(table: MountTable, export: str) -> Mount | None:
     """Return a mount of the export's directory, of a server whose name is another one."""
-    location = same_file.server_and_directory(export)
+    location = export_module.server_and_directory(export)
     if location is None:
         return None
     index = same_file.index(table)
@@ -50,7 +50,7 @@ def _of_export(table: MountTable, export: str, places: tuple[str, ...],
                last_places: tuple[str, ...], caller: str) -> list[Mount]:
     if _NOTHING.fullmatch(export):
         return []
-    location = same_file.server_and_directory(export)
+    location = export_module.server_and_directory(export)
     by_source = [] if location is None else same_file.index(table).of(location)
 
     def at(some: tuple[str, ...]) -> list[Mount]:
@@ -68,7 +68,7 @@ def _is_at_its_place(table: MountTable, mount: Mount, export: str,
         # Anybody may mount FUSE file systems of his own, also where another one's are expected.
         return mount.option('user_id') in (None, '0', caller)
     if location is None:
-        return export_module.normal(mount.source) == export_module.normal(export)
+        return export_module.are_same(mount.source, export)
     # The first mount of a server names it for all further ones: the place is all that tells.
     index = same_file.index(table)
     return index.shows(mount, location) or (

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import export as export_module
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import checks
@@ -24,7 +25,6 @@ from powervm_fileio_connector.host import failures
 from powervm_fileio_connector.host import lookup
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
-from powervm_fileio_connector.host import same_file
 from powervm_fileio_connector.host.mount_table import Mount
 from powervm_fileio_connector.volume import Kind
 
@@ -166,10 +166,10 @@ def _mount_state(answer: probe.Answer[probe.PathFacts], mount: Mount,
         return MountState.STALE
     if mount.fstype == 'autofs':
         return MountState.ABSENT
-    location = None if export is None else same_file.server_and_directory(export)
+    location = None if export is None else export_module.server_and_directory(export)
     if answer.mount_id != mount.id or not (
             location is None or mount.is_fuse
-            or same_file.server_and_directory(mount.source) == location):
+            or export_module.server_and_directory(mount.source) == location):
         return MountState.WRONG
     return MountState.READ_ONLY if mount.is_read_only else MountState.HEALTHY
 

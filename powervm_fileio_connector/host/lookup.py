@@ -13,6 +13,7 @@ import re
 from typing import Any
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import export as export_module
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import checks
@@ -173,11 +174,11 @@ def _probe_places(spec: VolumeSpec, places: tuple[str, ...], last_places: tuple[
 def _not_mounted(spec: VolumeSpec, places: tuple[str, ...],
                  table: MountTable) -> exceptions.ShareNotMounted:
     assert spec.export is not None
-    location = same_file.server_and_directory(spec.export)
+    location = export_module.server_and_directory(spec.export)
     there = next((mount for place in places if (mount := table.at(place)) is not None
                   and mount.fstype != 'autofs'), None)
     parts = [] if location is None else [mount for mount in table if mount.root != '/' and (
-        same_file.server_and_directory(mount.source) == location)]
+        export_module.server_and_directory(mount.source) == location)]
     other = exports.under_other_name(table, spec.export)
     remedy = None
     if there is not None:

@@ -35,6 +35,9 @@ LOCAL_FILE_SYSTEMS = frozenset((
 # Always vfat; the others where they are mounted so.
 _WITHOUT_CASE = frozenset(('vfat', 'exfat', 'msdos', 'ntfs3', 'hfsplus'))
 
+_NFS_PORT = '2049'
+_MOST_LINES = 1 << 14   # that are kept parsed: most of a table that changed are as they were
+
 
 @dataclasses.dataclass(frozen=True)
 class Mount:
@@ -42,6 +45,7 @@ class Mount:
 
     :ivar root: what of the file system is mounted here; ``/`` is all of it
     :ivar device: ``major:minor`` of the file system
+    :ivar options: of the mount, then of the file system; escaped, as the kernel writes them
     """
 
     id: int
@@ -52,7 +56,7 @@ class Mount:
     fstype: str
     # Either may carry a password, hence no repr; see source_shown.
     source: str = dataclasses.field(repr=False)
-    options: frozenset[str] = dataclasses.field(repr=False)
+    options: str = dataclasses.field(repr=False)
 
     @property
     def source_shown(self) -> str:
@@ -67,7 +71,7 @@ class Mount:
     @property
     def is_read_only(self) -> bool:
         """Whether the mount, or the file system behind it, is mounted read-only."""
-        return 'ro' in self.options
+        return self.has_option('ro')
 
     @property
     def is_fuse(self) -> bool:
@@ -77,19 +81,53 @@ class Mount:
     @property
     def is_soft(self) -> bool:
         """Whether it gives up on its server, with EIO, rather than wait for it."""
-        return not self.options.isdisjoint(('soft', 'softerr'))
+        return self.has_option('soft', 'softerr')
 
     @property
     def ignores_case(self) -> bool:
         """Whether two names that differ only in case are the same file there."""
-        return self.fstype in _WITHOUT_CASE or not self.options.isdisjoint(
-            ('nocase', 'ignorecase', 'case=insensitive'))
+        return self.fstype in _WITHOUT_CASE or self.has_option(
+            'nocase', 'ignorecase', 'case=insensitive')
+
+    @functools.cached_property
+    def location(self) -> tuple[str | None, str]:
+        """The name of the server, if the source has one, and the directory of it that is mounted.
+
+        Without a server, it is the directory of the file system.
+        """
+        named = export_module.server_and_directory(self.source)
+        if named is None:
+            return None, self.root
+        server, directory = named
+        if self.root == '/':
+            return named
+        if server.startswith('//'):
+            share, _, below = directory.lstrip('/').partition('/')
+            if below and f'{self.root}/'.startswith(f'/{below}/'):
+                # CIFS may show the directory of the share as root, besides in the source.
+                directory = f'/{share}'
+        return server, export_module.single_slashes(directory + self.root)
+
+    @functools.cached_property
+    def address(self) -> str | None:
+        """The address of the server."""
+        return self.option('addr')
+
+    @functools.cached_property
+    def port(self) -> str | None:
+        """The port of the server; None is the usual one."""
+        port = self.option('port')
+        return None if port == _NFS_PORT else port
 
     def option(self, name: str) -> str | None:
         """Return the value of the option ``name=value``; None where it is not there."""
-        # One search, not one for each option: an index of thousands of mounts asks for some.
-        _, found, rest = f',{",".join(self.options)}'.partition(f',{name}=')
+        _, found, rest = f',{self.options}'.partition(f',{name}=')
         return rest.partition(',')[0] if found else None
+
+    def has_option(self, *names: str) -> bool:
+        """Whether one of these options is there, as it is."""
+        options = f',{self.options},'
+        return any(f',{name},' in options for name in names)
 
     def below(self, path: str) -> str | None:
         """Return ``path`` relative to the mount point; None unless it is strictly below."""
@@ -196,6 +234,7 @@ def relative(path: str, directory: str) -> str | None:
     return path[len(prefix):] if path.startswith(prefix) and path != prefix else None
 
 
+@functools.lru_cache(maxsize=_MOST_LINES)
 def _parse_line(line: str) -> Mount:
     """Take a line apart.
 
@@ -210,7 +249,7 @@ def _parse_line(line: str) -> Mount:
     return Mount(
         id=int(mount_id), parent_id=int(parent_id), device=device, root=_unescape(root),
         mount_point=_unescape(mount_point), fstype=_unescape(fstype), source=_unescape(source),
-        options=frozenset(_unescape(f'{options},{super_options}').split(',')))
+        options=f'{options},{super_options}')
 
 
 def _unescape(field: str) -> str:
@@ -226,19 +265,29 @@ def _reachable(mounts: list[Mount]) -> tuple[Mount, ...]:
     # By where they are attached; the later of two at the same place is what a path meets.
     attached = {(mount.parent_id if mount.parent_id in ids and mount.parent_id != mount.id else 0,
                  mount.mount_point): mount for mount in mounts}
-    return tuple(mount for mount in mounts if _reached(attached, mount.mount_point) is mount)
+    known: dict[str, Mount | None] = {}
+    return tuple(mount for mount in mounts
+                 if _reached(attached, mount.mount_point, known) is mount)
 
 
-def _reached(attached: Mapping[tuple[int, str], Mount], path: str) -> Mount | None:
-    """Return the mount that a path ends on, going from mount to mount as the kernel does."""
-    current = None
-    prefix = ''
-    for part in path.rstrip('/').split('/'):
-        prefix = f'{prefix}/{part}' if part else '/'
+def _reached(attached: Mapping[tuple[int, str], Mount], path: str,
+             known: dict[str, Mount | None]) -> Mount | None:
+    """Return the mount that a path ends on, going from mount to mount as the kernel does.
+
+    :param known: what was found out of other paths
+    """
+    todo = []
+    while path not in known:
+        todo.append(path)
+        if path == '/':
+            break
+        path = path.rpartition('/')[0] or '/'
+    current = known.get(path)
+    for path in reversed(todo):
         for _ in attached:      # at most: a table may name a circle of parents
-            upper = attached.get((current.id if current else 0, prefix))
+            upper = attached.get((current.id if current else 0, path))
             if upper is None:
                 break
             current = upper
-        prefix = prefix.rstrip('/')
+        known[path] = current
     return current

@@ -12,46 +12,23 @@ from __future__ import annotations
 
 import collections
 import functools
-import re
 from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Iterable
 from typing import Any
 from typing import TypeVar
 
-from powervm_fileio_connector import export as export_module
 from powervm_fileio_connector.host.mount_table import Mount
 from powervm_fileio_connector.host.mount_table import MountTable
-
-_CEPH = re.compile(r'[^@/]*@([^@=/]*)=(/.*)', re.DOTALL)
 
 # Their kernel shows the source of the first mount for each further one of the same server.
 _WITH_SHARED_NAMES = frozenset(('nfs', 'nfs4', 'cifs', 'smb3'))
 # Those that have a file handle which comes from the server.
 _WITH_FILE_HANDLES = frozenset(('nfs', 'nfs4'))
 
-_NFS_PORT = '2049'
 _MOST_REMEMBERED = 4096
 
 _T = TypeVar('_T')
-
-
-@functools.lru_cache(maxsize=4096)
-def server_and_directory(source: str) -> tuple[str, str] | None:
-    """Return which directory of which server a source or an export names.
-
-    None where it has none of the forms that say so. The case of a server's name, slashes that are
-    doubled or trail, and the spelling of an IPv6 address make no difference.
-    """
-    if source.startswith('//'):
-        host, _, share = source.lstrip('/').partition('/')
-        host = host.rpartition('@')[2].lower()
-        return (f'//{host}', _clean(share)) if host and share.strip('/') else None
-    ceph = _CEPH.fullmatch(source)
-    if ceph:
-        return ceph[1], _clean(ceph[2])
-    host, separator, path = export_module.normal(source).partition(':/')
-    return (host, _clean(path)) if separator and host and '/' not in host else None
 
 
 class SameFiles:
@@ -62,7 +39,6 @@ class SameFiles:
 
     def __init__(self, table: MountTable) -> None:
         self._table = table
-        self._locations: dict[int, str] = {}
         self._at: dict[tuple[str, str], list[Mount]] = collections.defaultdict(list)
         # Those without, and those with further mounts on them, which may cover what is asked for.
         self._plain: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
@@ -72,13 +48,13 @@ class SameFiles:
         self._leaders: dict[str, str] = {}
         self._groups: dict[str, set[str]] = collections.defaultdict(set)
         self._remembered: dict[Hashable, Any] = {}
-        located = [_located(mount) for mount in table]
-        for mount, (name, _) in zip(table, located, strict=True):
+        for mount in table:
+            name, _ = mount.location
             if name is not None:
-                self._join(mount.device, f'{name} {_port(mount)}')
-        self._group = {mount.device: self._leader(mount.device) for mount in table}
-        for mount, (name, directory) in zip(table, located, strict=True):
-            self._add(mount, self._group[mount.device], name, directory)
+                self._join(mount.device, f'{name} {mount.port}')
+        self._group = {device: self._leader(device) for device in self._devices}
+        for mount in table:
+            self._add(mount, self._group[mount.device], *mount.location)
 
     def remember(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """Return what depends on the table and a key alone, made once for each key."""
@@ -91,7 +67,7 @@ class SameFiles:
     def of(self, location: tuple[str, str]) -> list[Mount]:
         """Return the mounts that show exactly a directory of a server, in the table's order.
 
-        :param location: as :func:`server_and_directory` returns it
+        :param location: as :func:`export.server_and_directory` returns it
         """
         server, directory = location
         return [mount for group in sorted(self._groups.get(server, ()))
@@ -99,7 +75,7 @@ class SameFiles:
 
     def location(self, mount: Mount, path: str) -> tuple[str, str] | None:
         """Return the group of the server and the path there of what is at a path on a mount."""
-        root = self._locations[mount.id]
+        _, root = mount.location
         if path == mount.mount_point:
             inside = root
         else:
@@ -145,7 +121,7 @@ class SameFiles:
     def shows(self, mount: Mount, location: tuple[str, str]) -> bool:
         """Whether a mount shows exactly a directory of a server; see :meth:`of`."""
         server, directory = location
-        return (self._locations[mount.id] == directory
+        return (mount.location[1] == directory
                 and self._group[mount.device] in self._groups.get(server, ()))
 
     def may_have_another_name(self, mount: Mount) -> bool:
@@ -154,11 +130,10 @@ class SameFiles:
 
     def is_directory(self, mount: Mount, directory: str) -> bool:
         """Whether a mount shows a directory of its server, whatever the server's name."""
-        return (self._locations.get(mount.id) == directory
-                and server_and_directory(mount.source) is not None)
+        server, shown = mount.location
+        return server is not None and shown == directory
 
     def _add(self, mount: Mount, group: str, name: str | None, directory: str) -> None:
-        self._locations[mount.id] = directory
         self._at[group, directory].append(mount)
         if self._table.has_mounts_below(mount):
             self._carrying[group, directory].append(mount)
@@ -169,23 +144,20 @@ class SameFiles:
         self._groups[name].add(group)
         if mount.fstype in _WITH_FILE_HANDLES:
             self._with_handles[directory].setdefault(mount.device, mount)
-            address = mount.option('addr')
-            if address:
-                self._groups[address].add(group)
+            if mount.address:
+                self._groups[mount.address].add(group)
 
     def _leader(self, name: str) -> str:
         """Return the name that stands for all names of the same server."""
-        leader = name
-        while self._leaders.get(leader, leader) != leader:
-            leader = self._leaders[leader]
-        if leader != name:
-            self._leaders[name] = leader
-        return leader
+        leaders = self._leaders
+        while (upper := leaders.setdefault(name, name)) != name:
+            leaders[name] = leaders[upper]      # the way becomes shorter each time that it is gone
+            name = upper
+        return name
 
-    def _join(self, one: str, other: str) -> None:
-        leader, others = self._leader(one), self._leader(other)
-        if leader != others:
-            self._leaders[others] = leader
+    def _join(self, device: str, name: str) -> None:
+        # Below the name, so that a server with thousands of devices makes no chain of them.
+        self._leaders[self._leader(device)] = self._leader(name)
 
 
 @functools.lru_cache(maxsize=2)
@@ -209,31 +181,7 @@ def distinct(mounts: Iterable[Mount]) -> list[Mount]:
 
 def agree_on_server(one: Mount, other: Mount) -> bool:
     """Whether two mounts name the same address of a server."""
-    address = one.option('addr')
-    return address is not None and address == other.option('addr') and _port(one) == _port(other)
-
-
-def _located(mount: Mount) -> tuple[str | None, str]:
-    """Return the name of the server, if the source has one, and the directory that is mounted."""
-    named = server_and_directory(mount.source)
-    if named is None:
-        return None, mount.root
-    server, directory = named
-    if server.startswith('//'):
-        share, _, below = directory.lstrip('/').partition('/')
-        if below and _is_at_or_below(mount.root, f'/{below}'):
-            # CIFS may show the directory of the share as root, besides in the source.
-            return server, _clean(share + mount.root)
-    return server, directory if mount.root == '/' else _clean(directory + mount.root)
-
-
-def _port(mount: Mount) -> str:
-    port = mount.option('port')
-    return '' if port in (None, _NFS_PORT) else port
-
-
-def _is_at_or_below(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(directory + '/')
+    return one.address is not None and (one.address, one.port) == (other.address, other.port)
 
 
 def _splits(path: str) -> list[tuple[str, str]]:
@@ -244,7 +192,3 @@ def _splits(path: str) -> list[tuple[str, str]]:
         splits.append((path[:end] or '/', path[end:]))
         end = path.rfind('/', 0, end)
     return splits
-
-
-def _clean(path: str) -> str:
-    return '/' + re.sub('/{2,}', '/', path).strip('/')

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from oslo_log import log as logging
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import export as export_module
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import exports
@@ -136,7 +137,7 @@ def _table() -> MountTable:
 
 
 def _shows(table: MountTable, export: str, mount: Mount) -> bool:
-    location = same_file.server_and_directory(export)
+    location = export_module.server_and_directory(export)
     return location is not None and same_file.index(table).shows(mount, location)
 
 

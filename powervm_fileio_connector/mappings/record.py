@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from typing import Any
 from typing import NamedTuple
@@ -90,6 +91,8 @@ class MappingRecord:
         return f'LPAR {self.lpar_uuid}'
 
 
+# Each path of a volume is asked for some times, and one may have thousands.
+@functools.lru_cache(maxsize=1 << 14)
 def normalised(path: str) -> str:
     """A path without the spelling differences that leave it the same file.
 

@@ -149,7 +149,8 @@ class MappingSearch:
 
 def names_of(paths: Iterable[str]) -> list[str]:
     """The names of files, which are the same in each spelling of a path."""
-    return sorted({normalised(path).rpartition('/')[2] for path in paths})
+    files = map(normalised, paths)
+    return sorted({file[file.rfind('/') + 1:] for file in files})
 
 
 def _encoded(text: str) -> bytes:
