@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         names = options.only or list(questions.ALL)
         found = measured(names, QUICK if options.quick else FULL)
+        if options.out is not None and options.only:
+            found = results.merged(json.loads((options.out / 'results.json').read_text()), found)
     print(results.text(found))
     if options.out is not None:
         write(found, options.out)
@@ -71,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--only', action='append', choices=list(questions.ALL), metavar='NAME',
                         help=f'ask only this; may be repeated: {", ".join(questions.ALL)}')
     parser.add_argument('--out', type=Path, metavar='DIR',
-                        help='write data, text and plots there, as doc/source/performance has them')
+                        help='write data, text and plots there, as doc/source/performance has '
+                        'them; with --only, lay them over those that are there')
     parser.add_argument('--render', action='store_true',
                         help='measure nothing: write text and plots of the JSON in DIR again')
     return parser

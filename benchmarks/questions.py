@@ -15,8 +15,9 @@ from benchmarks import hung_share
 from benchmarks import look
 from benchmarks import memory
 from benchmarks import mixed
+from benchmarks import mounts
 from benchmarks import round_trips
 
 ALL: dict[str, ModuleType] = {module.__name__.rpartition('.')[2]: module for module in (
-    round_trips, cost, crowd, memory, mixed, hung_share, look,
+    round_trips, cost, crowd, memory, mixed, hung_share, mounts, look,
     command_start)}

@@ -23,6 +23,14 @@ def targets(results: dict[str, Any]) -> list[Target]:
             for target in questions.ALL[name].targets(rows)]
 
 
+def merged(results: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
+    """Return results with the answers of a later run, which asked only some of the questions."""
+    answers = results['questions'] | run['questions']
+    how = {name: value for name, value in run.items() if name != 'questions'}
+    return {**results, 'apart': results.get('apart', {}) | dict.fromkeys(run['questions'], how),
+            'questions': {name: answers[name] for name in questions.ALL if name in answers}}
+
+
 def text(results: dict[str, Any], pictures: bool = False) -> str:
     """All of it, as reStructuredText that reads well as it is.
 
@@ -35,15 +43,21 @@ def text(results: dict[str, Any], pictures: bool = False) -> str:
 
 
 def _circumstances(results: dict[str, Any]) -> Iterator[str]:
-    machine = results['machine']
-    versions = ', '.join(f'{name} {version}' for name, version in results['versions'].items())
-    yield (f'Measured from {results["begun"]} to {results["ended"]} ({results["size"]} size) on '
-           f'{machine["cpu"]}, {machine["cores"]} cores, {machine["memory_gib"]} GiB, '
-           f'{machine["system"]}, Python {machine["python"]}; load average '
-           f'{results["load_before"]} before and {results["load_after"]} after it. '
-           f'Versions: {versions}.\n')
+    yield f'Measured {_when_and_where(results)}.\n'
     for name, reason in results['missing'].items():
         yield f'{name} was not measured: {reason}.\n'
+    for name, run in results.get('apart', {}).items():
+        yield f'Apart from the others, *{questions.ALL[name].TITLE}*: {_when_and_where(run)}.\n'
+
+
+def _when_and_where(run: dict[str, Any]) -> str:
+    machine = run['machine']
+    versions = ', '.join(f'{name} {version}' for name, version in run['versions'].items())
+    return (f'from {run["begun"]} to {run["ended"]} ({run["size"]} size) on '
+            f'{machine["cpu"]}, {machine["cores"]} cores, {machine["memory_gib"]} GiB, '
+            f'{machine["system"]}, Python {machine["python"]}; load average '
+            f'{run["load_before"]} before and {run["load_after"]} after it. '
+            f'Versions: {versions}')
 
 
 def _answer(name: str, rows: list[dict[str, Any]], pictures: bool) -> Iterator[str]:

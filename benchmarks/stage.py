@@ -39,11 +39,12 @@ class Size:
     threads: int = 8
     looks: int = 300
     attaches_beside_hung: int = 20
+    mounts: Sequence[int] = (1, 5000)
 
 
 FULL = Size()
 QUICK = Size(rounds=1, cost_rounds=1, mappings=(0, 100), crowds=(1, 4), crowd_limit_s=20.0,
-             mixed_s=1.0, processes=2, threads=2, looks=5, attaches_beside_hung=4)
+             mixed_s=1.0, processes=2, threads=2, looks=5, attaches_beside_hung=4, mounts=(1, 500))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from benchmarks.report import Table
 from benchmarks.report import Target
 
 SMALLEST = stage.Size(rounds=1, cost_rounds=1, mappings=(3,), crowds=(2,), crowd_limit_s=10.0,
-                      mixed_s=0.3, processes=1, threads=2, looks=2, attaches_beside_hung=2)
+                      mixed_s=0.3, processes=1, threads=2, looks=2, attaches_beside_hung=2,
+                      mounts=(1, 10))
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +55,19 @@ def test_the_documentation_shows_what_was_measured():
     assert (runner.DOC / 'results.inc').read_text() == results.text(found, pictures=True)
 
 
+def test_a_later_run_replaces_its_own_answers_only():
+    before = json.loads((runner.DOC / 'results.json').read_text())
+    look = {**before, 'begun': 'later', 'questions': {'look': [{'what': 'x'}]}}
+    merged = results.merged(before, look)
+    assert merged['questions'] == {**before['questions'], 'look': [{'what': 'x'}]}
+    assert merged['apart']['look']['begun'] == 'later'
+    assert merged['begun'] == before['begun']
+    assert 'later' in results.text(results.merged(before, {**look, 'questions': {
+        'look': before['questions']['look']}}))
+
+
 def test_the_published_figures_answer_every_question_in_full_size():
     found = json.loads((runner.DOC / 'results.json').read_text())
-    assert found['size'] == 'full'
+    assert {run['size'] for run in (found, *found.get('apart', {}).values())} == {'full'}
     assert list(found['questions']) == list(questions.ALL)
     assert not found['missing']
