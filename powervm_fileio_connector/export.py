@@ -49,6 +49,14 @@ def are_same(one: str, other: str) -> bool:
     return location == server_and_directory(other)
 
 
+def names_nothing(export: str) -> bool:
+    """Whether an export is empty, or has a scheme or slashes only; ``host:/`` is one."""
+    host, separator, path = export.partition(':')
+    if not separator:
+        return not export.strip('/')
+    return not path.strip('/') and (path != '/' or not host)
+
+
 def single_slashes(path: str) -> str:
     """Return a path without slashes that are doubled or trail."""
     if '//' in path:

@@ -25,6 +25,9 @@ BACKSTORES = {'raw': ('loop', 'fileio'), 'qcow2': (QCOW,)}
 # (which is how Python shows bytes that are not UTF-8).
 _UNSENDABLE = re.compile('[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]')
 
+# PATH_MAX counts the NUL at the end; NAME_MAX is that of the file systems that hold volumes.
+_LONGEST_PATH = 4095
+_LONGEST_NAME = 255
 
 _UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
 
@@ -106,11 +109,15 @@ class DeviceInfo:
             return cls()
         values = {field.name: device_info.get(field.name) for field in dataclasses.fields(cls)}
         slot = values.pop('slot')
-        texts = {name: value if isinstance(value, str) and value else None
+        texts = {name: value if isinstance(value, str) and value and can_be_sent(value) else None
                  for name, value in values.items()}
-        if texts['lpar_uuid'] is not None and not is_uuid(texts['lpar_uuid']):
+        path, lpar_uuid = texts['path'], texts['lpar_uuid']
+        if path is not None and (not path.startswith('/') or why_no_path(path) is not None):
+            texts['path'] = None
+        if lpar_uuid is not None and not is_uuid(lpar_uuid):
             texts['lpar_uuid'] = None
-        return cls(**texts, slot=slot if isinstance(slot, int) else None)
+        is_number = isinstance(slot, int) and not isinstance(slot, bool)
+        return cls(**texts, slot=slot if is_number else None)
 
 
 def is_uuid(text: str) -> bool:
@@ -119,6 +126,28 @@ def is_uuid(text: str) -> bool:
     Braces or ``urn:uuid:``, which others take for a UUID too, it would not find.
     """
     return bool(_UUID.fullmatch(text))
+
+
+def why_no_path(path: str) -> str | None:
+    """Return why a text is no path to a file, or part of one, as errors say it; None: it may be.
+
+    A path is the same bytes in every locale: UTF-8, as NovaLink reads it.
+    """
+    if '..' in path.split('/'):
+        return (f"contains '..', which leads to another file wherever a symlink comes before it: "
+                f'{path!r}')
+    size = _size(path)
+    if size > _LONGEST_PATH:
+        return f'has {size} bytes, but a path has at most {_LONGEST_PATH}'
+    longest = max(map(_size, path.split('/')))
+    if longest > _LONGEST_NAME:
+        return (f'has a component of {longest} bytes, but a file name has at most '
+                f'{_LONGEST_NAME}')
+    return None
+
+
+def _size(text: str) -> int:
+    return len(text.encode('utf-8', 'surrogateescape'))
 
 
 def can_be_sent(text: str) -> bool:

@@ -23,6 +23,7 @@ LEVELS = [
     ['novalink', 'host'],
     ['mappings'],
     ['connection_properties'],
+    ['property_keys'],
     ['volume'],
     ['export'],
     ['deadline', 'exceptions', 'conf'],

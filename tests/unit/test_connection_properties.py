@@ -2,7 +2,11 @@
 """connection_properties and device_info, parsed on entry."""
 
 import copy
+import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -202,8 +206,10 @@ def test_device_info_survives_json():
     assert info.to_dict()['type'] == 'file'
 
 
-@pytest.mark.parametrize('stored', [None, 'x', {}, {'path': 5, 'slot': 'x', 'udid': ''},
-                                    {'lpar_uuid': 'garbage'}])
+@pytest.mark.parametrize('stored', [
+    None, 'x', {}, {'path': 5, 'slot': 'x', 'udid': ''}, {'lpar_uuid': 'garbage'}, {'slot': True},
+    {'path': 'volume-1'}, {'path': '/mnt/link/../v'}, {'path': '/mnt/a\0b'}, {'path': '/\ud800'},
+    {'path': '/a' * 150_000}, {'path': '/' + 'n' * 256}, {'udid': '\ud800'}, {'volume_id': '\0'}])
 def test_device_info_that_makes_no_sense_counts_as_missing(stored):
     assert DeviceInfo.parse(stored) == DeviceInfo()
 
@@ -273,10 +279,47 @@ def test_a_name_that_no_file_system_holds_is_refused():
         parse({'export': 'nas1:/vols', 'name': 'n' * 256})
 
 
-@pytest.mark.parametrize('export', ['quobyte://', '/', '//', 'quobyte:///'])
+@pytest.mark.parametrize('export', ['quobyte://', '/', '//', 'quobyte:///', 'nfs://', 'glusterfs:',
+                                    'nas1:', 'file:///', 'quobyte://quobyte://'])
 def test_an_export_that_names_nothing_is_refused(export):
+    properties = {'export': export, 'name': 'v'}
     with pytest.raises(exceptions.InvalidConnectionProperties, match='names no export'):
-        parse({'export': export, 'name': 'v'})
+        parse(properties)
+    assert parse_leniently(properties, lpar_uuid=LPAR).export is None
+
+
+@pytest.mark.parametrize('export', ['nas1:/', '[fd00::1]:/', 'quobyte://reg/v', 'nas1:/c:', 'c'])
+def test_a_short_export_is_one(export):
+    assert parse({'export': export, 'name': 'v'}).export == export.removeprefix('quobyte://')
+
+
+@pytest.mark.parametrize('key', ['export', 'name', 'path', 'device_path', 'volume_id', 'serial',
+                                 'mount_point_base', 'driver_volume_type', 'lua', 'format'])
+@pytest.mark.parametrize('text', ['\ud800', 'nas1:/\ud800', 'nas1:/\udfff/x', '/\ud800', '/\0'])
+def test_what_no_bytes_can_stand_for_is_refused_everywhere(key, text):
+    properties = {'export': 'nas1:/vols', 'name': 'v', key: text}
+    with pytest.raises(exceptions.InvalidConnectionProperties, match=key):
+        parse(properties)
+    assert parse_leniently(properties, lpar_uuid=LPAR)
+
+
+def test_bytes_of_an_export_that_are_not_utf8_are_kept():
+    assert parse({'export': 'nas1:/\udcff', 'name': 'v'}).export_hash == hashlib.md5(
+        b'nas1:/\xff').hexdigest()
+
+
+@pytest.mark.parametrize('path', ['/mnt/é', '/mnt/€/v', '/mnt/𝄞', '/mnt/' + 'é' * 127])
+def test_a_path_is_measured_in_utf8_whatever_the_locale(path):
+    code = f"""
+from powervm_fileio_connector.connection_properties import parse, parse_leniently
+from powervm_fileio_connector.volume import DeviceInfo
+path = {path!a}
+assert parse({{'path': path}}, need_lpar=False).path == path
+assert parse_leniently({{'path': path}}, lpar_uuid='x').path == path
+assert DeviceInfo.parse({{'path': path}}).path == path
+"""
+    subprocess.run([sys.executable, '-X', 'utf8=0', '-c', code], check=True, timeout=60,
+                   env=os.environ | {'LC_ALL': 'C', 'PYTHONCOERCECLOCALE': '0'})
 
 
 def test_an_export_is_not_sent_so_it_may_contain_a_tab():

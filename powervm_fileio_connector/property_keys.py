@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keys of ``connection_properties``: each read by itself, of the right type and range."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+from typing import TypeVar
+
+from oslo_utils import strutils
+
+from powervm_fileio_connector import export as export_module
+from powervm_fileio_connector.exceptions import InvalidConnectionProperties
+from powervm_fileio_connector.exceptions import UnsafeVolumePath
+from powervm_fileio_connector.volume import can_be_sent
+from powervm_fileio_connector.volume import is_uuid
+from powervm_fileio_connector.volume import why_no_path
+
+# PowerVM keeps client slots 0 and 1 for the virtual consoles; 65535 means "any".
+_SLOTS = range(2, 65535)
+
+# NovaLink's are like lun1, those of a traditional VIOS like 0x8100000000000000.
+_LUA = re.compile(r'[0-9A-Za-z]+')
+
+_QUOBYTE = 'quobyte://'
+
+_Value = TypeVar('_Value')
+
+
+class PropertyKeys:
+    """The keys of one volume, ``data`` laid over those beside it; never changed.
+
+    What a method reads of a key that is missing, null or empty is None, unless it says otherwise.
+    Each raises ``InvalidConnectionProperties``, naming the key, for a wrong type or range.
+    """
+
+    def __init__(self, keys: Mapping[str, Any]) -> None:
+        self._keys = keys
+
+    @classmethod
+    def flattened(cls, connection_properties: Any) -> PropertyKeys:
+        """Return the keys of any shape; those that drivers set win over Nova's copies.
+
+        :raises InvalidConnectionProperties: it is no dictionary, or its ``data`` is none
+        """
+        if not isinstance(connection_properties, Mapping):
+            raise InvalidConnectionProperties(
+                key='connection_properties',
+                reason=f'connection_properties is {type(connection_properties).__name__}, '
+                       'not a dictionary')
+        keys = dict(connection_properties)
+        if 'data' in keys:
+            data = keys.pop('data')
+            if not isinstance(data, Mapping):
+                raise invalid('data', f'it is {type(data).__name__}, not a dictionary')
+            keys.update((key, value) for key, value in data.items()
+                        if value is not None or key not in keys)
+        return cls(keys)
+
+    def has(self, key: str) -> bool:
+        """Whether a key is there, and not empty."""
+        return bool(self._keys.get(key))
+
+    def leniently(self, read: Callable[..., _Value], *args: Any) -> _Value | None:
+        """Return what a function reads of these keys; None where that is an error."""
+        try:
+            return read(self, *args)
+        except (InvalidConnectionProperties, UnsafeVolumePath):
+            return None
+
+    def text(self, key: str, is_sent: bool = True) -> str | None:
+        """Return a text.
+
+        :param is_sent: whether NovaLink is told it, which not every character survives
+        """
+        value = self._keys.get(key)
+        if value is None or value == '':
+            return None
+        if not isinstance(value, str):
+            raise invalid(key, f'it is {type(value).__name__}, not text')
+        if is_sent and not can_be_sent(value):
+            raise invalid(key, 'it contains characters that no NovaLink request can carry')
+        if '\0' in value:
+            raise invalid(key, 'it contains a NUL, which no path can')
+        try:
+            value.encode('utf-8', 'surrogateescape')
+        except UnicodeEncodeError as err:
+            raise invalid(key, 'it contains characters that no path can') from err
+        return value
+
+    def required(self, key: str, is_sent: bool = True) -> str:
+        """Return a text that has to be there."""
+        value = self.text(key, is_sent)
+        if value is None:
+            raise invalid(key, 'it is missing or empty')
+        return value
+
+    def flag(self, key: str) -> bool:
+        """Return a truth value; a missing one is False."""
+        value = self._keys.get(key)
+        if value is None:
+            return False
+        try:
+            return strutils.bool_from_string(value, strict=True)
+        except ValueError as err:
+            raise invalid(key, f'it is {_shown(value)}, not true or false') from err
+
+    def path(self, key: str) -> str:
+        """Return an absolute path, which has to be there.
+
+        :raises UnsafeVolumePath: Linux cannot open it, or it contains ``..``
+        """
+        path = self._kept_by_xml(key)
+        # LINSTOR's driver says 'None' where the resource is not on the host (its str() of None).
+        if not path.startswith('/'):
+            raise invalid(key, f'{path!r} is not an absolute path')
+        self._refuse(key, why_no_path(path))
+        return path
+
+    def name(self) -> str:
+        """Return the name of a file, which has to be there.
+
+        :raises UnsafeVolumePath: it is not one plain component of a path
+        """
+        name = self._kept_by_xml('name')
+        if not is_plain_name(name):
+            self._refuse('name', f'{name!r} is not one plain path component, so it could leave '
+                                 'the export')
+        self._refuse('name', why_no_path(name))
+        return name
+
+    def export(self) -> str:
+        """Return an export, which has to be there, without the scheme that Quobyte's may have."""
+        export = self.required('export', is_sent=False).removeprefix(_QUOBYTE)
+        if export_module.names_nothing(export):
+            raise invalid('export', f'{self._keys["export"]!r} names no export')
+        return export
+
+    def volume_id(self) -> str | None:
+        """Return the id of the volume."""
+        # os-brick and Nova prefer volume_id to serial too.
+        return self.text('volume_id') or self.text('serial')
+
+    def lpar(self, default: str | None = None) -> str | None:
+        """Return the UUID of the client LPAR."""
+        lpar = self.text('lpar_uuid') or default
+        if lpar is not None and not is_uuid(lpar):
+            raise invalid('lpar_uuid', f'{lpar!r} is not a UUID in the form that NovaLink uses')
+        return lpar
+
+    def slot(self) -> int | None:
+        """Return the number of a client slot."""
+        slot = self._keys.get('slot')
+        if slot is None:
+            return None
+        # No more digits than a slot has: Python refuses to read, or show, a number of thousands.
+        if isinstance(slot, str) and slot.isascii() and slot.isdigit() and len(slot) < 10:
+            slot = int(slot)
+        if isinstance(slot, bool) or not isinstance(slot, int):
+            raise invalid('slot', f'it is {_shown(slot)}, not a slot number')
+        if slot not in _SLOTS:
+            raise invalid('slot', f'it is not between {_SLOTS.start} and {_SLOTS.stop - 1}')
+        return slot
+
+    def lua(self) -> str | None:
+        """Return a logical unit address."""
+        lua = self.text('lua')
+        if lua is not None and not _LUA.fullmatch(lua):
+            raise invalid('lua', f'{lua!r} is no logical unit address, such as lun1')
+        return lua
+
+    def _kept_by_xml(self, key: str) -> str:
+        value = self.required(key)
+        if value != value.rstrip():
+            # Clients and servers trim what an element holds, and would mean another file.
+            raise invalid(key, f'{value!r} ends with a blank, which no NovaLink request keeps')
+        return value
+
+    def _refuse(self, key: str, reason: str | None) -> None:
+        if reason is not None:
+            raise UnsafeVolumePath(key=key, reason=f'{key} {reason}',
+                                   volume=self._keys.get('volume_id'))
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a text is one component of a path, and none that leads elsewhere."""
+    return '/' not in name and name not in ('.', '..')
+
+
+def invalid(key: str, reason: str) -> InvalidConnectionProperties:
+    """Return the error that says what is wrong with a key."""
+    return InvalidConnectionProperties(
+        key=key, reason=f"connection_properties['{key}'] cannot be used: {reason}")
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message; of a container or a number of any length the type."""
+    return repr(value[:40]) if isinstance(value, str) else f'of type {type(value).__name__}'
