@@ -157,7 +157,7 @@ class Attachments:
         deadlines = self.deadlines()
         with plans.error_context(plans.EXTEND, spec):
             partition = self.client.management_partition(deadlines.requests)
-            file = self.find(spec, deadlines)
+            file = self.find(host.unbound(spec), deadlines)
             committer = self.client.committer(partition.uuid)
             record = committer.find(spec.lpar_uuid, file.spellings, spec.volume_id,
                                     deadlines.requests)

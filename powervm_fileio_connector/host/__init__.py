@@ -12,6 +12,7 @@ from powervm_fileio_connector.host.namespace import require_same_namespace
 from powervm_fileio_connector.host.spellings import candidate_paths
 from powervm_fileio_connector.host.spellings import resolved_paths
 from powervm_fileio_connector.host.spellings import spellings_of
+from powervm_fileio_connector.host.spellings import unbound
 
 __all__ = ['VolumeFile', 'candidate_paths', 'find', 'list_files', 'names_among', 'recheck',
-           'require_same_namespace', 'resolved_paths', 'spellings_of']
+           'require_same_namespace', 'resolved_paths', 'spellings_of', 'unbound']

@@ -34,7 +34,7 @@ _TYPES = {stat.S_IFDIR: 'a directory (such as a Virtuozzo ploop image)', stat.S_
           stat.S_IFCHR: 'a character device', stat.S_IFBLK: 'a block device',
           stat.S_IFSOCK: 'a socket', stat.S_IFLNK: 'a symlink'}
 
-_EXPORT_HASH = re.compile('[0-9a-f]{32}')
+_EXPORT_HASH = re.compile('[0-9A-Fa-f]{32}')
 
 IsTrusted = Callable[[str], bool]
 
@@ -193,16 +193,16 @@ def require_own_mount(spec: VolumeSpec, path: str, subject: Subject) -> None:
     """
     if spec.kind is not Kind.CLUSTER or spec.path is None:
         return
-    directory = os.path.dirname(spec.path)
-    base, name = os.path.split(directory)
     bases = {os.path.normpath(base) for base in (
         *subject.settings.mount_point_base, spec.mount_point_base or '/')}
-    if not _EXPORT_HASH.fullmatch(name) or not (
-            os.path.basename(base) == 'mnt' or os.path.normpath(base) in bases):
-        return
-    if subject.mount.mount_point != os.path.dirname(path) and not subject.is_trusted(path):
-        _raise_not_mounted(subject, f'nothing is mounted at {directory}; the file there lies on '
-                           f'{subject.mount}')
+    directories = [os.path.dirname(os.path.normpath(one)) for one in (spec.path, path)]
+    for directory in directories:
+        base, name = os.path.split(directory)
+        if (_EXPORT_HASH.fullmatch(name) and (os.path.basename(base) == 'mnt' or base in bases)
+                and subject.mount.mount_point != directories[-1]
+                and not subject.is_trusted(path)):
+            _raise_not_mounted(subject, f'nothing is mounted at {directory}; the file there lies '
+                               f'on {subject.mount}')
 
 
 def _raise_not_mounted(subject: Subject, reason: str) -> None:

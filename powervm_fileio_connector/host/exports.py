@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 
 from powervm_fileio_connector import export as export_module
 from powervm_fileio_connector.host import same_file
 from powervm_fileio_connector.host.mount_table import Mount
 from powervm_fileio_connector.host.mount_table import MountTable
-
-_NOTHING = re.compile(r'([\w.+-]*:)?/*')
 
 
 def conventional_places(export_hash: str, bases: Iterable[str | None]) -> tuple[str, ...]:
@@ -25,10 +22,10 @@ def of_export(table: MountTable, export: str, places: Iterable[str],
               last_places: Iterable[str] = ()) -> tuple[Mount, ...]:
     """Return the mounts of a whole export: at its places, then elsewhere, then at ``last_places``.
 
-    At a place of it alone, FUSE file systems count whatever their source, which is of their own
-    making, if root or the caller has mounted them. An export that names no directory of a server
-    is found at its places only. Of several mounts of the same device, root and source one is
-    returned, since a probe of it tells of all.
+    At a place of it alone, whole FUSE file systems count whatever their source, which is of their
+    own making, if root or the caller has mounted them. An export that names no directory of a
+    server is found at its places only. Of several mounts of the same device, root and source one
+    is returned, since a probe of it tells of all.
     """
     places, last_places, caller = tuple(places), tuple(last_places), str(os.geteuid())
     return same_file.index(table).remember(
@@ -48,15 +45,15 @@ def under_other_name(table: MountTable, export: str) -> Mount | None:
 
 def _of_export(table: MountTable, export: str, places: tuple[str, ...],
                last_places: tuple[str, ...], caller: str) -> list[Mount]:
-    if _NOTHING.fullmatch(export):
+    if export_module.names_nothing(export):
         return []
     location = export_module.server_and_directory(export)
     by_source = [] if location is None else same_file.index(table).of(location)
 
     def at(some: tuple[str, ...]) -> list[Mount]:
         mounts = [table.at(place) for place in some]
-        return [mount for mount in mounts if mount is not None and _is_at_its_place(
-            table, mount, export, location, caller)]
+        return [mount for mount in mounts if mount is not None and mount.fstype != 'autofs'
+                and _is_at_its_place(table, mount, export, location, caller)]
 
     elsewhere = [mount for mount in by_source if mount.mount_point not in last_places]
     return same_file.distinct([*at(places), *elsewhere, *at(last_places)])
@@ -64,11 +61,13 @@ def _of_export(table: MountTable, export: str, places: tuple[str, ...],
 
 def _is_at_its_place(table: MountTable, mount: Mount, export: str,
                      location: tuple[str, str] | None, caller: str) -> bool:
-    if mount.is_fuse:
-        # Anybody may mount FUSE file systems of his own, also where another one's are expected.
-        return mount.option('user_id') in (None, '0', caller)
+    # Anybody may mount FUSE file systems of his own, also where another one's are expected.
+    if mount.is_fuse and mount.option('user_id') not in (None, '0', caller):
+        return False
+    if mount.is_fuse and mount.root == '/':
+        return True
     if location is None:
-        return export_module.are_same(mount.source, export)
+        return mount.root == '/' and export_module.are_same(mount.source, export)
     # The first mount of a server names it for all further ones: the place is all that tells.
     index = same_file.index(table)
     return index.shows(mount, location) or (

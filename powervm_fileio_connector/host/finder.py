@@ -47,6 +47,7 @@ class VolumeFile:
     :ivar chain: identities of the backing files of a qcow2 image
     :ivar resolved: ``path``, or what a stable name of a block device leads to
     :ivar has_hard_links: whether it has several names on its file system
+    :ivar ignores_case: whether its name in another case leads to it too
     """
 
     path: str
@@ -60,11 +61,12 @@ class VolumeFile:
     chain: tuple[tuple[int, ...], ...] = ()
     resolved: str = ''
     has_hard_links: bool = False
+    ignores_case: bool = False
 
     @property
     def may_have_other_names(self) -> bool:
         """Whether names that ``spellings`` lacks may be this file; see :func:`names_among`."""
-        return not self.is_block_device and (self.has_hard_links or self.mount.ignores_case)
+        return not self.is_block_device and (self.has_hard_links or self.ignores_case)
 
 
 def find(spec: VolumeSpec, settings: Settings, *, prober: probe.Prober,
@@ -130,7 +132,7 @@ def recheck(file: VolumeFile, settings: Settings, *, prober: probe.Prober,
 
 def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
                 deadline: Deadline | None = None) -> tuple[str, ...]:
-    """Return those of the given paths that are the file: by its inode, hard links included.
+    """Return those of the given paths that are the file: by its inode, whatever their names.
 
     Only paths on mounts of the same file system are probed.
 
@@ -139,9 +141,9 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
     table = mount_table.table()
     asked = []
     # A file with one name has it in other cases only.
-    names = {os.path.basename(path).lower() for path in file.spellings}
+    names = {os.path.basename(path).casefold() for path in file.spellings}
     for path in dict.fromkeys(paths):
-        if not file.has_hard_links and os.path.basename(path).lower() not in names:
+        if not file.has_hard_links and os.path.basename(path).casefold() not in names:
             continue
         mount = table.covering(path)
         below = None if mount is None else mount.below(path)
@@ -207,7 +209,7 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
         lookalikes=lookalikes, size=facts.size, format=spec.format,
         identity=(facts.dev, facts.ino), is_block_device=is_block_device, mount=found.mount,
         chain=_identities(facts, 0)[1:], resolved=resolved,
-        has_hard_links=facts.hard_links > 1)
+        has_hard_links=facts.hard_links > 1, ignores_case=facts.ignores_case)
 
 
 def _identities(facts: probe.FileFacts, first: int) -> tuple[tuple[int, ...], ...]:

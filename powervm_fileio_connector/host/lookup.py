@@ -68,6 +68,8 @@ def by_export(spec: VolumeSpec, settings: Settings, prober: probe.Prober,
         [request(table, mount, spec.name, spec, settings) for mount in found],
         lambda answer: not answer.is_hung and not answer.failure and (
             answer.errno is None or failures.is_of_path(answer.errno)), deadline)
+    if answer.refusal is not None:
+        _raise_if_mounted_over(spec, table, os.path.join(found[index].mount_point, spec.name))
     return Lookup(table, found[index], spec.name, answer)
 
 
@@ -208,6 +210,8 @@ def _raise_for_path(spec: VolumeSpec, settings: Settings, table: MountTable, mou
                     answer: probe.Answer[Any], is_trusted: checks.IsTrusted) -> None:
     """Raise for a path that could not be followed to its end; return where it may be a race."""
     assert spec.path is not None
+    if mount is None and answer.facts is not None and table.covering(answer.facts.path) is None:
+        _raise_on_unnamed_root(spec, answer)
     if mount is None:
         # By the table alone, which is right unless symlinks lead elsewhere.
         mount = table.covering(spec.path)
@@ -229,6 +233,19 @@ def _raise_for_path(spec: VolumeSpec, settings: Settings, table: MountTable, mou
     failures.raise_for(answer, context(spec, spec.path, mount))
 
 
+def _raise_on_unnamed_root(spec: VolumeSpec, answer: probe.Answer[Any]) -> None:
+    """Raise for a path on the root directory where that is no mount point, as after chroot."""
+    where = context(spec, spec.path or '', None)
+    if answer.errno is None:
+        where.refuse('lies on the file system of the root directory, which is no mount point here, '
+                     'as after chroot, so that the mount table does not name it',
+                     remedy='Mount the file system that should hold it.')
+    if failures.is_of_path(answer.errno):
+        raise exceptions.ShareNotMounted(
+            reason=f'{spec.path} does not exist, and no file system that would hold it is mounted',
+            **where.fields)
+
+
 def _raise_if_mounted_over(spec: VolumeSpec, table: MountTable, path: str) -> None:
     """Raise where a path is itself a mount point, as a file that is bound there is.
 
@@ -237,8 +254,7 @@ def _raise_if_mounted_over(spec: VolumeSpec, table: MountTable, path: str) -> No
     mount = table.at(path)
     if mount is None:
         return
-    others = [spelling for spelling in same_file.index(table).spellings(mount, path)
-              if table.at(spelling) is None]
+    others = same_file.index(table).by_mounts_of_their_own(path)
     raise exceptions.UnsafeVolumePath(
         reason=f'{path} is a mount point itself, of a single file or directory ({mount})',
         remedy=f'Attach the file as {others[0]}.' if others else

@@ -32,9 +32,6 @@ LOCAL_FILE_SYSTEMS = frozenset((
     'ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'f2fs', 'jfs', 'reiserfs', 'bcachefs', 'zfs', 'overlay',
     'aufs', 'squashfs', 'erofs', 'iso9660', 'vfat', 'exfat', 'ntfs3'))
 
-# Always vfat; the others where they are mounted so.
-_WITHOUT_CASE = frozenset(('vfat', 'exfat', 'msdos', 'ntfs3', 'hfsplus'))
-
 _NFS_PORT = '2049'
 _MOST_LINES = 1 << 14   # that are kept parsed: most of a table that changed are as they were
 
@@ -82,12 +79,6 @@ class Mount:
     def is_soft(self) -> bool:
         """Whether it gives up on its server, with EIO, rather than wait for it."""
         return self.has_option('soft', 'softerr')
-
-    @property
-    def ignores_case(self) -> bool:
-        """Whether two names that differ only in case are the same file there."""
-        return self.fstype in _WITHOUT_CASE or self.has_option(
-            'nocase', 'ignorecase', 'case=insensitive')
 
     @functools.cached_property
     def location(self) -> tuple[str | None, str]:

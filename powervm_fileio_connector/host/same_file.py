@@ -100,6 +100,12 @@ class SameFiles:
                           spelling := other.mount_point.rstrip('/') + rest) is other]
         return tuple(dict.fromkeys(found))
 
+    def by_mounts_of_their_own(self, path: str) -> list[str]:
+        """Return the paths of what is mounted at a path, a bound file, where nothing is mounted."""
+        mount = self._table.at(path)
+        return [] if mount is None else [
+            one for one in self.spellings(mount, path) if self._table.at(one) is None]
+
     def under_other_names(self, mount: Mount, path: str) -> list[tuple[Mount, str]]:
         """Return where the same path of what may be the same server can be reached.
 
@@ -134,7 +140,8 @@ class SameFiles:
         return server is not None and shown == directory
 
     def _add(self, mount: Mount, group: str, name: str | None, directory: str) -> None:
-        self._at[group, directory].append(mount)
+        if mount.fstype != 'autofs':        # which names what it will mount, some day
+            self._at[group, directory].append(mount)
         if self._table.has_mounts_below(mount):
             self._carrying[group, directory].append(mount)
         else:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable
 
@@ -36,6 +37,15 @@ def spellings_of(path: str) -> tuple[str, ...]:
     table = _table()
     mount = table.covering(path)
     return (path,) if mount is None else by_table(table, mount, path)
+
+
+def unbound(spec: VolumeSpec) -> VolumeSpec:
+    """Return a volume by its file's path on a mount, where the path given is a mount of that file.
+
+    Such a path is a spelling of what is attached, but none to attach by.
+    """
+    others = same_file.index(_table()).by_mounts_of_their_own(spec.path) if spec.path else []
+    return dataclasses.replace(spec, path=others[0]) if others else spec
 
 
 def candidate_paths(spec: VolumeSpec, settings: Settings) -> tuple[str, ...]:
@@ -89,7 +99,9 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
         LOG.warning('%s may be reachable under %d more names of servers, of which %d are checked.',
                     path, len(others), _MOST_HANDLES)
     others = others[:_MOST_HANDLES]
-    own, *answers = prober.probe_all([_handle(*one) for one in ((mount, path), *others)], deadline)
+    # Half of the time: one that does not answer takes none from the probes that follow.
+    own, *answers = prober.probe_all([_handle(*one) for one in ((mount, path), *others)],
+                                     deadline.earlier(deadline.left() / 2))
     certain: list[str] = []
     lookalikes: list[str] = []
     for (other, other_path), answer in zip(others, answers, strict=True):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small automount daemon: ``automounter.py PLACE direct|indirect SOURCE mount|fail-once|hang``.
+"""A small automount daemon: ``automounter.py PLACE direct|indirect SOURCE BEHAVIOUR``.
+
+The behaviour is ``mount``, ``fail-once``, ``hang``, or ``change``: the second mount is another one.
 
 It makes ``PLACE`` an autofs mount, says ``ready``, and mounts tmpfs with that source when asked: on
 ``PLACE`` itself (direct) or on the directory below it that was asked for. ``volume-1`` is in it.
@@ -42,6 +44,8 @@ def main(place, kind, source, behaviour):
         where = place if kind == 'direct' else os.path.join(place, name)
         os.makedirs(where, exist_ok=True)
         subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', source, where], check=True)
+        if behaviour == 'change':
+            source = 'nas9:/other'
         with open(os.path.join(where, 'volume-1'), 'wb') as volume:
             volume.truncate(4096)
         fcntl.ioctl(control, READY, token)

@@ -72,6 +72,21 @@ def test_a_mount_that_fails_at_first_is_looked_for_again(
     assert finder.find(spec, settings, prober=prober, attempts=3)
 
 
+@pytest.mark.parametrize(('behaviour', 'is_same'), [('mount', True), ('change', False)])
+@pytest.mark.parametrize('kind', ['indirect', 'direct'])
+def test_a_file_is_the_same_after_autofs_made_its_mount_anew_from_the_same_source(
+        kind, behaviour, is_same, automount, tmp_path, settings, prober):
+    place = tmp_path / 'nova' / HASH
+    automount(place if kind == 'direct' else place.parent, kind, behaviour=behaviour)
+    found = finder.find(SPEC, settings, prober=prober)
+    subprocess.run(['umount', place], check=True)
+    if is_same:
+        finder.recheck(found, settings, prober=prober)
+    else:
+        with pytest.raises(exceptions.UnsafeVolumePath, match='another mount'):
+            finder.recheck(found, settings, prober=prober)
+
+
 def test_an_automounter_that_hangs_is_told_by_the_deadline(
         automount, tmp_path, settings, hasty_prober):
     automount(tmp_path / 'nova', behaviour='hang')

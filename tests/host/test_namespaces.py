@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -36,6 +37,52 @@ def test_a_probe_sees_the_mounts_of_the_thread_that_makes_it(tmp_path, settings,
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         thread.submit(find_where_it_is_mounted).result()
     find_where_it_is_not()
+
+
+IN_CHROOT = """
+import os
+import sys
+from powervm_fileio_connector import conf
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.volume import VolumeSpec
+
+os.chroot(sys.argv[1])
+os.chdir('/')
+assert mount_table.table().root is None
+settings = conf.Settings(mount_point_base=('/mnt',), trusted_directories=('/data',))
+prober = probe.Prober(10)
+for path in ('/share/volume-1', '/link/volume-1'):
+    assert finder.find(VolumeSpec(path=path), settings,
+                       prober=prober).path == '/share/volume-1'
+for path, error in (('/data/volume-1', exceptions.UnsafeVolumePath),
+                    ('/data/gone', exceptions.ShareNotMounted),
+                    ('/nowhere/volume-1', exceptions.ShareNotMounted)):
+    try:
+        finder.find(VolumeSpec(path=path), settings, prober=prober)
+        raise AssertionError('it is found')
+    except error as err:
+        assert not isinstance(err, exceptions.Retryable), err
+"""
+
+
+def test_a_chroot_without_an_entry_of_its_root_serves_what_is_mounted(tmp_path, mounter):
+    for entry in os.scandir('/'):
+        place = tmp_path / entry.name
+        if entry.is_symlink():
+            place.symlink_to(os.readlink(entry))
+        elif entry.is_dir():
+            mounter.bind(entry.path, place)
+    if not (tmp_path / sys.executable[1:]).exists():
+        pytest.skip('Python lies on a mount of its own')
+    mounter.bind('/proc', tmp_path / 'proc')
+    (tmp_path / 'data').mkdir()
+    write(tmp_path / 'data/volume-1')
+    write(mounter.tmpfs('nas1:/vols', tmp_path / 'share') / 'volume-1')
+    (tmp_path / 'link').symlink_to('share')
+    subprocess.run([sys.executable, '-c', IN_CHROOT, tmp_path], check=True, timeout=60)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 """One file has many paths: whichever is used, it is one disk, of one LPAR."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from oslo_config import cfg
@@ -81,6 +83,67 @@ def test_a_bound_file_is_no_path_to_attach_by(connectors, novalink, share, mount
         connectors[1].connect_volume({'path': str(bound)})
     connectors[0].disconnect_volume({'path': str(bound)}, None)
     assert novalink.mappings() == []
+
+
+def test_an_attached_file_is_extended_by_a_path_that_it_is_bound_to(
+        connectors, novalink, share, mounter, tmp_path):
+    bound = write(tmp_path / 'bound')
+    mounter.bind(share / 'cinder/volume-1', bound)
+    connectors[0].connect_volume({'path': str(share / 'cinder/volume-1')})
+    os.truncate(share / 'cinder/volume-1', 1 << 20)
+    assert connectors[0].extend_volume({'path': str(bound)}) == 1 << 20
+
+
+def test_a_file_that_is_bound_over_a_name_of_an_export_is_named(connectors, share, mounter):
+    write(share / 'other')
+    mounter.bind(share / 'other', share / 'cinder/volume-1')
+    with pytest.raises(exceptions.UnsafeVolumePath, match=f'Attach the file as {share}/other'):
+        connectors[0].connect_volume({'path': str(share / 'cinder/volume-1')})
+    mounter.bind(share / 'other', write(share / 'volume-1'))
+    with pytest.raises(exceptions.UnsafeVolumePath, match=f'Attach the file as {share}/other'):
+        connectors[0].connect_volume({'export': 'nas1:/vols', 'name': 'volume-1'})
+
+
+def test_a_name_in_another_case_is_the_same_file_where_the_file_system_says_so(
+        connectors, novalink, fuse_share):
+    share = fuse_share()
+    share.tell('any-case')
+    paths = [{'path': f'{share.place}/{name}'} for name in ('volume-1', 'VOLUME-1')]
+    info = connectors[0].connect_volume(paths[0])
+    with pytest.raises(exceptions.VolumeInUse):
+        connectors[1].connect_volume(paths[1])
+    assert connectors[0].connect_volume(paths[1]) == info
+    connectors[0].disconnect_volume(paths[1], None)
+    assert novalink.mappings() == []
+
+
+def test_a_name_in_another_case_is_another_file_elsewhere(share, settings, prober):
+    path = write(share / 'volume-2')
+    write(share / 'VOLUME-2')
+    found = finder.find(VolumeSpec(path=str(path)), settings, prober=prober)
+    assert not found.may_have_other_names
+
+
+@pytest.mark.parametrize('locale', ['C', 'C.UTF-8'])
+def test_a_name_is_the_same_bytes_in_every_locale(novalink, share, locale):
+    write(share / 'é')
+    write(share / 'Ã©')      # what é is in Latin-1
+    code = f"""
+import powervm_fileio_connector as pfc
+from pypowervm import adapter
+session = adapter.Session(host='localhost', port={novalink.port}, protocol='http',
+                          username='test', password='any')
+connector = pfc.FileIOConnector(None, adapter=adapter.Adapter(session),
+                                lpar_uuid='{novalink.lpars[0].uuid}')
+properties = {{'export': 'nas1:/vols', 'name': '\\xe9'}}
+info = connector.connect_volume(properties)
+assert connector.connect_volume({{'path': info['path']}}) == info
+connector.disconnect_volume(properties, None)
+assert connector.connect_volume(properties) == info
+"""
+    subprocess.run([sys.executable, '-X', 'utf8=0', '-c', code], check=True, timeout=120,
+                   env=os.environ | {'LC_ALL': locale, 'PYTHONCOERCECLOCALE': '0'})
+    assert [mapping.path for mapping in novalink.mappings()] == [f'{share}/é']
 
 
 def test_a_hard_link_is_the_same_file(novalink, share, settings, prober):

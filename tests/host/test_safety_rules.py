@@ -26,7 +26,7 @@ def find(settings, prober):
 
 @pytest.fixture
 def share(mounter, tmp_path):
-    return mounter.tmpfs('nas1:/vols', tmp_path / 'share')
+    return mounter.tmpfs('nas1:/vols', tmp_path / 'share', 'size=1g')
 
 
 @pytest.fixture(params=['ext4', 'xfs', 'btrfs', 'vfat'])
@@ -65,6 +65,20 @@ def test_a_clusters_path_below_a_base_needs_a_mount_of_its_own(mounter, tmp_path
     mounter.tmpfs('gpfs1', place)
     write(path)
     assert find(path, kind=Kind.CLUSTER, protocol='gpfs').path == str(path)
+
+
+@pytest.mark.parametrize('way', ['dot', 'slashes', 'link', 'upper case'])
+def test_a_clusters_conventional_place_is_known_however_it_is_spelled(
+        way, mounter, tmp_path, find):
+    mounter.tmpfs('gpfs1', tmp_path)
+    name = HASH.upper() if way == 'upper case' else HASH
+    (tmp_path / 'mnt' / name).mkdir(parents=True)
+    (tmp_path / 'link').symlink_to(f'mnt/{name}')
+    path = write(tmp_path / 'mnt' / name / 'volume-1')
+    given = {'dot': f'{path.parent}/./volume-1', 'slashes': f'{path.parent}//volume-1',
+             'link': tmp_path / 'link/volume-1', 'upper case': path}[way]
+    with pytest.raises(exceptions.ShareNotMounted, match=f'nothing is mounted at {path.parent}'):
+        find(given, kind=Kind.CLUSTER, protocol='gpfs')
 
 
 def test_a_clusters_path_elsewhere_needs_none(share, find):

@@ -61,8 +61,9 @@ def file(request: dict[str, Any]) -> dict[str, Any]:
         if stat.S_ISBLK(seen.st_mode):
             facts.update(in_use.block_device(seen.st_rdev))
         elif stat.S_ISREG(seen.st_mode):
-            facts['used_as'] = in_use.regular_file(
-                seen, os.path.basename(below), request['mounted_loops'])
+            name = os.path.basename(below)
+            facts['used_as'] = in_use.regular_file(seen, name, request['mounted_loops'])
+            facts['ignores_case'] = _is_there(name.swapcase(), walk.directory, seen)
         if os.geteuid() == 0:
             facts['access_errno'] = system_calls.access_error(walk.end)
         if request['qcow2_backing'] and stat.S_ISREG(seen.st_mode) and facts['size']:
@@ -113,6 +114,14 @@ def _follow_inside(walk: PathWalk, below: str) -> str:
     if not f'{end}/'.startswith(inside):
         raise Refused('path', f'a symlink leads out of the mount, to {end!r}')
     return end[len(inside):]
+
+
+def _is_there(name: str, directory: int, seen: os.stat_result) -> bool:
+    """Whether a name in a directory is that of a certain file."""
+    try:
+        return os.path.samestat(os.lstat(name, dir_fd=directory), seen)
+    except OSError:
+        return False
 
 
 def _inspect_chain(walk: PathWalk, backing: str) -> tuple[int, list[tuple[int, int]]]:

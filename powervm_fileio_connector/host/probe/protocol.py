@@ -21,6 +21,7 @@ class FileFacts:
     :ivar path: below the mount point, symlinks resolved
     :ivar root_dev: device number of the root directory's file system
     :ivar hard_links: how many names it has on its file system
+    :ivar ignores_case: whether its name in another case leads to it too
     :ivar size: as the server knows it now; of a qcow2 image that was inspected, the virtual size
     :ivar access_errno: the error that opening it for reading and writing would end in; None: no
         error, or the probe did not run as root, so that its rights tell nothing
@@ -36,6 +37,7 @@ class FileFacts:
     root_dev: int
     hard_links: int
     size: int
+    ignores_case: bool = False
     access_errno: int | None = None
     used_as: str | None = None
     devices: tuple[str, ...] = ()

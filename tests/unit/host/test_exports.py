@@ -46,7 +46,32 @@ def test_an_export_that_names_no_server_is_found_at_its_place_only(export):
     assert found(export, f'30 27 0:50 / {PLACE} rw - tmpfs {export} rw') == [PLACE]
 
 
-@pytest.mark.parametrize('export', ['', '/', '//', 'quobyte://', 'nas1:'])
+@pytest.mark.parametrize('counts', [True, False])
+def test_only_the_whole_of_a_fuse_file_system_counts_at_the_place(counts):
+    line = f'30 27 0:50 {"/" if counts else "/sub"} {PLACE} rw - fuse.quobyte quobyte@reg rw'
+    assert found('reg/volume', line) == ([PLACE] if counts else [])
+
+
+def test_a_directory_of_fuse_counts_where_its_source_names_it():
+    lines = ('30 27 0:50 / /a rw - fuse.glusterfs nas1:/vols rw,user_id=0',
+             f'31 27 0:50 /sub {PLACE} rw - fuse.glusterfs nas1:/vols rw,user_id=0')
+    assert found('nas1:/vols', *lines) == ['/a']
+    assert found('nas1:/vols/sub', *lines) == [PLACE]
+
+
+@pytest.mark.parametrize('export', ['nas1:/vols', 'volume'])
+def test_what_autofs_will_mount_is_not_mounted_yet(export):
+    assert found(export, f'30 27 0:50 / {PLACE} rw - autofs {export} rw') == []
+
+
+@pytest.mark.parametrize(('export', 'source'), [
+    ('nas1:/', 'nas1:/'), ('[fd00::1]:/', 'fd00::1:/'), ('NAS1:/', 'nas1:/'),
+    ('//[FD00::1]/share', '//fd00::1/share'), ('fe80::1%eth0:/v', '[fe80::1%eth0]:/v')])
+def test_a_servers_root_and_any_address_are_exports(export, source):
+    assert found(export, f'30 27 0:50 / /a rw - any {source} rw') == ['/a']
+
+
+@pytest.mark.parametrize('export', ['', '/', '//', 'quobyte://', 'nas1:', 'nfs://', ':/', 'a:///'])
 def test_an_export_that_names_nothing_is_never_found(export):
     assert found(export, f'30 27 0:50 / {PLACE} rw - fuse x rw', FIRST) == []
 

@@ -191,8 +191,12 @@ def test_a_fork_reads_a_table_of_its_own():
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.parametrize(('fstype', 'options', 'ignores'), [
-    ('vfat', 'rw', True), ('cifs', 'rw,nocase', True), ('cifs', 'rw', False),
-    ('nfs4', 'rw', False)])
-def test_a_file_system_may_ignore_case(fstype, options, ignores):
-    assert parse(f'30 27 0:50 / /a rw - {fstype} x {options}')[-1].ignores_case is ignores
+def test_a_comma_that_the_kernel_escapes_ends_no_option():
+    mount = parse(r'30 27 0:50 / /a rw - overlay x rw,lowerdir=/a\054ro,upperdir=/b')[-1]
+    assert not mount.is_read_only
+    assert mount.option('upperdir') == '/b'
+
+
+def test_mount_points_may_be_nested_deeper_than_functions():
+    path = '/d' * 1500
+    assert points(table_of(f'30 27 0:50 / {path} rw - nfs nas1:/a rw'))[-1] == path

@@ -5,12 +5,30 @@ import hashlib
 
 import pytest
 
+from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host import spellings
 from tests.kernel import tables
 
 RECORDED = tables.recorded()
+
+
+def test_a_server_that_hangs_takes_half_of_the_time_that_is_left(caplog):
+    table = mount_table.parse(RECORDED['3-second_name_nosharecache'].encode())
+    path = f'{place_of("nas1:/vols/cinder")}/v'
+    asked = []
+
+    class HangingProber:
+        def probe_all(self, probes, deadline):
+            asked.append(deadline.left())
+            return [probe.Answer(is_hung=True) for _ in probes]
+
+    deadline = Deadline(100)
+    assert spellings.of_other_servers(
+        table, table.covering(path), path, HangingProber(), deadline) == ((), ())
+    assert asked[0] <= 50 < deadline.left()
+    assert 'did not answer' in caplog.text
 
 
 class Prober:
@@ -48,6 +66,6 @@ def test_handle_or_inode_number_tells_one_file_under_another_name(
     path = f'{place_of("nas1:/vols/cinder")}/v'
     found = spellings.of_other_servers(
         table, table.covering(path), path,
-        Prober(probe.HandleFacts(*facts), probe.HandleFacts(*other_facts)), None)
+        Prober(probe.HandleFacts(*facts), probe.HandleFacts(*other_facts)), Deadline(1))
     assert found == {'certain': ((other_path,), ()), 'lookalike': ((), (other_path,)),
                      'none': ((), ())}[expected]
