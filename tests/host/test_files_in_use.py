@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Devices and files that this host uses itself: what it writes there, a guest would destroy."""
+
+import contextlib
+import dataclasses
+import os
+import stat
+import struct
+import subprocess
+
+import pytest
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host.probe import in_use
+from powervm_fileio_connector.volume import VolumeSpec
+
+IN_USE = r'used? by this host itself|that this host uses itself'
+
+
+@pytest.fixture
+def find(settings, prober):
+    allowing = dataclasses.replace(settings, allow_block_devices=True)
+
+    def find(path):
+        return finder.find(VolumeSpec(protocol='local', path=str(path)), allowing, prober=prober)
+    return find
+
+
+@pytest.fixture
+def share(mounter, tmp_path):
+    return mounter.tmpfs('nas1:/vols', tmp_path / 'share', 'size=1g')
+
+
+@pytest.fixture
+def make_image(share):
+    def make_image(name, size=256 << 20):
+        image = share / name
+        image.touch()
+        os.truncate(image, size)
+        return image
+    return make_image
+
+
+@pytest.fixture
+def attach(mounter):
+    """Make loop devices, with nodes in a tmpfs of the tests; return a node and the device."""
+    with contextlib.ExitStack() as attached:
+        directory = mounter.tmpfs('devices', '/dev/shm')
+
+        def attach(image, *options):
+            made = subprocess.run(['losetup', '--find', '--show', *options, image],
+                                  capture_output=True, text=True)
+            if made.returncode:
+                pytest.skip(f'no loop device: {made.stderr.strip()}')
+            loop = made.stdout.strip()
+            attached.callback(subprocess.run, ['losetup', '--detach', loop], check=True)
+            return node(loop), loop
+
+        def node(device):
+            path = directory / os.path.basename(device)
+            os.mknod(path, stat.S_IFBLK | 0o600, os.stat(device).st_rdev)
+            return path
+
+        attach.node = node
+        yield attach
+
+
+def make_file_system(fstype, *devices):
+    try:
+        subprocess.run([f'mkfs.{fstype}', *devices], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as err:
+        pytest.skip(f'no {fstype} here: {err}')
+
+
+@contextlib.contextmanager
+def swap_space(path):
+    subprocess.run(['mkswap', path], check=True, capture_output=True)
+    try:
+        subprocess.run(['swapon', path], check=True, capture_output=True)
+    except subprocess.CalledProcessError as err:
+        pytest.skip(f'no swap space here: {err.stderr}')
+    try:
+        yield
+    finally:
+        subprocess.run(['swapoff', path], check=True)
+
+
+@pytest.mark.parametrize('fstype', ['ext4', 'xfs', 'btrfs'])
+def test_a_device_with_a_mounted_file_system_and_its_file_are_refused(
+        fstype, make_image, attach, mounter, tmp_path, find):
+    image = make_image('disk', 512 << 20)
+    make_file_system(fstype, image)
+    node, loop = attach(image)
+    assert find(node).is_block_device
+    mounter._mount(tmp_path / 'var', loop)
+    for path in (node, image):
+        with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
+            find(path)
+    mounter.unmount(tmp_path / 'var')
+
+
+def test_each_device_of_a_mounted_btrfs_is_refused(make_image, attach, mounter, tmp_path, find):
+    nodes, loops = zip(*(attach(make_image(name)) for name in ('one', 'two')), strict=True)
+    make_file_system('btrfs', *loops)
+    mounter._mount(tmp_path / 'var', '-o', f'device={loops[1]}', loops[0])
+    for node in nodes:
+        with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
+            find(node)
+    mounter.unmount(tmp_path / 'var')
+
+
+def test_a_disk_is_refused_while_a_partition_of_it_is_mounted(
+        make_image, attach, mounter, tmp_path, find):
+    image = make_image('disk')
+    partition = struct.pack('<8xII', 2048, 100_000)
+    partition = bytes((0, 0, 0, 0, 0x83, 0, 0, 0)) + partition[8:]
+    with open(image, 'r+b') as disk:
+        disk.seek(446)
+        disk.write(partition + bytes(48) + b'\x55\xaa')
+    node, loop = attach(image)
+    added = subprocess.run(['partx', '--add', loop], capture_output=True, text=True)
+    if added.returncode:
+        pytest.skip(f'no partitions of loop devices here: {added.stderr.strip()}')
+    try:
+        make_file_system('ext4', f'{loop}p1')
+        assert find(node).is_block_device
+        mounter._mount(tmp_path / 'var', f'{loop}p1')
+        for path in (node, attach.node(f'{loop}p1'), image):
+            with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
+                find(path)
+        mounter.unmount(tmp_path / 'var')
+    finally:
+        subprocess.run(['partx', '--delete', loop], check=True)
+
+
+def test_a_device_that_is_swap_space_is_refused(make_image, attach, find):
+    node, loop = attach(make_image('swap', 2 << 20))
+    with swap_space(loop), pytest.raises(exceptions.UnsafeVolumePath, match='swap space'):
+        find(node)
+    assert find(node).is_block_device
+
+
+@pytest.mark.parametrize('is_linked', [False, True])
+def test_a_file_that_is_swap_space_is_refused(
+        is_linked, make_image, attach, mounter, tmp_path, find):
+    image = make_image('disk')
+    make_file_system('ext4', image)
+    place = mounter._mount(tmp_path / 'var', attach(image)[1])
+    swap = place / 'swap'
+    swap.write_bytes(bytes(2 << 20))
+    swap.chmod(0o600)
+    path = place / 'link' if is_linked else swap
+    if is_linked:
+        os.link(swap, path)
+    with swap_space(swap), pytest.raises(exceptions.UnsafeVolumePath, match='swap space'):
+        find(path)
+    assert find(path).path == str(path)
+    mounter.unmount(place)
+
+
+def test_a_file_behind_a_loop_device_that_nobody_uses_is_served(make_image, attach, find):
+    # NovaLink serves files through loop devices: that is no use by this host.
+    image = make_image('disk')
+    attach(image)
+    assert find(image).path == str(image)
+
+
+def test_a_device_with_a_holder_is_refused(make_image, attach, find, tmp_path, monkeypatch):
+    # Device mapper, LVM and md are not everywhere; what they leave in sysfs is.
+    node, _ = attach(make_image('disk'))
+    device = os.stat(node).st_rdev
+    place = tmp_path / f'{os.major(device)}:{os.minor(device)}'
+    (place / 'disk1/holders/dm-7').mkdir(parents=True)
+    (place / 'holders').mkdir()
+    for name, text in (('size', '524288'), ('dev', place.name), ('disk1/dev', '7:99'),
+                       ('disk1/partition', '1')):
+        (place / name).write_text(text)
+    monkeypatch.setattr(in_use, '_SYS_DEVICES', str(tmp_path))
+    assert in_use.block_device(device) == {
+        'size': 524288 * 512, 'devices': [place.name, '7:99'], 'used_as': 'a part of dm-7'}
