@@ -55,7 +55,7 @@ def parse(connection_properties: Any, *, lpar_uuid: str | None = None,
         format=image_format, backstore=backstore,
         is_backstore_explicit=explicit is not None, volume_id=keys.volume_id(),
         lpar_uuid=lpar or '', slot=keys.slot(), lua=keys.lua(),
-        multiattach=keys.flag('multiattach'), mount_point_base=keys.text('mount_point_base'))
+        multiattach=keys.flag('multiattach'), mount_point_base=keys.base())
 
 
 def parse_leniently(connection_properties: Any, *, lpar_uuid: str | None = None) -> VolumeSpec:
@@ -76,7 +76,7 @@ def parse_leniently(connection_properties: Any, *, lpar_uuid: str | None = None)
     return VolumeSpec(
         protocol=protocol, kind=_kind(keys, protocol), **_place_leniently(keys, protocol),
         volume_id=keys.leniently(PropertyKeys.volume_id), lpar_uuid=lpar,
-        mount_point_base=keys.leniently(PropertyKeys.text, 'mount_point_base'))
+        mount_point_base=keys.leniently(PropertyKeys.base))
 
 
 def _protocol(keys: PropertyKeys) -> str:

@@ -119,6 +119,14 @@ class PropertyKeys:
         self._refuse(key, why_no_path(path))
         return path
 
+    def base(self) -> str | None:
+        """Return the directory below which the volume's driver mounts exports."""
+        base = self.text('mount_point_base')
+        reason = None if base is None else why_no_path(base)
+        if reason is not None:
+            raise invalid('mount_point_base', f'it {reason}')
+        return base
+
     def name(self) -> str:
         """Return the name of a file, which has to be there.
 

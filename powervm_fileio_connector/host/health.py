@@ -233,5 +233,3 @@ def _file_health(answer: probe.Answer[Any], health: MountHealth,
         return FileHealth(_FILE_STATES.get(type(err), 'unsafe'), state.value, mount, size,
                           answer.took_s, note)
     return FileHealth('present', state.value, mount, size, health.took_s)
-
-

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's mount table: what is mounted where. It is read without touching any share.
-"""
+"""The host's mount table: what is mounted where. It is read without touching any share."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Hashable
 from collections.abc import Iterable
 
 from oslo_log import log as logging
@@ -24,7 +25,7 @@ from powervm_fileio_connector.volume import VolumeSpec
 
 LOG = logging.getLogger(__name__)
 
-_MOST_HANDLES = 16      # probes for file handles that one call makes
+_MOST_HANDLES = 16      # probes for file handles that one call makes, the file's own included
 
 
 def by_table(table: MountTable, mount: Mount, path: str) -> tuple[str, ...]:
@@ -95,10 +96,10 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
     others = same_file.index(table).under_other_names(mount, path)
     if not others:
         return (), ()
-    if len(others) > _MOST_HANDLES:
+    if len(others) >= _MOST_HANDLES:
         LOG.warning('%s may be reachable under %d more names of servers, of which %d are checked.',
-                    path, len(others), _MOST_HANDLES)
-    others = others[:_MOST_HANDLES]
+                    path, len(others), _MOST_HANDLES - 1)
+    others = others[:_MOST_HANDLES - 1]
     # Half of the time: one that does not answer takes none from the probes that follow.
     own, *answers = prober.probe_all([_handle(*one) for one in ((mount, path), *others)],
                                      deadline.earlier(deadline.left() / 2))
@@ -122,21 +123,23 @@ def resolved_paths(paths: Iterable[str], *, prober: probe.Prober,
 
     For detaching a volume whose file is gone, or none that may be attached any more; it may have
     been at the end of a path, or at what is a symlink there now. Paths on shares that do not answer
-    are left out.
+    are left out. Of paths that the mount table shows to be one file, one is probed.
     """
     table = _table()
-    probes = [(asked, rest) for path in paths
-              for asked, rest in ((path, ''), os.path.split(path))]
-    # By the table alone, which is right unless symlinks lead elsewhere.
-    mounts = [table.covering(asked) for asked, _ in probes]
-    answers = prober.probe_all([
-        probe.PathProbe(asked, share=None if mount is None else mount.share)
-        for (asked, _), mount in zip(probes, mounts, strict=True)], deadline)
-    return tuple(dict.fromkeys(
-        os.path.normpath(os.path.join(answer.facts.whole_path, rest) if rest
-                         else answer.facts.whole_path)
-        for (_, rest), answer in zip(probes, answers, strict=True)
-        if answer.facts is not None and '..' not in answer.facts.rest))
+    index = same_file.index(table)
+    probes: dict[object, tuple[str, Hashable]] = {}
+    for path in paths:
+        mount = table.covering(path)
+        location = None if mount is None else index.location(mount, path)
+        probes.setdefault(location or path, (path, None if mount is None else mount.share))
+    asked = [(probe.PathProbe(part, share=share), rest) for path, share in probes.values()
+             for part, rest in ((path, ''), os.path.split(path))]
+    answers = prober.probe_all([request for request, _ in asked], deadline)
+    found = [os.path.normpath(os.path.join(answer.facts.whole_path, rest) if rest
+                              else answer.facts.whole_path)
+             for (_, rest), answer in zip(asked, answers, strict=True)
+             if answer.facts is not None and '..' not in answer.facts.rest]
+    return tuple(dict.fromkeys(one for path in found for one in spellings_of(path)))
 
 
 def _table() -> MountTable:

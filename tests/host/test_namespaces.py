@@ -68,21 +68,71 @@ for path, error in (('/data/volume-1', exceptions.UnsafeVolumePath),
 """
 
 
-def test_a_chroot_without_an_entry_of_its_root_serves_what_is_mounted(tmp_path, mounter):
+def make_root(mounter, root):
+    """Make a directory that can be the root directory; skip where Python lies elsewhere."""
     for entry in os.scandir('/'):
-        place = tmp_path / entry.name
+        place = root / entry.name
         if entry.is_symlink():
             place.symlink_to(os.readlink(entry))
         elif entry.is_dir():
             mounter.bind(entry.path, place)
-    if not (tmp_path / sys.executable[1:]).exists():
+    if not (root / sys.executable[1:]).exists():
         pytest.skip('Python lies on a mount of its own')
-    mounter.bind('/proc', tmp_path / 'proc')
+    mounter.bind('/proc', root / 'proc')
+
+
+def test_a_chroot_without_an_entry_of_its_root_serves_what_is_mounted(tmp_path, mounter):
+    make_root(mounter, tmp_path)
     (tmp_path / 'data').mkdir()
     write(tmp_path / 'data/volume-1')
     write(mounter.tmpfs('nas1:/vols', tmp_path / 'share') / 'volume-1')
     (tmp_path / 'link').symlink_to('share')
     subprocess.run([sys.executable, '-c', IN_CHROOT, tmp_path], check=True, timeout=60)
+
+
+ON_BTRFS = """
+import os
+import sys
+from powervm_fileio_connector import conf
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.volume import VolumeSpec
+
+os.chroot(sys.argv[1])
+os.chdir('/')
+prober = probe.Prober(10)
+found = []
+for path in ('/vols/v', '/v', '/nested/v', '/below/v', '/top/@vols/v', '/top/@/v'):
+    try:
+        found.append(finder.find(VolumeSpec(path=path), conf.Settings(), prober=prober).path)
+    except exceptions.UnsafeVolumePath as err:
+        assert 'root file system' in str(err), err
+assert found == ['/vols/v', '/top/@vols/v'], found
+"""
+
+
+def test_a_btrfs_beside_that_of_the_root_directory_holds_volumes(tmp_path, mounter):
+    image = mounter.tmpfs('disk', tmp_path / 'disk', 'size=1g') / 'image'
+    image.touch()
+    os.truncate(image, 256 << 20)
+    root, top = tmp_path / 'root', tmp_path / 'top'
+    try:
+        subprocess.run(['mkfs.btrfs', image], check=True, capture_output=True)
+        mounter._mount(top, '-o', 'loop', image)
+        for name in ('@', '@vols', '@/nested'):
+            subprocess.run(['btrfs', 'subvolume', 'create', top / name], check=True,
+                           capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as err:
+        pytest.skip(f'no btrfs here: {err}')
+    for directory in ('@', '@vols', '@/nested'):
+        write(top / directory / 'v')
+    mounter.bind(top / '@', root)
+    make_root(mounter, root)
+    mounter.bind(top / '@vols', root / 'vols')
+    mounter.bind(top / '@/nested', root / 'below')
+    mounter.bind(top, root / 'top')
+    subprocess.run([sys.executable, '-c', ON_BTRFS, root], check=True, timeout=60)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.volume import Kind
 from powervm_fileio_connector.volume import VolumeSpec
 from tests.host.conftest import write
@@ -96,6 +97,20 @@ def test_a_trusted_directory_may_be_a_symlink(tmp_path, settings, find):
     (tmp_path / 'other').mkdir()
     with pytest.raises(exceptions.UnsafeVolumePath, match='root file system'):
         find(write(tmp_path / 'other/volume-1'), trusting)
+
+
+def test_a_trusted_directory_that_hangs_delays_no_other(
+        fuse_share, tmp_path, settings):
+    hung = fuse_share()
+    hung.tell('hang')
+    (tmp_path / 'real').mkdir()
+    (tmp_path / 'trusted').symlink_to('real')
+    path = write(tmp_path / 'real/volume-1')
+    trusting = dataclasses.replace(settings, trusted_directories=(
+        str(hung.place), str(tmp_path / 'trusted')))
+    assert finder.find(VolumeSpec(path=str(path)), trusting,
+                       prober=probe.Prober(2)).path == str(path)
+    hung.die()
 
 
 @pytest.mark.parametrize('target', ['absolute', 'relative', 'below'])

@@ -322,6 +322,14 @@ assert DeviceInfo.parse({{'path': path}}).path == path
                    env=os.environ | {'LC_ALL': 'C', 'PYTHONCOERCECLOCALE': '0'})
 
 
+@pytest.mark.parametrize('base', ['/a' * 150_000, '/mnt/' + 'n' * 256, '/mnt/../etc', 5])
+def test_a_base_that_is_no_directory_is_refused(base):
+    properties = {'export': 'nas1:/vols', 'name': 'v', 'mount_point_base': base}
+    with pytest.raises(exceptions.InvalidConnectionProperties, match='mount_point_base'):
+        parse(properties)
+    assert parse_leniently(properties, lpar_uuid=LPAR).mount_point_base is None
+
+
 def test_an_export_is_not_sent_so_it_may_contain_a_tab():
     assert parse({'export': 'nas1:/vo\tls', 'name': 'v'}).export == 'nas1:/vo\tls'
 

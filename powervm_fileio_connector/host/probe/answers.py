@@ -63,7 +63,8 @@ def file(request: dict[str, Any]) -> dict[str, Any]:
         elif stat.S_ISREG(seen.st_mode):
             name = os.path.basename(below)
             facts['used_as'] = in_use.regular_file(seen, name, request['mounted_loops'])
-            facts['ignores_case'] = _is_there(name.swapcase(), walk.directory, seen)
+            other = name.swapcase()
+            facts['ignores_case'] = other != name and _is_there(other, walk.directory, seen)
         if os.geteuid() == 0:
             facts['access_errno'] = system_calls.access_error(walk.end)
         if request['qcow2_backing'] and stat.S_ISREG(seen.st_mode) and facts['size']:

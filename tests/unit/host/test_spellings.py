@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which files under two names of a server are one, by recorded mount tables and by their facts."""
 
+import errno
 import hashlib
 
 import pytest
@@ -10,6 +11,7 @@ from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host import spellings
 from tests.kernel import tables
+from tests.unit.host.test_mount_table import table_of
 
 RECORDED = tables.recorded()
 
@@ -29,6 +31,41 @@ def test_a_server_that_hangs_takes_half_of_the_time_that_is_left(caplog):
         table, table.covering(path), path, HangingProber(), deadline) == ((), ())
     assert asked[0] <= 50 < deadline.left()
     assert 'did not answer' in caplog.text
+
+
+def test_one_call_makes_sixteen_probes_for_handles_at_most(caplog):
+    table = table_of('30 27 0:50 / /a rw - nfs4 nas0:/vols rw', *(
+        f'{number} 27 0:{number + 50} / /m/{number} rw - nfs4 nas{number}:/vols rw'
+        for number in range(31, 60)))
+    asked = []
+
+    class CountingProber:
+        def probe_all(self, probes, deadline):
+            asked.extend(probes)
+            return [probe.Answer(errno=errno.EOPNOTSUPP) for _ in probes]
+
+    assert spellings.of_other_servers(
+        table, table.at('/a'), '/a/v', CountingProber(), Deadline(1)) == ((), ())
+    assert len(asked) == 16
+    assert '29 more names of servers, of which 15 are checked' in caplog.text
+
+
+def test_of_one_file_under_many_paths_one_is_probed(monkeypatch):
+    lines = [f'{number} 27 0:50 / /m/{number} rw - nfs4 nas1:/vols rw' for number in range(30, 99)]
+    table = table_of(*lines)
+    monkeypatch.setattr(mount_table, 'table', lambda: table)
+    asked = []
+
+    class FollowingProber:
+        def probe_all(self, probes, deadline):
+            asked.extend(probes)
+            return [probe.Answer(probe.PathFacts(one.path.replace('link', 'target')))
+                    for one in probes]
+
+    paths = [f'/m/{number}/link' for number in range(30, 99)]
+    found = spellings.resolved_paths(paths, prober=FollowingProber())
+    assert [one.path for one in asked] == ['/m/30/link', '/m/30']
+    assert set(found) == {*paths, *(path.replace('link', 'target') for path in paths)}
 
 
 class Prober:
