@@ -189,7 +189,7 @@ class AddMapping:
                 adapter, None, self.lpar_uuid, file, lpar_slot_num=self.slot, lua=self.lua)
         mapping = virtual_io_server.VSCSIMapping.bld_from_existing(
             table.wrap(bus), file, lua=self.lua)
-        if mapping.client_lpar_href is None:
+        if bus.record.lpar_uuid is None:
             # Recorded mappings of files have no link to copy, but new ones have had one so far.
             mapping._client_lpar_href(virtual_io_server.VSCSIMapping.crt_related_href(
                 adapter, None, self.lpar_uuid))

@@ -15,7 +15,10 @@ from pypowervm import const
 ANY = 65535
 """The remote slot, or partition id, of a server adapter that any client may connect to."""
 
-UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
+LINKED_UUID = re.compile(
+    r'/([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})/?\s*(?:[?#].*)?$')
+"""The UUID of what a link leads to; those before it are of what that belongs to."""
+
 _BLANKS = ' \t\r\n'
 """What XML calls white space; other blanks belong to a name."""
 _DECIMAL = re.compile(r'\d+(\.\d+)?', re.ASCII)
@@ -110,7 +113,8 @@ def record_of(mapping: Any) -> MappingRecord:
     parts = _parts(mapping)
     link, client, server = parts.get(_LINK), parts.get(_CLIENT), parts.get(_SERVER)
     href = (link.element.get('href') or '') if link is not None else ''
-    uuids = UUID.findall(href)
+    linked = LINKED_UUID.search(href)
+    uuid = linked[1] if linked else None
     client_facts = client.facts if client is not None else {}
     server_facts = server.facts if server is not None else {}
     target = parts[_TARGET].facts if _TARGET in parts else {}
@@ -121,12 +125,12 @@ def record_of(mapping: Any) -> MappingRecord:
     if lpar_id is None and not is_wild_card:
         lpar_id = remote_id
     return MappingRecord(
-        lpar_uuid=uuids[-1].upper() if uuids else None, lpar_id=lpar_id,
+        lpar_uuid=uuid.upper() if uuid else None, lpar_id=lpar_id,
         slot=client_facts.get(_SLOT), server_slot=server_facts.get(_SLOT),
         lua=target.get(_LUA), target_name=target.get(_TARGET_NAME),
         is_orphan=server is not None and client is None and not is_wild_card,
         is_wild_card=is_wild_card,
-        is_vios_client=bool(uuids) and f'/VirtualIOServer/{uuids[-1]}' in href,
+        is_vios_client=uuid is not None and f'/VirtualIOServer/{uuid}' in href,
         **_storage_facts(parts.get(_STORAGE)))
 
 

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable
 from collections.abc import Sequence
 
-from powervm_fileio_connector.mappings.record import UUID
+from powervm_fileio_connector.mappings.record import LINKED_UUID
 from powervm_fileio_connector.mappings.record import normalised
 
 _LINK = b'AssociatedLogicalPartition'
 _BEHIND_NAME = (b' ', b'\t', b'\r', b'\n', b'/', b'>')
-_UUID = re.compile(UUID.pattern.encode())
+_HREF = re.compile(rb'\shref\s*=\s*(?:"([^"]*)"|\'([^\']*)\')')
+_UUID = re.compile(LINKED_UUID.pattern.encode())
 _DISK = re.compile(rb'Disk(?:Label|Name)\b([^<]*)')
 _ID = re.compile(rb'(?:Local|RemoteLogical)PartitionID\b[^<]*>\s*0*([0-9]+)\s*<')
 _PLAIN = re.compile(rb'[^&<>"\'\s]+')
@@ -124,14 +125,12 @@ class MappingSearch:
             return
         start = name + len(_LINK) - len(self._link)
         link = piece[start:piece.find(b'>', name)]
-        uuids = _UUID.findall(link)
-        if not uuids or not self._is_only_link(piece, start, link):
+        href = _HREF.search(link)
+        uuid = _UUID.search(href[1] or href[2] or b'') if href is not None else None
+        if uuid is None or not self._is_only_link(piece, start, link):
             self._doubtful.append(place)
-            return
-        for uuid in uuids:
-            places = lpars.setdefault(uuid.upper(), [])
-            if place not in places[-1:]:
-                places.append(place)
+        else:
+            lpars.setdefault(uuid[1].upper(), []).append(place)
 
     def _is_only_link(self, piece: bytes, start: int, link: bytes) -> bool:
         """Whether this start tag certainly is that of the mapping's own link, and the only one."""
