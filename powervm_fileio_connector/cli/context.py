@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import re
 from collections.abc import Iterator
 
 from oslo_concurrency import processutils
@@ -126,8 +127,9 @@ class CommandContext:
         """Have an error call LPARs by their names too, where these are known anyway."""
         for lpar in vars(self).get('lpars', []):
             for field in ('doing', 'reason', 'remedy'):
-                err.kwargs[field] = err.kwargs[field].replace(
-                    lpar.uuid, f'{lpar.name} ({lpar.uuid})')
+                err.kwargs[field] = re.sub(
+                    rf'{lpar.uuid}|(?<=\bLPAR )with id {lpar.id}\b', f'{lpar.name} ({lpar.uuid})',
+                    err.kwargs[field]).replace(f'the LPAR {lpar.name} (', f'LPAR {lpar.name} (')
         err.add_context()
 
     def lpar_of(self, record: mappings.MappingRecord) -> str | None:

@@ -44,7 +44,7 @@ class NovaLinkSimulator(Reachable):
                  faults: Iterable[Fault] = (), password: str | None = None,
                  serialise_posts: bool = True, job_polls: int = 0,
                  event_wait_s: float = 10.0, other_vioses: int = 0,
-                 state: State | None = None, links_of_files: bool = True,
+                 state: State | None = None, links_of_files: bool = False,
                  foreign: bool = True) -> None:
         """Make the host; it is not served before ``start``.
 

@@ -26,7 +26,7 @@ _END = len(b'</VirtualSCSIMapping>')
 class Renderer:
     """Renders documents; every method may be called from any thread."""
 
-    def __init__(self, state: State, url: str, links_of_files: bool = True) -> None:
+    def __init__(self, state: State, url: str, links_of_files: bool = False) -> None:
         """:param links_of_files: mappings of files name their LPAR, as those of other disks do"""
         self.state, self.url = state, url
         self._links_of_files = links_of_files

@@ -7,6 +7,9 @@ import powervm_fileio_connector as pfc
 from powervm_fileio_connector import exceptions
 from tests.contract.test_writer_answers import Without
 
+# Only a link names the LPAR of a mapping without client adapter.
+pytestmark = pytest.mark.parametrize('novalink', [{'links_of_files': True}], indirect=True)
+
 CLIENTS = rb'<ClientAdapter\b.*?</ClientAdapter>'
 
 

@@ -202,7 +202,7 @@ def test_buses_are_filled_one_after_the_other(novalink, config, make_volume):
 def test_a_file_of_another_lpar_is_refused_unless_multiattach(connector, novalink, volume):
     connector.connect_volume(volume)
     other = novalink.lpars[1]
-    with pytest.raises(exceptions.VolumeInUse, match=novalink.lpars[0].uuid):
+    with pytest.raises(exceptions.VolumeInUse, match=f'LPAR with id {novalink.lpars[0].id}'):
         connector.connect_volume(volume | {'lpar_uuid': other.uuid})
     info = connector.connect_volume(volume | {'lpar_uuid': other.uuid, 'multiattach': True})
     assert info['lpar_uuid'] == other.uuid
@@ -292,7 +292,7 @@ def test_a_file_that_another_lpar_has_under_the_spelling_given_is_refused(connec
     make_volume('deep/volume-1')
     (share / 'link').symlink_to(share / 'deep')
     map_by_hand(novalink, f'{share}/link/volume-1', novalink.lpars[1])
-    with pytest.raises(exceptions.VolumeInUse, match=novalink.lpars[1].uuid):
+    with pytest.raises(exceptions.VolumeInUse, match=f'LPAR with id {novalink.lpars[1].id}'):
         connector.connect_volume({'path': f'{share}/link/volume-1'})
 
 

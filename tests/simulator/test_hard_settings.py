@@ -36,6 +36,15 @@ def test_only_mappings_of_files_show_no_lpar_link(novalink, make_file):
     assert novalink.mappings()[0].lpar_uuid == novalink.lpars[0].uuid
 
 
+def test_no_link_of_a_file_is_shown_by_default(make_file):
+    with NovaLinkSimulator() as novalink:
+        adapter = novalink.adapter()
+        add(novalink, adapter, make_file())
+        shown = [one for one in read(novalink, adapter).scsi_mappings
+                 if one.backing_storage and one.backing_storage.name == novalink.mappings()[0].path]
+        assert [one.client_lpar_href for one in shown] == [None]
+
+
 @hard
 def test_other_programs_have_mappings_of_every_kind(novalink):
     kinds = [mapping.kind for mapping in novalink.state.mappings()]
