@@ -81,12 +81,14 @@ class AddMapping:
         if not self.multiattach:
             self._require_unused(table, [one.record for one in others if one not in orphans])
         bus = buses.choose(table, self)
-        if bus is None and may_defer and self._shares_new_bus(table):
+        if may_defer and (self._shares_new_bus(table) if bus is None
+                          else self._mixes_luas(table, bus)):
             return Change(Outcome.DEFERRED)
         for orphan in orphans:
             table.remove(orphan)
         table.append(self._build(table, bus))
-        return Change(Outcome.CHANGED, makes_adapters=bus is None)
+        return Change(Outcome.CHANGED, makes_adapters=bus is None,
+                      is_alone=len(orphans) == len(others))
 
     def result(self, table: MappingTable, change: Change) -> MappingRecord:
         """Return the mapping as the server's answer shows it.
@@ -95,7 +97,11 @@ class AddMapping:
         """
         if change.outcome is Outcome.UNCHANGED:
             return change.records[0]
-        mine, _ = self._by_owner(table)
+        if table.is_answer and change.is_alone:
+            mine = [entry.record for entry in table.of_paths(self.paths)
+                    if entry.record.slot is not None]
+        else:
+            mine, _ = self._by_owner(table)
         if not mine:
             raise NotConfirmed(
                 f'the answer does not show {self.path} mapped to LPAR {self.lpar_uuid}')
@@ -177,6 +183,14 @@ class AddMapping:
         claims = table.new_buses.get(key, 0)
         table.new_buses[key] = claims + 1
         return claims % buses.limit(self) != 0
+
+    def _mixes_luas(self, table: MappingTable, bus: MappingEntry) -> bool:
+        """Whether the new mappings of a bus would name LUAs in part, and in part leave them open.
+
+        A server could give one that another of them names.
+        """
+        return any((one.record.lua is None) != (self.lua is None) for one in table.added
+                   if one.record.server_slot == bus.record.server_slot)
 
     def _build(self, table: MappingTable, bus: MappingEntry | None) -> Any:
         # scsi_mapper.build_vscsi_mapping would wrap every mapping again to find a pair to clone,

@@ -30,11 +30,15 @@ class Outcome(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What applying an edit did, and to which mappings."""
+    """What applying an edit did, and to which mappings.
+
+    :ivar is_alone: no other mapping of the file is left, so that one in the answer is the edit's
+    """
 
     outcome: Outcome
     records: tuple[MappingRecord, ...] = ()
     makes_adapters: bool = False
+    is_alone: bool = False
 
 
 class Edit(Protocol):

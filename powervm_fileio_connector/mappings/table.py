@@ -52,6 +52,7 @@ class MappingTable:
     are reused, and an LPAR may return with another one.
 
     :ivar as_of: when the document was asked for (``time.monotonic``)
+    :ivar is_answer: it is the answer to the changes that are to be confirmed by it
     :ivar lpar_ids: ids by UUID in capitals, as far as they were asked for; None: no such LPAR
     :ivar lpars: the ids of all LPARs by UUID in capitals; None: they were not asked for
     :ivar new_buses: how many edits want the adapter pair that one of them makes
@@ -65,6 +66,7 @@ class MappingTable:
         """
         self.vios_w = vios_w
         self.as_of = 0.0
+        self.is_answer = False
         self.lpar_ids = dict(lpar_ids or {})
         self.lpars: Mapping[str, int] | None = None
         self.is_edited = False

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Collection
 from typing import Any
 
 from oslo_log import log as logging
@@ -45,7 +46,7 @@ class Batch:
         self._leader = leader
         self._members = members
         self._deadline = leader.deadline
-        self._is_fence_needed = False
+        self._fence_for: set[str] = set()
         self._sent_count = 0
         self.refused: list[Job] = []
 
@@ -78,8 +79,8 @@ class Batch:
             table = self._documents.read(self._deadline, table)
             table.vios_w.element.adapter = self._documents.rest.adapter(self._deadline)
             jobs = self._apply_all(table)
-        if not jobs and self._is_fence_needed:
-            table = self._fence(table)
+        if not jobs and self._fence_for:
+            table = self._fence(table, self._fence_for)
             jobs = self._apply_all(table)
         return table, jobs
 
@@ -96,7 +97,7 @@ class Batch:
         jobs: dict[Any, Job] = {}
         touched: frozenset[str] = frozenset()
         waited_for: frozenset[str] = frozenset()
-        self._is_fence_needed = False
+        self._fence_for = set()
         for pending in in_order(self._members, lambda member: member.edit):
             edit = pending.edit
             if pending.is_settled:
@@ -122,8 +123,8 @@ class Batch:
             if change.outcome is Outcome.CHANGED:
                 return change
             if change.outcome is Outcome.UNCHANGED and is_final:
-                if self._turn.may_change_late(table.vios_w.etag):
-                    self._is_fence_needed = True
+                if self._turn.may_change_late(table.vios_w.etag, pending.edit.keys):
+                    self._fence_for |= pending.edit.keys
                     return None
                 # What was sent before, and its answer lost, is now seen to have been carried out.
                 sent = pending.sent or change
@@ -156,13 +157,16 @@ class Batch:
         pending.try_again(err)
         pending.batch_limit = 1
 
-    def _fence(self, table: MappingTable) -> MappingTable:
-        """Post the unchanged document, so that no POST before it can be applied any more."""
+    def _fence(self, table: MappingTable, keys: Collection[str] = ()) -> MappingTable:
+        """Post the unchanged document, so that no POST before it can be applied any more.
+
+        :param keys: of volumes that the server accepted, does not show, and drops by this
+        """
         etag = table.vios_w.etag
         LOG.info('A change of VIOS %s that was sent may yet be applied; its mappings are posted as '
                  'they are, so that it cannot.', self._documents.vios_uuid)
         fenced = self._post(table.body(), etag, [])
-        self._turn.note_fence(etag)
+        self._turn.note_fence(etag, keys)
         return fenced
 
     def _post(self, body: bytes, etag: str | None, jobs: list[Job]) -> MappingTable:
@@ -253,13 +257,14 @@ class Batch:
     def _take_back(self, table: MappingTable,
                    unshown: list[tuple[Job, NotConfirmed]]) -> MappingTable:
         """Have the server keep what it shows, since it accepted more and may yet show that."""
-        end = 'it may yet appear and remain'
+        end = 'it may yet appear and remain, so detach it'
+        for job, _ in unshown:
+            self._turn.note_unshown(job.edit.keys)
         # Posting a table that lacks the mappings of others would remove them.
         if table.count() >= self._sent_count - len(unshown):
-            self._turn.note_unshown()
             try:
                 table = self._fence(table)
-                end = 'it was taken back'
+                end = 'it was taken back, but detach it before you try again'
             except RequestFailed as err:
                 LOG.warning('What VIOS %s does not show cannot be taken back: %s',
                             self._documents.vios_uuid, err)

@@ -123,7 +123,6 @@ class Client:
         self._settings = settings
         self._state = state
         self.checks_host = checks_host
-        self._adapter = adapter
         self._rest = Rest(settings.novalink_host, adapter, lambda: state.renewal)
 
     @property
@@ -132,21 +131,21 @@ class Client:
 
         :raises NovaLinkUnavailable: logging on failed
         """
-        return self._adapter.get(Deadline(self._settings.rest_timeout_s))
+        return self._rest.adapter(Deadline(self._settings.rest_timeout_s))
 
     def log_on(self, deadline: Deadline) -> None:
         """Open the session, if it is not open.
 
         :raises NovaLinkUnavailable: logging on failed
         """
-        self._adapter.get(deadline)
+        self._rest.adapter(deadline)
 
     def on_wait(self, tell: Callable[[str], None] | None) -> None:
         """Have sentences told about what is waited for and until when, after 2 s of waiting.
 
         They are logged as well.
         """
-        self._rest.on_wait = tell
+        self._rest.waiting.tell = tell
 
     def management_partition(self, deadline: Deadline) -> ManagementPartition:
         """Return the management partition, which is an I/O server and the partition of this host.

@@ -141,12 +141,12 @@ class Committer:
         """Drop the kept table, known to be outdated: the next edit begins with a read."""
         self._state.kept = None
 
-    def note_unshown(self) -> None:
+    def note_unshown(self, edit: Edit) -> None:
         """Remember that the server accepted a mapping and does not show it, though it may later.
 
-        The next edit that finds nothing to do has the server drop what it does not show.
+        An edit of that volume that finds nothing to do has the server drop what it does not show.
         """
-        self._find_turn().note_unshown()
+        self._find_turn().note_unshown(edit.keys)
 
     def _with_lpar_ids(self, table: MappingTable, deadline: Deadline, call: Callable[[], _T]) -> _T:
         try:
@@ -176,7 +176,7 @@ class Committer:
             jobs = batch.refused if batch is not None else []
             concerned = [one for job in jobs for one in job.pending] or members
             handle_failure(err, self._rest, leader.deadline, jobs, _unsettled(concerned))
-            self._rest.failing(err, leader.retry.elapsed_s, leader.retry.until_s)
+            self._rest.waiting.failing(err, leader.retry)
 
     def _keep(self, table: MappingTable, turn: ViosTurn) -> None:
         """Keep a table for the next batch, but not the session alive for it.
@@ -189,6 +189,7 @@ class Committer:
         table.vios_w.element.adapter = None
         # What the server told of LPARs was true for this batch.
         table.lpar_ids, table.lpars = {}, None
+        table.is_answer = False
         self._state.kept = table
 
 

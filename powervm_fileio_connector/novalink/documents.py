@@ -75,7 +75,9 @@ class VIOSDocuments:
         element = response.entry.element if response.entry is not None else None
         if element is None or element.find('VirtualSCSIMappings') is None:
             return None
-        return _table(response, as_of, splitter)
+        table = _table(response, as_of, splitter)
+        table.is_answer = True
+        return table
 
 
 def with_lpar_ids(table: MappingTable, rest: Rest, deadline: Deadline, call: Callable[[], _T],
@@ -90,14 +92,14 @@ def with_lpar_ids(table: MappingTable, rest: Rest, deadline: Deadline, call: Cal
         try:
             return call()
         except LPARIdNeeded as need:
-            uuid = need.lpar_uuid.upper()
+            lpar_id = None
             try:
-                table.lpar_ids[uuid] = partitions.lpar(rest, uuid, deadline, is_tried_once).id
+                lpar_id = partitions.lpar(rest, need.lpar_uuid, deadline, is_tried_once).id
             except RequestFailed as err:
+                # None: no mapping is this LPAR's; the server will say so if one is added.
                 if err.kind is not FailureKind.MISSING:
                     raise
-                # No mapping is this LPAR's, then; the server will say so if one is added.
-                table.lpar_ids[uuid] = None
+            table.lpar_ids[need.lpar_uuid.upper()] = lpar_id
         except LPARsNeeded:
             table.lpars = {lpar.uuid.upper(): lpar.id for lpar in partitions.lpars(rest, deadline)}
 

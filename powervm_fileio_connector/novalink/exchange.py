@@ -27,29 +27,26 @@ from urllib3 import connection as urllib3_connection
 from urllib3 import exceptions as urllib3_exceptions
 
 from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.novalink import retry
 from powervm_fileio_connector.novalink.failures import FailureKind
 from powervm_fileio_connector.novalink.failures import RequestFailed
 from powervm_fileio_connector.novalink.failures import is_shortage
+from powervm_fileio_connector.novalink.retry import Waiting
 
 CONNECT_TIMEOUT_S = 10.0
-SILENCE_S = 2.0
-"""A server that is silent for longer than this is spoken of."""
-
 _SEND_BYTES = 1 << 18
 _T = TypeVar('_T')
-
-OnSilence = Callable[[Deadline], None]
-"""Is told once that the server has not answered for :data:`SILENCE_S`, and how long it may take."""
 
 
 def send(session: Any, method: str, path: str, headers: Mapping[str, str], body: str | bytes,
          deadline: Deadline, token: str | None = None, verify: bool = False,
-         on_silence: OnSilence | None = None) -> pvm_adapter.Response:
+         waiting: Waiting | None = None) -> pvm_adapter.Response:
     """Send a request, and return the answer, of whatever status; its body is bytes.
 
     :param session: whose server it is
     :param token: the session's; None for a logon
     :param verify: check the server's certificate
+    :param waiting: is told if the answer does not come soon
     :raises RequestFailed: by whether the request can have been carried out
     """
     connection = _connection(session, deadline, verify)
@@ -59,7 +56,7 @@ def send(session: Any, method: str, path: str, headers: Mapping[str, str], body:
     try:
         connection.connect()
         sock = connection.sock
-        connection.sock = _BoundedSocket(sock, deadline, on_silence)
+        connection.sock = _BoundedSocket(sock, deadline, waiting)
         try:
             connection.request(method, path, body=data, headers=sent, preload_content=False)
         except (BrokenPipeError, ConnectionResetError) as err:
@@ -139,11 +136,11 @@ class _BoundedSocket:
     hold its caller for ever.
     """
 
-    def __init__(self, sock: Any, deadline: Deadline, on_silence: OnSilence | None) -> None:
+    def __init__(self, sock: Any, deadline: Deadline, waiting: Waiting | None) -> None:
         self._sock = sock
         self._deadline = deadline
-        self._on_silence = on_silence
-        self._silent_from = time.monotonic() + SILENCE_S
+        self._waiting = waiting
+        self._silent_from = time.monotonic() + retry.SILENCE_S
 
     def sendall(self, data: bytes) -> None:
         """Send all."""
@@ -170,15 +167,15 @@ class _BoundedSocket:
             left = self._deadline.left()
             if not left:
                 raise TimeoutError('timed out')
-            if self._on_silence is not None:
+            if self._waiting is not None:
                 left = min(left, max(0.01, self._silent_from - time.monotonic()))
             self._sock.settimeout(left)
             try:
                 return operation()
             except TimeoutError:
-                if self._on_silence is not None and time.monotonic() >= self._silent_from:
-                    on_silence, self._on_silence = self._on_silence, None
-                    on_silence(self._deadline)
+                if self._waiting is not None and time.monotonic() >= self._silent_from:
+                    waiting, self._waiting = self._waiting, None
+                    waiting.silent(self._deadline)
 
 
 class _Reader(io.RawIOBase):

@@ -81,9 +81,10 @@ class _FeedTaskEdit:
 
     def apply(self, vios_w: Any) -> bool:
         """Apply the edit to the task's document; may be repeated."""
-        if not self._is_concerned(vios_w):
-            return False
         self._change = None
+        # pypowervm would send one without etag all the same, over what others have changed.
+        if not self._is_concerned(vios_w) or vios_w.etag is None:
+            return False
         try:
             if self._before_apply is not None:
                 self._before_apply()
@@ -151,7 +152,7 @@ class _FeedTaskEdit:
                      deadline: Deadline) -> exceptions.FileIOConnectorError:
         reason, vios = f'NovaLink accepted the change, but {err}', self.committer.vios_uuid
         if not isinstance(err.__cause__, exceptions.SlotOrLUAConflict):
-            self.committer.note_unshown()
+            self.committer.note_unshown(self.edit)
             return exceptions.MappingFailed(reason=f'{reason}; it may yet appear and remain',
                                             vios=vios)
         try:

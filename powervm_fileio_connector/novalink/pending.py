@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import mappings
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import Change
 from powervm_fileio_connector.mappings import Edit
@@ -187,9 +188,8 @@ class CommitQueue:
         """The next batch: what is due, in order, and no more than any of it allows."""
         batch: list[PendingEdit] = []
         limit = None
-        for pending in tuple(self._waiting):
-            if pending.due > now or pending.is_settled:
-                continue
+        due = [one for one in tuple(self._waiting) if one.due <= now and not one.is_settled]
+        for pending in mappings.in_order(due, lambda one: one.edit):
             if pending.batch_limit is not None:
                 limit = pending.batch_limit if limit is None else min(limit, pending.batch_limit)
             if limit is not None and len(batch) >= limit:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a failed request is made again: one policy, for reads and for edits."""
+"""When a failed request is made again, and what is said while that is waited for."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from oslo_log import log as logging
+
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.novalink.failures import AWAY
 from powervm_fileio_connector.novalink.failures import FailureKind
 from powervm_fileio_connector.novalink.failures import RequestFailed
+
+LOG = logging.getLogger(__name__)
+
+SILENCE_S = 2.0
+"""Waiting for longer than this is spoken of."""
 
 PATIENCE_S = 5.0
 """How long a server that does not answer is tried: callers want an answer, too."""
@@ -63,11 +70,42 @@ class Retry:
         return left if self._away is None else min(left, self._away.left())
 
 
+class Waiting:
+    """Says, in the log and to the user, what is waited for and until when.
+
+    :ivar tell: is told the sentence as well
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._told_at = 0.0
+        self.tell: Callable[[str], None] | None = None
+
+    def silent(self, deadline: Deadline) -> None:
+        """Say that an answer has not come for :data:`SILENCE_S`."""
+        self._say(f'has not answered for {SILENCE_S:.0f} s; waiting', deadline.left())
+
+    def failing(self, failure: RequestFailed, retry: Retry) -> None:
+        """Say that something has been tried for some time, if that is long."""
+        if retry.elapsed_s >= SILENCE_S:
+            self._say(f'does not serve requests ({failure.detail}); trying again', retry.until_s)
+
+    def _say(self, what: str, until_s: float) -> None:
+        now = time.monotonic()
+        if now - self._told_at < SILENCE_S:
+            return
+        self._told_at = now
+        until = time.strftime('%H:%M:%S', time.localtime(time.time() + until_s))
+        text = f'NovaLink at {self._host} {what} until {until} at the latest.'
+        LOG.warning(text)
+        if self.tell is not None:
+            self.tell(text)
+
+
 def retry_transient(deadline: Deadline, call: Callable[[], _T],
-                    on_pause: Callable[[RequestFailed, float], None] | None = None) -> _T:
+                    waiting: Waiting) -> _T:
     """Call something that may be repeated, again after each failure that is transient.
 
-    :param on_pause: is told of each failure, and for how many more seconds it is tried
     :raises RequestFailed: the last failure
     """
     retry = Retry(deadline)
@@ -78,6 +116,5 @@ def retry_transient(deadline: Deadline, call: Callable[[], _T],
             pause_s = retry.pause_s(err)
             if pause_s is None:
                 raise
-            if on_pause is not None:
-                on_pause(err, retry.until_s)
+            waiting.failing(err, retry)
         time.sleep(pause_s)

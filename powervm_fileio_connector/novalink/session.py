@@ -27,6 +27,7 @@ from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink import locks
 from powervm_fileio_connector.novalink.failures import FailureKind
 from powervm_fileio_connector.novalink.failures import RequestFailed
+from powervm_fileio_connector.novalink.retry import Waiting
 from powervm_fileio_connector.novalink.retry import retry_transient
 
 LOG = logging.getLogger(__name__)
@@ -43,8 +44,9 @@ class LocalSession(pvm_adapter.Session):
     To drop it sends nothing; see :func:`log_off`.
     """
 
-    def __init__(self, settings: conf.Settings, deadline: Deadline) -> None:
+    def __init__(self, settings: conf.Settings, deadline: Deadline, waiting: Waiting) -> None:
         self._deadline = deadline
+        self._waiting = waiting
         super().__init__(
             host=settings.novalink_host, port=settings.novalink_port,
             protocol=settings.novalink_protocol, username=settings.novalink_username,
@@ -54,24 +56,26 @@ class LocalSession(pvm_adapter.Session):
     def request(self, method: str, path: str, headers: Any = None, body: Any = '',
                 verify: bool = False, login: bool = False, **_: Any) -> Any:
         """Send a request, without logging on again."""
-        return _request(self, self._deadline, method, path, headers, body, verify, login)
+        return _request(self, self._deadline, self._waiting, method, path, headers, body, verify,
+                        login)
 
     def __del__(self) -> None:
         """Leave the server alone: it may hang, and the caller with it."""
 
 
-def _request(session: Any, deadline: Deadline, method: str, path: str, headers: Any = None,
-             body: Any = '', verify: bool = False, login: bool = False, **_: Any) -> Any:
+def _request(session: Any, deadline: Deadline, waiting: Waiting | None, method: str, path: str,
+             headers: Any = None, body: Any = '', verify: bool = False, login: bool = False,
+             **_: Any) -> Any:
     headers = {**(headers or {}), 'X-Audit-Memento': session.auditmemento}
     response = exchange.send(session, method, path, headers, body, deadline,
-                             None if login else session._sessToken, verify)
+                             None if login else session._sessToken, verify, waiting)
     failures.require_success(response)
     # pypowervm encodes the answer to a logon before it parses it.
     response.body = response.body.decode(errors='replace')
     return response
 
 
-def log_on(settings: conf.Settings, deadline: Deadline) -> LocalSession:
+def log_on(settings: conf.Settings, deadline: Deadline, waiting: Waiting) -> LocalSession:
     """Log on to NovaLink, with the password of the options or else by a file on this host.
 
     :raises NovaLinkUnavailable: the server is not reached, or does not accept the logon
@@ -79,10 +83,11 @@ def log_on(settings: conf.Settings, deadline: Deadline) -> LocalSession:
     def attempt() -> LocalSession:
         with failures.classifying():
             # pypowervm asks for the server's certificate without any timeout.
-            return exchange.call_with_deadline(deadline, lambda: LocalSession(settings, deadline))
+            return exchange.call_with_deadline(
+                deadline, lambda: LocalSession(settings, deadline, waiting))
 
     try:
-        return retry_transient(deadline, attempt)
+        return retry_transient(deadline, attempt, waiting)
     except RequestFailed as err:
         # "from None": what pypowervm raised may quote what was sent.
         raise exceptions.NovaLinkUnavailable(
@@ -93,7 +98,7 @@ def log_on(settings: conf.Settings, deadline: Deadline) -> LocalSession:
 def log_off(session: LocalSession, deadline: Deadline) -> None:
     """Log off, if that is possible before the deadline; else the session is left to expire."""
     try:
-        _request(session, deadline, 'DELETE', pvm_adapter.c.LOGON_PATH)
+        _request(session, deadline, None, 'DELETE', pvm_adapter.c.LOGON_PATH)
     except RequestFailed as err:
         LOG.debug('The NovaLink session is left to expire: %s', err)
 
@@ -146,7 +151,7 @@ class LazyAdapter:
         self._given = given
         self._own: SharedValue[Any] = SharedValue()
 
-    def get(self, deadline: Deadline) -> Any:
+    def get(self, deadline: Deadline, waiting: Waiting) -> Any:
         """Return the adapter.
 
         :raises NovaLinkUnavailable: logging on failed
@@ -154,7 +159,7 @@ class LazyAdapter:
         if self._given is not None:
             return self._given
         return self._own.get(
-            lambda: pvm_adapter.Adapter(log_on(self._settings, deadline)), deadline,
+            lambda: pvm_adapter.Adapter(log_on(self._settings, deadline, waiting)), deadline,
             f'logging on to NovaLink at {self._settings.novalink_host}')
 
     def reset(self) -> None:
@@ -181,7 +186,8 @@ class TokenRenewal:
         self._refused_at: float | None = None
         self._refusal = ''
 
-    def renew(self, session: Any, refused_token: str, deadline: Deadline) -> None:
+    def renew(self, session: Any, refused_token: str, deadline: Deadline,
+              waiting: Waiting) -> None:
         """Give a session a new token, unless that was refused a moment ago.
 
         :raises RequestFailed: the session cannot be renewed, or not now
@@ -197,7 +203,7 @@ class TokenRenewal:
                     and time.monotonic() - self._refused_at < REFUSAL_PAUSE_S):
                 raise self._failure(self._refusal or 'it was refused before')
             try:
-                session._sessToken = self._new_token(session, deadline)
+                session._sessToken = self._new_token(session, deadline, waiting)
                 session._logged_in = True
             except RequestFailed as err:
                 detail = _without(session.password, err.detail)
@@ -209,26 +215,26 @@ class TokenRenewal:
                 session._relogin_unsafe = self._is_given
                 raise self._failure(detail) from None
 
-    def _new_token(self, session: Any, deadline: Deadline) -> str:
+    def _new_token(self, session: Any, deadline: Deadline, waiting: Waiting) -> str:
         try:
-            return _token_of_new_logon(session, deadline)
+            return _token_of_new_logon(session, deadline, waiting)
         except RequestFailed as err:
             # A server that is just starting may refuse a logon once.
             if self._is_given or err.kind is not FailureKind.SESSION:
                 raise
-            return _token_of_new_logon(session, deadline)
+            return _token_of_new_logon(session, deadline, waiting)
 
     def _failure(self, detail: str) -> RequestFailed:
         whose = 'adapter that was passed in' if self._is_given else 'connector'
         return RequestFailed(FailureKind.SESSION, f'the session of the {whose}: {detail}', 401)
 
 
-def _token_of_new_logon(session: Any, deadline: Deadline) -> str:
+def _token_of_new_logon(session: Any, deadline: Deadline, waiting: Waiting) -> str:
     """Log on as a session did, by a copy of it: pypowervm takes no deadline for that."""
     # pypowervm leaves copies alone when they are dropped.
     clone = copy.copy(session)
     clone._lock = threading.RLock()
-    clone.request = functools.partial(_request, clone, deadline)
+    clone.request = functools.partial(_request, clone, deadline, waiting)
 
     def log_on_again() -> str:
         clone._logon()

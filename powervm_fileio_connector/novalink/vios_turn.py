@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Collection
 from collections.abc import Iterator
 
 from powervm_fileio_connector.deadline import Deadline
@@ -28,7 +29,7 @@ class ViosTurn:
         self._lock = FairLock()
         self._file_lock = FileLock(f'powervm-fileio-{vios_uuid.lower()}')
         self._unknown: dict[str, float] = {}
-        self._has_unshown = False
+        self._unshown: dict[str, float] = {}
         self.etag: str | None = None
 
     @contextlib.contextmanager
@@ -52,22 +53,28 @@ class ViosTurn:
                 else:
                     self._unknown[etag] = before
 
-    def note_unshown(self) -> None:
-        """Remember that the server accepted a mapping and does not show it."""
-        self._has_unshown = True
+    def note_unshown(self, keys: Collection[str]) -> None:
+        """Remember that the server accepted a mapping of this volume and does not show it."""
+        self._unshown.update(dict.fromkeys(keys, time.monotonic()))
 
-    def may_change_late(self, etag: str | None) -> bool:
-        """Tell whether a document with this etag may yet be changed by a POST of ours."""
-        now = time.monotonic()
-        for known, since in [*self._unknown.items()]:
-            if now - since > _REMEMBER_S:
-                self._unknown.pop(known, None)
-        return self._has_unshown or etag in self._unknown
+    def may_change_late(self, etag: str | None, keys: Collection[str]) -> bool:
+        """Tell whether a POST of ours may yet change a document, in what it shows of a volume.
 
-    def note_fence(self, etag: str) -> None:
-        """Forget what a POST with this etag has made harmless."""
+        :param etag: the document's
+        :param keys: the volume's, see ``Edit.keys``
+        """
+        oldest = time.monotonic() - _REMEMBER_S
+        for remembered in (self._unknown, self._unshown):
+            for known, since in [*remembered.items()]:
+                if since < oldest:
+                    remembered.pop(known, None)
+        return etag in self._unknown or not self._unshown.keys().isdisjoint(keys)
+
+    def note_fence(self, etag: str, keys: Collection[str] = ()) -> None:
+        """Forget what a POST with this etag has made harmless, and what it has taken back."""
         self._unknown.pop(etag, None)
-        self._has_unshown = False
+        for key in keys:
+            self._unshown.pop(key, None)
 
     def reset(self) -> None:
         """In a forked child: threads of the parent hold nothing here."""

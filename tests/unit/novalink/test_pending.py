@@ -5,12 +5,13 @@ import concurrent.futures
 import time
 
 from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.novalink.pending import CommitQueue
 from powervm_fileio_connector.novalink.pending import PendingEdit
 
 
 def pending(**fields):
-    made = PendingEdit(None, Deadline(20))
+    made = PendingEdit(RemoveMapping('lpar', paths=('/a',)), Deadline(20))
     vars(made).update(fields)
     return made
 

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What calls wait for, how long at most, and that they say so."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from oslo_config import cfg
+
+import powervm_fileio_connector as pfc
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.novalink import locks
+from powervm_fileio_connector.novalink import retry
+from powervm_fileio_connector.simulator import Busy503
+from powervm_fileio_connector.simulator import HeldPost
+from powervm_fileio_connector.simulator import Slow
+from tests.contract.conftest import client_of
+from tests.contract.conftest import deadline
+
+
+def test_a_child_forked_while_a_thread_commits_attaches_at_once(novalink, connector, config,
+                                                                make_volume):
+    connector.connect_volume({'path': make_volume('first')})
+    child_adapter = novalink.adapter()
+    paths = [make_volume(name) for name in ('parent', 'child', 'child-2')]
+    held = HeldPost(in_turn=False)
+    novalink.faults.add(held)
+    parent = threading.Thread(target=connector.connect_volume, args=({'path': paths[0]},))
+    parent.start()
+    assert held.reached.wait(20)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            own = pfc.FileIOConnector('sudo', adapter=child_adapter, conf=config,
+                                      lpar_uuid=novalink.lpars[0].uuid)
+            start = time.monotonic()
+            own.connect_volume({'path': paths[1]})
+            connector.connect_volume({'path': paths[2]})
+            status = 0 if time.monotonic() - start < 15 else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    held.release()
+    parent.join(20)
+    assert not parent.is_alive()
+    assert {one.path for one in novalink.mappings()} == {make_volume('first'), *paths}
+
+
+HOLDER = """
+import os, signal, sys
+from oslo_concurrency import lockutils
+name, path = sys.argv[1:]
+with lockutils.external_lock(name, lock_path=path):
+    print('held', flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_stopped_process_that_holds_the_lock_is_waited_for_once_and_shortly(
+        novalink, connector, make_volume, tmp_path, monkeypatch):
+    assert locks.FILE_LOCK_WAIT_S <= 5
+    monkeypatch.setattr(locks, 'FILE_LOCK_WAIT_S', 1.0)
+    cfg.CONF.set_override('lock_path', str(tmp_path), group='oslo_concurrency')
+    name = f'powervm-fileio-{novalink.vios_uuid.lower()}'
+    with subprocess.Popen([sys.executable, '-W', 'ignore', '-c', HOLDER, name, str(tmp_path)],
+                          stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == 'held\n'
+            took = []
+            for i in range(2):
+                start = time.monotonic()
+                connector.connect_volume({'path': make_volume(f'volume-{i}')})
+                took.append(time.monotonic() - start)
+        finally:
+            process.kill()
+            cfg.CONF.clear_override('lock_path', group='oslo_concurrency')
+    assert 1.0 <= took[0] < 4.0
+    assert took[1] < 0.9
+    assert len(novalink.mappings()) == 2
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Waiting is spoken of after a moment already."""
+    assert retry.SILENCE_S == 2.0
+    monkeypatch.setattr(retry, 'SILENCE_S', 0.2)
+
+
+def test_a_server_that_is_silent_is_spoken_of_and_until_when_it_is_waited_for(
+        novalink, lpar, make_volume, caplog, soon):
+    client, told = client_of(novalink.adapter()), []
+    client.on_wait(told.append)
+    committer = client.committer(novalink.vios_uuid)
+    novalink.faults.add(Slow(seconds=0.6, method='POST'))
+    before = time.localtime(time.time() + 20)
+    committer.submit(AddMapping(lpar, make_volume()), deadline(20))
+    assert len(told) == 1
+    assert told[0] in caplog.text
+    after = time.localtime(time.time() + 20)
+    assert time.strftime('%H:%M:%S', before) <= told[0].split()[-4] <= time.strftime(
+        '%H:%M:%S', after)
+
+
+@pytest.mark.parametrize('is_read', [True, False])
+def test_a_server_that_serves_nothing_is_spoken_of(novalink, lpar, make_volume, caplog, soon,
+                                                   is_read):
+    client = client_of(novalink.adapter())
+    novalink.faults.add(Busy503(times=None))
+    committer, edit = client.committer(novalink.vios_uuid), AddMapping(lpar, make_volume())
+    with pytest.raises(exceptions.NovaLinkBusy):
+        client.lpar(lpar, deadline(1.0)) if is_read else committer.submit(edit, deadline(1.0))
+    assert 'does not serve requests (Service is unavailable); trying again until' in caplog.text
+
+
+def test_a_quick_answer_is_not_spoken_of(novalink, connector, make_volume, caplog):
+    connector.connect_volume({'path': make_volume()})
+    assert 'until' not in caplog.text
