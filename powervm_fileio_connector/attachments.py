@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ LOG = logging.getLogger(__name__)
 _MOST_PROBES = 16       # of files that were attached together
 
 Result = DeviceInfo | tuple[MappingRecord, ...]
+Find = Callable[[VolumeSpec, CallDeadlines, int], host.VolumeFile]
 
 
 class Attachments:
@@ -169,9 +171,12 @@ class Attachments:
                  {'volume': spec.label, 'lpar': spec.lpar_uuid, 'size': file.size})
         return file.size
 
-    def removal(self, spec: VolumeSpec, info: DeviceInfo,
-                deadlines: CallDeadlines | None = None) -> RemoveMapping:
-        """Return the edit that detaches a volume; see :func:`plans.removal`."""
+    def removal(self, spec: VolumeSpec, info: DeviceInfo, deadlines: CallDeadlines | None = None,
+                find: Find | None = None) -> RemoveMapping:
+        """Return the edit that detaches a volume; see :func:`plans.removal`.
+
+        :param find: finds the file, in place of :meth:`find`, where it has to be looked for
+        """
         deadlines = deadlines or self.deadlines()
 
         def resolve(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -179,7 +184,7 @@ class Attachments:
                 return host.resolved_paths(paths, prober=self.prober, deadline=probes)
 
         return plans.removal(spec, info, self.settings, resolve=resolve,
-                             find=lambda: self.find(spec, deadlines, attempts=1))
+                             find=lambda: (find or self.find)(spec, deadlines, 1))
 
     def _with_mapped_names(self, file: host.VolumeFile,
                            deadlines: CallDeadlines) -> host.VolumeFile:

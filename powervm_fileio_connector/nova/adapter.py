@@ -17,6 +17,7 @@ from pypowervm import const
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.connection_properties import parse_leniently
+from powervm_fileio_connector.mappings import file_udid
 from powervm_fileio_connector.nova import migration
 from powervm_fileio_connector.nova import steps
 from powervm_fileio_connector.volume import DeviceInfo
@@ -56,7 +57,7 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
         self._volume_id = spec.volume_id
         self.connection_info = _with_volume_id(connection_info, spec.volume_id)
         self._data = connection_info.get('data')
-        self._volumes = steps.InstanceVolumes(adapter, self.vm_uuid)
+        self._volumes = steps.InstanceVolumes(adapter, self.vm_uuid, self._issued_udids())
 
     @classmethod
     def min_xags(cls) -> list[str]:
@@ -132,7 +133,7 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
         try:
             if vios_w.uuid not in self.vios_uuids:
                 return False, None
-            return True, self._volumes.udid(self.connection_info, self._kept)
+            return True, self._volumes.udid(self.connection_info)
         except _NOT_HERE as err:
             LOG.warning('Volume %(volume)s cannot be had on VIOS %(vios)s: %(reason)s',
                         {'volume': self.volume_id, 'vios': vios_w.name, 'reason': err},
@@ -173,9 +174,26 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
         """What was observed when the volume was attached."""
         return DeviceInfo.parse(self._data.get(KEPT) if isinstance(self._data, Mapping) else None)
 
-    def _keep(self, info: DeviceInfo) -> None:
+    def _keep(self, info: DeviceInfo, path: str) -> None:
+        """Keep what was observed of a mapping.
+
+        Nova asks Cinder for ``connection_info`` again, and then what was kept in it is gone, also
+        before an evacuation. So a UDID that the path does not tell is kept with the instance.
+        """
         if isinstance(self._data, MutableMapping):
             self._data[KEPT] = info.to_dict()
+        if info.udid and info.udid.lower() != file_udid(path).lower():
+            self.instance.system_metadata[self._udid_key] = info.udid
+        elif info.udid:
+            self.instance.system_metadata.pop(self._udid_key, None)
+
+    def _issued_udids(self) -> tuple[str, ...]:
+        return tuple(filter(None, (
+            self._kept.udid, self.instance.system_metadata.get(self._udid_key))))
+
+    @property
+    def _udid_key(self) -> str:
+        return f'fileio_udid_{self.volume_id}'
 
     @property
     def _key(self) -> str:

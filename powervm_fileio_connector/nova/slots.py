@@ -14,6 +14,7 @@ from typing import Any
 
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import file_udid
+from powervm_fileio_connector.nova import operations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,15 +66,25 @@ def drop(slot_mgr: Any, udids: Iterable[str]) -> None:
     """Take a disk out of every slot, under any of its UDIDs."""
     wanted = set(udids)
     for slot, kinds in slot_mgr.topology.items():
-        for udid in wanted.intersection(kinds.get(VDisk.__name__, ())):
+        disks = kinds.get(VDisk.__name__, {})
+        for udid in wanted.intersection(disks):
+            operations.of(slot_mgr).places[udid] = (slot, disks[udid])
             slot_mgr.drop_vscsi_mapping(_Mapping.of(udid, slot))
 
 
 def find(slot_mgr: Any, partition: Any, udids: Iterable[str]) -> tuple[int | None, str | None]:
     """Return the slot and the LUA that a disk had; None where the map does not know it.
 
+    A disk that this same operation has dropped goes back to where it was: that is a revert, and no
+    time to ask for a rebuild, which would scrub mappings and look for all of the volumes.
+
     :param partition: of which nova-powervm reads the UUID alone
     """
+    udids = tuple(udids)
+    places = operations.of(slot_mgr).places
+    for udid in udids:
+        if udid in places:
+            return places[udid]
     for udid in udids:
         slot, lua = slot_mgr.build_map.get_vscsi_slot(partition, udid)
         if slot is not None:

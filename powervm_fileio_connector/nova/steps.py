@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os.path
 from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -15,6 +19,7 @@ from oslo_log import log as logging
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
+from powervm_fileio_connector import mappings
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector import plans
 from powervm_fileio_connector.attachments import Attachments
@@ -25,6 +30,7 @@ from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.nova import migration
+from powervm_fileio_connector.nova import operations
 from powervm_fileio_connector.nova import slots
 from powervm_fileio_connector.plans import Plan
 from powervm_fileio_connector.volume import DeviceInfo
@@ -33,17 +39,20 @@ from powervm_fileio_connector.volume import VolumeSpec
 LOG = logging.getLogger(__name__)
 
 AsNova = Callable[[], AbstractContextManager[None]]
-Kept = Callable[[DeviceInfo], None]
+Keep = Callable[[DeviceInfo, str], None]
+"""Keeps what was observed of a mapping, and the path that NovaLink was told."""
 
 
 class InstanceVolumes:
     """Attaches one instance's volumes, in the slots that its slot map names.
 
     :param lpar_uuid: the instance's LPAR
+    :param issued: UDIDs that NovaLink has issued for the volume's disk, as far as Nova keeps them
     """
 
-    def __init__(self, adapter: Any, lpar_uuid: str) -> None:
+    def __init__(self, adapter: Any, lpar_uuid: str, issued: Sequence[str] = ()) -> None:
         self.lpar_uuid = lpar_uuid
+        self.issued = issued
         self.settings = conf.read()
         self.client = novalink.client_for(self.settings, adapter)
         prober = Prober(self.settings.probe_timeout_s, execute=rootwrap.execute,
@@ -58,7 +67,7 @@ class InstanceVolumes:
         """
         return self.client.management_partition(self._deadlines().requests)
 
-    def attach(self, connection_info: Any, slot_mgr: Any, keep: Kept) -> None:
+    def attach(self, connection_info: Any, slot_mgr: Any, keep: Keep) -> None:
         """Attach a volume now.
 
         :param keep: is given what to keep of it, once it is attached
@@ -67,11 +76,15 @@ class InstanceVolumes:
         info = self.attachments.carry_out(plan)
         self._attached(plan, slot_mgr, keep, info)
 
-    def attach_later(self, connection_info: Any, slot_mgr: Any, keep: Kept, feed_task: Any,
+    def attach_later(self, connection_info: Any, slot_mgr: Any, keep: Keep, feed_task: Any,
                      as_nova: AsNova) -> None:
         """Have a volume attached by the FeedTask; nothing is sent from here."""
         plan = self._plan(connection_info, slot_mgr)
         self._check_ready(plan)
+        # nova-powervm saves what Nova keeps of the volume before the task runs, not after it.
+        keep(DeviceInfo(path=plan.edit.paths[0], volume_id=plan.spec.volume_id,
+                        lpar_uuid=self.lpar_uuid, vios_uuid=plan.partition.uuid,
+                        backstore=plan.spec.backstore), plan.edit.paths[0])
 
         def report(record: MappingRecord) -> None:
             if record.is_new:
@@ -90,6 +103,8 @@ class InstanceVolumes:
     def detach_later(self, connection_info: Any, info: DeviceInfo, slot_mgr: Any, feed_task: Any,
                      as_nova: AsNova) -> None:
         """Have a volume detached by the FeedTask; nothing is sent from here."""
+        if info.path is None and info.udid is None:
+            info = self._mapped(connection_info, feed_task)
         plan = self._plan_detach(connection_info, info, slot_mgr)
         if plan is not None:
             self._defer(plan, feed_task, as_nova,
@@ -99,13 +114,13 @@ class InstanceVolumes:
         """Return the size that the instance sees now, in bytes."""
         return self.attachments.extend(self._parse(connection_info))
 
-    def udid(self, connection_info: Any, info: DeviceInfo) -> str:
+    def udid(self, connection_info: Any) -> str:
         """Return the UDID of a volume's disk: as NovaLink issued it, or else as it will.
 
         :raises FileIOConnectorError: the file is not there, or may not be attached
         """
         _, found = self._found(connection_info)
-        return info.udid or slots.udids_of([found.path])[0]
+        return slots.udids_of([found.path], *self.issued)[0]
 
     def identity(self, connection_info: Any) -> migration.FileIdentity:
         """Say which file an attached volume is, for the host it is going to be on."""
@@ -148,11 +163,14 @@ class InstanceVolumes:
         return spec, self.attachments.find(spec)
 
     def _plan(self, connection_info: Any, slot_mgr: Any) -> Plan:
-        plan = self.attachments.plan_attach(self._parse(connection_info))
+        spec = self._parse(connection_info)
+        with _noting_silence(spec, slot_mgr):
+            plan = self.attachments.plan_attach(spec)
         edit = plan.edit
         assert isinstance(edit, AddMapping)
         if plan.spec.slot is None and plan.spec.lua is None:
-            slot, lua = slots.find(slot_mgr, plan.partition, slots.udids_of(edit.paths))
+            slot, lua = slots.find(
+                slot_mgr, plan.partition, slots.udids_of(edit.paths, *self.issued))
             if slot is None and slot_mgr.is_rebuild:
                 LOG.warning('The slot map does not know volume %s (%s), so it gets any slot.',
                             plan.spec.label, edit.paths[0])
@@ -162,13 +180,40 @@ class InstanceVolumes:
     def _plan_detach(self, connection_info: Any, info: DeviceInfo, slot_mgr: Any) -> Plan | None:
         """Plan a detach; None: nothing can be attached on this host."""
         spec = parse_leniently(connection_info, lpar_uuid=self.lpar_uuid)
+        spec = dataclasses.replace(spec, volume_id=info.volume_id or spec.volume_id)
+        silent = operations.of(slot_mgr).silent
+
+        def find(spec: VolumeSpec, *args: Any) -> host.VolumeFile:
+            if _share(spec) in silent:
+                raise silent[_share(spec)]
+            with _noting_silence(spec, slot_mgr):
+                return self.attachments.find(spec, *args)
+
         try:
-            return self.attachments.plan_detach(spec, info)
+            # Before any probe of a share: this may be the wrong host for it.
+            self.partition  # noqa: B018
+            return self.attachments.plan_detach(
+                spec, info, self.attachments.removal(spec, info, find=find))
         except exceptions.NovaLinkNotIOServer as err:
             LOG.info('Volume %s is not attached: %s', spec.label, err)
             slots.drop(slot_mgr, slots.udids_of(
-                filter(None, [info.path, *host.candidate_paths(spec, self.settings)]), info.udid))
+                filter(None, [info.path, *host.candidate_paths(spec, self.settings)]),
+                *self.issued))
             return None
+
+    def _mapped(self, connection_info: Any, feed_task: Any) -> DeviceInfo:
+        """Return where the feed shows the volume, which a silent share then need not tell."""
+        spec = parse_leniently(connection_info, lpar_uuid=self.lpar_uuid)
+        with contextlib.suppress(exceptions.FileIOConnectorError, mappings.LPARIdNeeded):
+            vios_uuid = self.partition.uuid.upper()
+            for vios_w in feed_task.feed:
+                record = mappings.find(
+                    mappings.MappingTable(vios_w), self.lpar_uuid,
+                    host.candidate_paths(spec, self.settings), spec.volume_id
+                ) if vios_w.uuid.upper() == vios_uuid else None
+                if record is not None:
+                    return DeviceInfo(path=record.path)
+        return DeviceInfo()
 
     def _check_ready(self, plan: Plan) -> None:
         """Refuse an LPAR that cannot change its I/O now.
@@ -188,18 +233,18 @@ class InstanceVolumes:
                 self.settings.rest_timeout_s, on_result=report, before_apply=before,
                 context=as_nova)
 
-    def _attached(self, plan: Plan, slot_mgr: Any, keep: Kept, info: DeviceInfo) -> None:
+    def _attached(self, plan: Plan, slot_mgr: Any, keep: Keep, info: DeviceInfo) -> None:
         record = MappingRecord(kind='file', path=info.path, slot=info.slot, lua=info.lua,
                                udid=info.udid)
-        slots.register(slot_mgr, record, slots.udids_of(plan.edit.paths))
-        keep(info)
+        slots.register(slot_mgr, record, slots.udids_of(plan.edit.paths, *self.issued))
+        keep(info, plan.edit.paths[0])
 
     def _detached(self, plan: Plan, info: DeviceInfo, slot_mgr: Any,
                   removed: tuple[MappingRecord, ...]) -> None:
         assert isinstance(plan.edit, RemoveMapping)
         paths = [*plan.edit.paths, *plan.edit.spellings, *(one.path for one in removed if one.path)]
         slots.drop(slot_mgr, slots.udids_of(
-            paths, info.udid, plan.edit.udid, *(record.udid for record in removed)))
+            paths, *self.issued, plan.edit.udid, *(record.udid for record in removed)))
 
     def _recheck(self, plan: Plan) -> None:
         """Check that the file is still the one that was planned, with a deadline of its own.
@@ -227,3 +272,17 @@ class InstanceVolumes:
             self.client.committer(plan.partition.uuid).submit(
                 removal, self._deadlines().requests)
             raise
+
+
+def _share(spec: VolumeSpec) -> str:
+    return spec.export or os.path.dirname(spec.path or '')
+
+
+@contextlib.contextmanager
+def _noting_silence(spec: VolumeSpec, slot_mgr: Any) -> Iterator[None]:
+    """Remember for the rest of the operation that a volume's share does not answer."""
+    try:
+        yield
+    except exceptions.MountNotResponding as err:
+        operations.of(slot_mgr).silent[_share(spec)] = err
+        raise
