@@ -52,12 +52,17 @@ def udids_of(paths: Iterable[str], *issued: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*filter(None, issued), *map(file_udid, paths)]))
 
 
+def udid_of(record: MappingRecord) -> str:
+    """Return the UDID under which a disk stands in the map."""
+    return record.udid or file_udid(record.path or '')
+
+
 def register(slot_mgr: Any, record: MappingRecord, udids: Iterable[str]) -> None:
     """Note slot and LUA of a mapping.
 
     :param udids: all that the disk may stand under already
     """
-    udid = record.udid or file_udid(record.path or '')
+    udid = udid_of(record)
     drop(slot_mgr, {*udids, udid})
     slot_mgr.register_vscsi_mapping(_Mapping.of(udid, record.slot, record.lua))
 
@@ -69,7 +74,12 @@ def drop(slot_mgr: Any, udids: Iterable[str]) -> None:
         disks = kinds.get(VDisk.__name__, {})
         for udid in wanted.intersection(disks):
             operations.of(slot_mgr).places[udid] = (slot, disks[udid])
-            slot_mgr.drop_vscsi_mapping(_Mapping.of(udid, slot))
+            drop_from(slot_mgr, slot, udid)
+
+
+def drop_from(slot_mgr: Any, slot: int, udid: str) -> None:
+    """Take a disk out of one slot."""
+    slot_mgr.drop_vscsi_mapping(_Mapping.of(udid, slot))
 
 
 def find(slot_mgr: Any, partition: Any, udids: Iterable[str]) -> tuple[int | None, str | None]:

@@ -6,6 +6,7 @@ so is pypowervm; ``powervm_platform`` has what is stood in for.
 
 import itertools
 import json
+import types
 import uuid
 from unittest import mock
 
@@ -179,6 +180,13 @@ class NovaCompute:
             self.driver.confirm_migration(self._context(), migration, instance, [])
         self._is_active(server)
 
+    def check_live_migration(self, server):
+        """What the source is asked before a live migration."""
+        self._acting()
+        data = types.SimpleNamespace(dest_proc_compat='default,POWER9_Base')
+        return self.driver.check_can_live_migrate_source(
+            self._context(), server.instance, data, self._block_devices(server))
+
     # -- what the manager does for that ------------------------------------------------------------
 
     def _finish_resize(self, server, migration, disk_info):
@@ -197,7 +205,7 @@ class NovaCompute:
             self._context(), id=next(_ids), uuid=str(uuid.uuid4()), source_type='volume',
             destination_type='volume', volume_id=volume.id, volume_size=1, volume_type=None,
             attachment_id=str(uuid.uuid4()), instance_uuid=server.instance.uuid,
-            boot_index=0 if is_root else None, device_name=f'/dev/sd{"abcdefgh"[len(server.rows)]}',
+            boot_index=0 if is_root else None, device_name=f'/dev/sd{chr(97 + len(server.rows))}',
             delete_on_termination=False, no_device=False, guest_format=None, device_type='disk',
             disk_bus='scsi', connection_info=None, tag=None, encrypted=False,
             encryption_secret_uuid=None, encryption_format=None, encryption_options=None)

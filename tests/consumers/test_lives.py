@@ -6,7 +6,8 @@ The slot map is in a store that keeps what is saved, and only that.
 import contextlib
 import dataclasses
 import os
-import uuid
+import subprocess
+import time
 from collections.abc import Callable
 from unittest import mock
 
@@ -16,61 +17,18 @@ pytest.importorskip('nova_powervm', reason='nova-powervm is not installed')
 
 from nova import exception as nova_exception
 from nova_powervm.virt.powervm import exception as pvm_exception
+from nova_powervm.virt.powervm import live_migration
 from nova_powervm.virt.powervm import media
+from nova_powervm.virt.powervm import slot
 from nova_powervm.virt.powervm.tasks import vm as vm_tasks
 from pypowervm import const
 from pypowervm.wrappers import virtual_io_server
 
+import powervm_fileio_connector as pfc
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.simulator import NovaLinkSimulator
+from powervm_fileio_connector.nova import slot_repair
 from powervm_fileio_connector.simulator.faults.base import Fault
-from tests.consumers.conftest import CinderAPI
-from tests.consumers.conftest import SlotMaps
-from tests.consumers.nova_compute import NovaCompute
-from tests.consumers.powervm_platform import Platform
-
-
-class ClusterVolume:
-    """A volume of Cinder's GPFS driver, by what the driver sends."""
-
-    def __init__(self, directory):
-        self.id = str(uuid.uuid4())
-        self.path = directory / f'volume-{self.id}'
-        self.more = {}
-        with open(self.path, 'wb') as file:
-            file.truncate(1 << 30)
-
-    def connection_info(self):
-        return {'driver_volume_type': 'gpfs', 'name': self.path.name,
-                'device_path': str(self.path), **self.more}
-
-
-@pytest.fixture
-def make_volumes(gpfs_base):
-    return lambda count: [ClusterVolume(gpfs_base) for _ in range(count)]
-
-
-@pytest.fixture
-def cluster(nova):
-    """Make hosts that share a store of slot maps."""
-    slot_maps, platform, cinder = SlotMaps(), Platform(), CinderAPI()
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(platform.in_place())
-
-        def make(name, **options):
-            novalink = stack.enter_context(NovaLinkSimulator(lpars=0, foreign=False, **options))
-            return NovaCompute(name, novalink, slot_maps, platform, cinder)
-        yield make
-
-
-@pytest.fixture
-def one(cluster):
-    return cluster('neo-1')
-
-
-@pytest.fixture
-def two(cluster):
-    return cluster('neo-2')
+from tests.host.conftest import FuseShare
 
 
 @contextlib.contextmanager
@@ -243,3 +201,149 @@ def test_an_attach_that_is_rolled_back_leaves_no_slot_registered(one, make_volum
     with pytest.raises(pvm_exception.VolumeAttachFailed, match='replaced'):
         one.attach(server, volume)
     assert one.disagreement(server) is None
+
+
+# -- shares that do not answer ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def hang(gpfs_base, tmp_path, options):
+    """Have the file system of the volumes not answer any more; each probe waits a second."""
+    options('probe_timeout_s', 1.0)
+    with contextlib.ExitStack() as mounts:
+        def hang():
+            share = FuseShare(tmp_path / 'silent', 'gpfs0', 'gpfs')
+            mounts.enter_context(contextlib.closing(share))
+            subprocess.run(['mount', '--bind', share.place, gpfs_base], check=True)
+            mounts.callback(subprocess.run, ['umount', '-l', gpfs_base], check=True)
+            share.tell('hang')
+        yield hang
+
+
+def seconds_of(act):
+    start = time.monotonic()
+    act()
+    return time.monotonic() - start
+
+
+@pytest.mark.parametrize('are_mapped', [True, False])
+def test_a_destroy_with_many_volumes_on_a_silent_share_costs_one_deadline(
+        one, make_volumes, hang, are_mapped):
+    usual = seconds_of(lambda: one.delete(one.create(make_volumes(10))))
+    server = one.create(make_volumes(10))
+    one.refresh(server)         # so that nothing is kept of the mappings
+    if not are_mapped:
+        for volume in server.volumes.values():
+            unmap_outside_nova(one, volume)
+    hang()
+    # Each volume by itself would take a second.
+    assert seconds_of(lambda: one.delete(server)) < usual + 6
+    assert one.novalink.mappings() == []
+
+
+def test_a_failed_spawn_on_a_silent_share_costs_one_deadline(one, make_volumes, hang):
+    usual = seconds_of(lambda: one.delete(one.create(make_volumes(1))))
+    volumes = make_volumes(10)
+    hang()
+    server = one.new_server()
+
+    def spawn():
+        with pytest.raises(pvm_exception.VolumeAttachFailed, match='did not answer'):
+            one.spawn(server, volumes)
+    assert seconds_of(spawn) < usual + 8
+    assert one.novalink.mappings() == []
+
+
+def test_an_evacuation_from_a_silent_share_says_so(one, two, make_volumes, hang):
+    server = one.create(make_volumes(1))
+    hang()
+    with pytest.raises(pvm_exception.InvalidRebuild, match='did not answer'):
+        two.evacuate(server)
+    assert two.novalink.lpars == []
+
+
+def test_a_live_migration_from_a_silent_share_is_refused_with_the_instance_left_as_it_is(
+        one, make_volumes, hang):
+    server = one.create(make_volumes(1))
+    hang()
+    with (mock.patch.multiple(live_migration, _verify_migration_capacity=mock.DEFAULT,
+                              mgmt_task=mock.DEFAULT),
+          mock.patch.object(live_migration.LiveMigrationSrc, '_check_migration_ready'),
+          pytest.raises(nova_exception.MigrationPreCheckError, match='did not answer')):
+        one.check_live_migration(server)
+
+
+# -- UDIDs -----------------------------------------------------------------------------------------
+
+
+def test_a_volume_that_was_mapped_under_another_path_keeps_its_slot_in_an_evacuation(
+        one, two, make_volumes, gpfs_base, tmp_path, options):
+    options('max_mappings_per_bus', 1)
+    bound = tmp_path / 'bound'
+    bound.mkdir()
+    subprocess.run(['mount', '--bind', gpfs_base, bound], check=True)
+    try:
+        server = one.create(make_volumes(3))
+        [volume] = make_volumes(1)
+        one.detach(server, server.rows[0].volume_id)
+        connector = pfc.FileIOConnector(None, adapter=one.driver.adapter)
+        connector.connect_volume({'path': str(bound / volume.path.name), 'volume_id': volume.id,
+                                  'lpar_uuid': server.uuid})
+        one.attach(server, volume)
+        assert one.disagreement(server) is None
+        before = one.places(server)
+        two.evacuate(server)
+        assert two.places(server) == before
+        assert two.disagreement(server) is None
+    finally:
+        subprocess.run(['umount', bound], check=True)
+
+
+# -- repair ----------------------------------------------------------------------------------------
+
+
+def spoil(host, server):
+    """Leave a disk that is not attached in the map, and one that is in a second slot."""
+    slot_mgr = slot.build_slot_mgr(server.instance, host.slot_maps)
+    udid = host.novalink.mappings(server.uuid)[0].udid
+    for number, disk in ((7, 'd15c0000-0000-3000-8000-000000000000'), (8, udid)):
+        slot_mgr._reg_slot('VDisk', disk, number, extra_spec='lun1')
+    slot_mgr._reg_slot('PV', 'volume of another driver', 9, extra_spec='0x81')
+    slot_mgr.save()
+
+
+def test_a_spoilt_slot_map_is_repaired(one, two, make_volumes):
+    server, other = (one.create(make_volumes(2)) for _ in range(2))
+    spoil(one, server)
+    assert one.disagreement(server) is not None
+    changes = slot_repair.repair_host(one.driver.adapter, one.slot_maps)
+    assert len(changes[server.instance.uuid]) == 2
+    assert changes[other.instance.uuid] == []
+    assert one.disagreement(server) is None
+    slot_mgr = slot.build_slot_mgr(server.instance, one.slot_maps)
+    assert slot_mgr.topology[9] == {'PV': {'volume of another driver': '0x81'}}
+    slot_mgr._drop_slot('PV', 'volume of another driver', 9)
+    slot_mgr.save()
+    assert slot_repair.repair_host(one.driver.adapter, one.slot_maps)[server.instance.uuid] == []
+    two.evacuate(server)
+    assert two.disagreement(server) is None
+
+
+def test_a_disk_that_the_slot_map_lacks_is_registered_by_a_repair(one, make_volumes):
+    server = one.create(make_volumes(2))
+    before = one.slots(server)
+    slot_mgr = slot.build_slot_mgr(server.instance, one.slot_maps)
+    udid, number, _ = before[0]
+    slot_mgr._drop_slot('VDisk', udid, number)
+    slot_mgr.save()
+    [change] = slot_repair.repair_slot_map(
+        one.driver.adapter, one.slot_maps, server.instance.uuid)
+    assert change.startswith('registered')
+    assert one.slots(server) == before
+
+
+def test_the_slot_map_of_an_instance_that_is_being_moved_is_left(one, make_volumes):
+    server = one.create(make_volumes(1))
+    spoil(one, server)
+    one.novalink.change_lpar(server.uuid, name=f'migrate_{server.instance.name}')
+    assert slot_repair.repair_host(one.driver.adapter, one.slot_maps) == {}

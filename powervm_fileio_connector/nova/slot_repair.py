@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Repairs saved slot maps: after it they hold the file disks that NovaLink shows, each once.
+
+Maps were spoilt where a volume was detached whose mapping had been removed outside Nova, and where
+an instance was shelved and unshelved: a disk that is not attached, or that stands in two slots,
+ends each later rebuild in ``InvalidRebuild``. To repair those of a host, run on it, while
+nova-compute is stopped, as the user that runs nova-compute::
+
+    python -m powervm_fileio_connector.nova.slot_repair [--config-file /etc/nova/nova.conf]
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+from nova_powervm.virt.powervm import slot
+from nova_powervm.virt.powervm import vm
+
+from powervm_fileio_connector import conf
+from powervm_fileio_connector import novalink
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.mappings.edit import belongs_to
+from powervm_fileio_connector.nova import slots
+
+# nova-powervm gives an LPAR these names while its volumes are on their way to another place.
+_MOVING = ('resize_', 'migrate_')
+
+
+def repair_slot_map(adapter: Any, store: Any, instance_uuid: str) -> list[str]:
+    """Make an instance's saved slot map agree with the file disks that its LPAR has on this host.
+
+    Nothing but file disks is touched. Safe to repeat; not while the instance is being operated on.
+
+    :param adapter: pypowervm's
+    :param store: the store of slot maps, such as a nova-compute's ``driver.store_api``
+    :returns: what was changed, a sentence for each disk
+    :raises FileIOConnectorError: NovaLink does not tell which disks the LPAR has
+    """
+    slot_mgr = slot.build_slot_mgr(types.SimpleNamespace(uuid=instance_uuid), store)
+    changes = _repair(slot_mgr, _file_disks(adapter, vm.get_pvm_uuid(instance_uuid)))
+    slot_mgr.save()
+    return changes
+
+
+def repair_host(adapter: Any, store: Any) -> dict[str, list[str]]:
+    """Repair the slot maps of all instances on this host; those that are being moved are left.
+
+    :returns: by instance UUID, what was changed
+    """
+    changes: dict[str, list[str]] = {}
+    for lpar in vm.get_lpars(adapter):
+        if not lpar.name.startswith(_MOVING):
+            # PowerVM's UUIDs lack the first bit of Nova's.
+            for uuid in (lpar.uuid.lower(), vm._uuid_set_high_bit(lpar.uuid.lower())):
+                if slot.build_slot_mgr(types.SimpleNamespace(uuid=uuid), store).topology:
+                    changes[uuid] = repair_slot_map(adapter, store, uuid)
+    return changes
+
+
+def _file_disks(adapter: Any, lpar_uuid: str) -> list[MappingRecord]:
+    settings = conf.read()
+    client, deadline = novalink.client_for(settings, adapter), Deadline(settings.rest_timeout_s)
+    table = client.committer(client.management_partition(deadline).uuid).read_table(deadline)
+    table.lpar_ids[lpar_uuid.upper()] = client.lpar(lpar_uuid, deadline).id
+    records = [entry.record for entry in table.entries()]
+    return [record for record in records
+            if record.kind == 'file' and belongs_to(record, lpar_uuid, table)]
+
+
+def _repair(slot_mgr: Any, disks: Iterable[MappingRecord]) -> list[str]:
+    right = {(disk.slot, slots.udid_of(disk)): disk for disk in disks}
+    changes, found = [], set()
+    for number, kinds in slot_mgr.topology.items():
+        for udid, lua in kinds.get(slots.VDisk.__name__, {}).items():
+            disk = right.get((number, udid))
+            if disk is not None and disk.lua == lua:
+                found.add((number, udid))
+            else:
+                slots.drop_from(slot_mgr, number, udid)
+                changes.append(f'dropped disk {udid} from slot {number}, LUA {lua}')
+    for place, disk in right.items():
+        if place not in found:
+            slots.register(slot_mgr, disk, ())
+            changes.append(f'registered disk {place[1]} ({disk.path}) in slot {disk.slot}, '
+                           f'LUA {disk.lua}')
+    return changes
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Repair the slot maps of this host; see the module."""
+    from nova import config
+    from nova.conf import CONF
+    from nova_powervm.virt.powervm import driver
+    from oslo_utils import importutils
+
+    config.parse_args(['nova-compute', *arguments])
+    if CONF.powervm.nvram_store.lower() == 'none':
+        sys.exit('No slot maps are saved: nvram_store in [powervm] is none.')
+    store = importutils.import_object(
+        driver.NVRAM_NS + driver.NVRAM_APIS[CONF.powervm.nvram_store.lower()])
+    adapter = novalink.client_for(conf.read(), None).adapter
+    for uuid, changes in repair_host(adapter, store).items():
+        print(f'{uuid}: {"; ".join(changes) or "needs no repair"}')
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])
