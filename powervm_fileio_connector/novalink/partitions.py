@@ -108,7 +108,10 @@ def lpars(rest: Rest, deadline: Deadline) -> list[LparInfo]:
 
 
 def _own_partition_id() -> int | None:
-    """The id of the partition that this runs on; None: this is no Power, so nothing tells."""
+    """Return the id of the partition that this runs on; None: this is no Power, so nothing tells.
+
+    :raises NovaLinkUnavailable: this process has no descriptor left to read it, or may not
+    """
     try:
         with open(LPARCFG, encoding='ascii', errors='replace') as lines:
             for line in lines:
@@ -117,6 +120,10 @@ def _own_partition_id() -> int | None:
                     return int(value)
     except FileNotFoundError:
         pass
+    except OSError as err:
+        raise exceptions.NovaLinkUnavailable(
+            reason=f'which partition this is cannot be read from {LPARCFG}: {err.strerror}',
+            remedy='Raise the limit that this process has met, then retry.') from err
     return None
 
 

@@ -65,11 +65,11 @@ class Helper:
     """
 
     def __init__(self, identity: Identity) -> None:
-        self.identity = identity
-        self.was_idle = False
-        self._owner = os.getpid()
         self._pids: list[int] = []
         self._received = b''
+        self._owner = os.getpid()
+        self.identity = identity
+        self.was_idle = False
         _all.add(self)
         self.hand_out()
         try:
@@ -82,7 +82,7 @@ class Helper:
             raise
 
     def __del__(self) -> None:
-        if self._owner == os.getpid():
+        if getattr(self, '_owner', None) == os.getpid():
             self.close()
 
     @property
@@ -179,6 +179,8 @@ class Helper:
 
         It is nobody's child by now that could be waited for, unless this process is init.
         """
+        if self.socket.fileno() < 0:
+            return True         # it has been closed, at an exception
         self.socket.settimeout(max(0.0, by - time.monotonic()))
         try:
             while self.socket.recv(65536):

@@ -119,18 +119,16 @@ def end(helpers: Sequence[Helper]) -> None:
     try:
         for helper in helpers:
             helper.kill()
-    except BaseException:
+        until = time.monotonic() + _KILL_WAIT_S
+        for helper, group in zip(helpers, groups, strict=True):
+            if helper.has_ended(until):
+                helper_module.reap_group(group, until)
+            else:
+                LOG.warning('A share probe process (process group %d) is held by the kernel '
+                            'although it was killed; it will end when the share answers', group)
+    finally:
         for helper in helpers:
             helper.close()
-        raise
-    until = time.monotonic() + _KILL_WAIT_S
-    for helper, group in zip(helpers, groups, strict=True):
-        if helper.has_ended(until):
-            helper_module.reap_group(group, until)
-        else:
-            LOG.warning('A share probe process (process group %d) is held by the kernel although '
-                        'it was killed; it will end when the share answers', group)
-        helper.close()
 
 
 os.register_at_fork(after_in_child=_idle.clear)

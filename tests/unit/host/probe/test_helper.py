@@ -99,6 +99,27 @@ def test_nothing_is_left_unreaped_where_the_caller_is_init(directory):
     assert done.stdout == '0\n', done
 
 
+@needs_root
+@pytest.mark.skipif(not shutil.which('unshare'), reason='needs unshare')
+@pytest.mark.parametrize('end', [
+    'assert probe.Prober(0.1).probe(request).is_hung', 'pool.take().close()', 'pool.take()'])
+def test_a_worker_that_was_killed_is_reaped_at_once_where_the_caller_is_init(directory, end):
+    """A time-out, an exception's clean-up, and the end of the last reference to it."""
+    done = run(f'''
+        import signal
+        from powervm_fileio_connector.host.probe import pool
+        request = {REQUEST}
+        assert probe.Prober(20).probe(request).facts
+        for pid in os.listdir('/proc'):
+            if pid.isdecimal() and open(f'/proc/{{pid}}/stat').read().split()[3] != '1':
+                if pid != '1':
+                    os.kill(int(pid), signal.SIGSTOP)       # the worker
+        {end}
+        print([pid for pid in os.listdir('/proc') if pid.isdecimal()])
+    ''', directory, prefix=['unshare', '--pid', '--fork', '--mount-proc'])
+    assert done.stdout == "['1']\n", done
+
+
 def test_a_worker_that_is_busy_ends_with_its_caller(directory):
     program = '''
         import os, signal, sys
