@@ -31,6 +31,9 @@ LOCAL_FILE_SYSTEMS = frozenset((
     'ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'f2fs', 'jfs', 'reiserfs', 'bcachefs', 'zfs', 'overlay',
     'aufs', 'squashfs', 'erofs', 'iso9660', 'vfat', 'exfat', 'ntfs3'))
 
+DELETED = '//deleted'
+"""Ends the root of a bind mount whose file or directory has been deleted."""
+
 _NFS_PORT = '2049'
 _MOST_LINES = 1 << 14   # that are kept parsed: most of a table that changed are as they were
 
@@ -86,7 +89,7 @@ class Mount:
         Without a server, it is the directory of the file system.
         """
         named = export_module.server_and_directory(self.source)
-        if named is None:
+        if named is None or self.root.endswith(DELETED):
             return None, self.root
         server, directory = named
         if self.root == '/':

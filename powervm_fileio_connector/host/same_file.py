@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from typing import Any
 from typing import TypeVar
 
+from powervm_fileio_connector.host.mount_table import DELETED
 from powervm_fileio_connector.host.mount_table import Mount
 from powervm_fileio_connector.host.mount_table import MountTable
 
@@ -194,7 +195,7 @@ def agree_on_server(one: Mount, other: Mount) -> bool:
 def _splits(path: str) -> list[tuple[str, str]]:
     """Return each directory of a path, innermost first, with the rest of the path after it."""
     splits = [(path, '')]
-    end = path.rfind('/')
+    end = -1 if path.endswith(DELETED) else path.rfind('/')
     while end >= 0:
         splits.append((path[:end] or '/', path[end:]))
         end = path.rfind('/', 0, end)

@@ -90,6 +90,15 @@ def test_a_bound_file_is_a_spelling_of_it(line):
     assert spellings(other, *lines) == {'/a/sub/v'}
 
 
+@pytest.mark.parametrize('source', ['nas1:/vols', '/dev/sda1'])
+def test_a_bound_file_that_was_deleted_is_no_other_one(source):
+    lines = (f'30 27 0:50 / /a rw - any {source} rw',
+             f'31 27 0:50 /v//deleted /file rw - any {source} rw',
+             f'32 27 0:50 /v//deleted /same rw - any {source} rw')
+    assert spellings('/a/v', *lines) == spellings('/a/v/deleted', *lines) == set()
+    assert spellings('/file', *lines) == {'/same'}
+
+
 def test_a_bound_file_of_kernel_nfs_has_the_file_in_its_source():
     assert spellings('/a/v', nfs(30, 'nas1:/vols', '/a'), nfs(31, 'nas1:/vols/v', '/file')) == {
         '/file'}
