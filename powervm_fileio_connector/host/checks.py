@@ -114,13 +114,14 @@ def trust(settings: Settings, prober: probe.Prober,
 
     Directories are probed only for a path that is not below one of them as they are written.
     """
-    directories = [os.path.normpath(directory) for directory in settings.trusted_directories
-                   if directory.startswith('/')]
+    given = [directory for directory in settings.trusted_directories if directory.startswith('/')]
+    # Behind a symlink, '..' leads elsewhere than its text says.
+    directories = [os.path.normpath(one) for one in given if '..' not in one.split('/')]
 
     @functools.cache
     def resolved() -> list[str]:
         # Half of the time: one that does not answer takes none from the probes that follow.
-        answers = prober.probe_all([probe.PathProbe(directory) for directory in directories],
+        answers = prober.probe_all([probe.PathProbe(directory) for directory in given],
                                    deadline.earlier(deadline.left() / 2))
         return [answer.facts.path for answer in answers
                 if answer.facts is not None and answer.errno is None]

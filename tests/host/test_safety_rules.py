@@ -99,6 +99,18 @@ def test_a_trusted_directory_may_be_a_symlink(tmp_path, settings, find):
         find(write(tmp_path / 'other/volume-1'), trusting)
 
 
+def test_dots_behind_a_symlink_trust_the_directory_that_they_lead_to(tmp_path, settings, find):
+    for name in ('real/deep', 'real/trusted', 'trusted'):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / 'link').symlink_to('real/deep')
+    path, other = write(tmp_path / 'real/trusted/v'), write(tmp_path / 'trusted/v')
+    trusting = dataclasses.replace(
+        settings, trusted_directories=(f'{tmp_path}/link/../trusted',))
+    assert find(path, trusting).path == str(path)
+    with pytest.raises(exceptions.UnsafeVolumePath, match='root file system'):
+        find(other, trusting)
+
+
 def test_a_trusted_directory_that_hangs_delays_no_other(
         fuse_share, tmp_path, settings):
     hung = fuse_share()
@@ -122,6 +134,24 @@ def test_a_directory_link_on_a_share_may_not_lead_to_another_mount(
         other if target == 'absolute' else os.path.relpath(other, share))
     with pytest.raises(exceptions.UnsafeVolumePath, match='leads out of the mount'):
         find(share / 'link/volume-1')
+
+
+def test_a_deployers_link_does_not_excuse_one_on_the_share(share, mounter, tmp_path, find):
+    write(mounter.tmpfs('nas2:/other', tmp_path / 'other') / 'volume-1')
+    (tmp_path / 'first').symlink_to(share)
+    (share / 'second').symlink_to(tmp_path / 'other')
+    with pytest.raises(exceptions.UnsafeVolumePath, match='leads out of the mount'):
+        find(tmp_path / 'first/second/volume-1')
+
+
+@pytest.mark.parametrize('kind', [Kind.NETWORK, Kind.CLUSTER])
+def test_a_symlink_that_is_trusted_lifts_the_rule_for_local_disks(
+        local_disk, tmp_path, settings, find, kind):
+    path = write(local_disk / 'volume-1')
+    (tmp_path / 'trusted').symlink_to(local_disk)
+    trusting = dataclasses.replace(settings, trusted_directories=(str(tmp_path / 'trusted'),))
+    for given in (path, tmp_path / 'trusted/volume-1'):
+        assert find(given, trusting, kind=kind, protocol='gpfs').path == str(path)
 
 
 def test_a_link_on_a_local_disk_may_lead_anywhere(share, tmp_path, find):
