@@ -23,6 +23,7 @@ from powervm_fileio_connector.mappings.orphans import RemoveOrphans
 from powervm_fileio_connector.mappings.orphans import orphan_state
 from powervm_fileio_connector.mappings.orphans import unlisted_lpar
 from powervm_fileio_connector.mappings.record import MappingRecord
+from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.mappings.removing import RemoveMapping
 from powervm_fileio_connector.mappings.removing import find
 from powervm_fileio_connector.mappings.splitting import MappingSplitter
@@ -33,4 +34,4 @@ from powervm_fileio_connector.mappings.table import records
 __all__ = ['AddMapping', 'Change', 'Edit', 'LPARIdNeeded', 'LPARsNeeded', 'MappingEntry',
            'MappingRecord', 'MappingSplitter', 'MappingTable', 'NotConfirmed', 'OrphanState',
            'Outcome', 'RemoveMapping', 'RemoveOrphans', 'file_udid', 'find', 'in_order',
-           'orphan_state', 'records', 'unlisted_lpar']
+           'normalised', 'orphan_state', 'records', 'unlisted_lpar']

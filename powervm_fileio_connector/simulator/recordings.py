@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Responses recorded from real systems as the starting state.
 
-pypowervm ships them in its package (``tests/data``); they are read from there, never copied.
+pypowervm ships them in its package (``tests/data``); they are read from there, never copied. A
+report of ``powervm-fileio qualify`` is a recording as well.
 Documents are kept as they are; only what the simulator has to know is read out of them.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -71,13 +73,20 @@ def read(recording: str | Path) -> list[Recorded]:
     if not path.exists():
         path = directory() / recording
     text = path.read_text(encoding='utf-8')
-    bodies = _BODY.findall(text) or [text]
+    bodies = _reported(text) or _BODY.findall(text) or [text]
     found = [one for body in bodies for one in _documents(body)]
     usable = [one for one in found if one.type in TYPES]
     if not usable:
         types = ', '.join(sorted({one.type for one in found})) or 'no document'
         raise ValueError(f'{path.name} has {types}: expected one of {", ".join(TYPES)}')
     return usable
+
+
+def _reported(text: str) -> list[str]:
+    """The documents in a report of ``powervm-fileio qualify``, which is JSON."""
+    if not text.lstrip().startswith('{'):
+        return []
+    return [str(document) for document in json.loads(text)['documents']]
 
 
 def _documents(body: str) -> Iterator[Recorded]:

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``powervm-fileio qualify``: what this package takes for granted, tried on this NovaLink."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from typing import Any
+
+from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import output
+from powervm_fileio_connector.cli.errors import ExitCode
+from powervm_fileio_connector.cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from powervm_fileio_connector.cli.context import CommandContext
+    from powervm_fileio_connector.cli.qualification.site import Site
+
+_GROUP = 'ViosSCSIMapping'
+COLUMNS = ('Line', 'Verdict', 'Statement', 'Seen')
+
+
+class Qualify(output.Table):
+    """Try on this NovaLink what this package takes for granted.
+
+    Needs an LPAR that may be used, and a directory on a file system that volumes may lie on. Makes
+    small files in a new directory there, attaches them to the LPAR, detaches them, sends changes
+    that NovaLink should refuse, and removes all of it again, also after Ctrl-C. Other mappings are
+    compared before and after. The report is free of names, UUIDs, serial numbers, addresses and
+    paths; "powervm-fileio simulate --recording" can start from it.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--lpar', metavar='LPAR', required=True,
+                            help='LPAR that may be used; by name, id or UUID')
+        parser.add_argument('--directory', metavar='DIR', required=True,
+                            help='where to make a directory with small files')
+        parser.add_argument('--report', metavar='FILE', help='write the report to a new file')
+        parser.add_argument('--yes', action='store_true', help='do not ask')
+        options.add_novalink(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        from powervm_fileio_connector.cli import qualification
+        from powervm_fileio_connector.cli.context import CommandContext
+        from powervm_fileio_connector.cli.qualification.site import Site
+
+        host = CommandContext(parsed_args)
+        directory = os.path.realpath(parsed_args.directory)
+        if not os.path.isdir(directory):
+            raise UsageError(f'{parsed_args.directory} is no directory.')
+        if parsed_args.report and os.path.lexists(parsed_args.report):
+            raise UsageError(f'{parsed_args.report} is there already.')
+        uuid = host.lpar_uuid(parsed_args.lpar).upper()
+        lpar = host.client.lpar(uuid, host.deadline())
+        site = Site(host.attachments, host.partition, lpar, directory)
+        if not parsed_args.yes and not self._agrees(host, site):
+            self.say('Nothing was tried.')
+            return COLUMNS, []
+        documents = _documents(site)
+        findings, remaining = qualification.qualify(
+            site, lambda line, found: self.app.LOG.info('%s: %s', line.key, found.verdict.value))
+        if remaining:
+            self.say(f'Not removed: {", ".join(remaining)}.')
+        if parsed_args.report:
+            report = qualification.report_of(findings, site.exchanges, documents,
+                                             site.directory)
+            with open(parsed_args.report, 'x', encoding='utf-8') as file:
+                json.dump(report, file, indent=1)
+        verdicts = [found.verdict for _, found in findings]
+        self.was_done = ', '.join(f'{verdicts.count(one)} {one.value}'
+                                  for one in qualification.Verdict)
+        self.say(f'{self.was_done[0].upper()}{self.was_done[1:]}.')
+        if qualification.Verdict.DIFFERS in verdicts or remaining:
+            self.exit_code = ExitCode.FINDINGS
+        return COLUMNS, [(line.key, found.verdict.value, line.statement, found.seen)
+                         for line, found in findings]
+
+    def _agrees(self, host: CommandContext, site: Site) -> bool:
+        self.app.stderr.write(
+            f'LPAR {site.lpar.name} will get and lose small disks for some minutes, and\n'
+            f'{site.directory}\nwill be made and removed. Go on? [y/N] ')
+        self.app.stderr.flush()
+        answer = self.app.stdin.readline()
+        return answer.strip().lower() in ('y', 'yes')
+
+
+def _documents(site: Site) -> list[bytes]:
+    """Return what a simulator can start from."""
+    return [site.get(path).answer for path in (
+        '/rest/api/uom/ManagedSystem', f'/rest/api/uom/VirtualIOServer?group={_GROUP}',
+        '/rest/api/uom/LogicalPartition')]

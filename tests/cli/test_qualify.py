@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""qualify: each statement holds of the simulator, differs where a rule does; nothing is left."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import signal
+import tempfile
+import time
+import urllib.request
+
+import pytest
+from lxml import etree
+
+from powervm_fileio_connector.cli.qualification import ALL_LINES
+from powervm_fileio_connector.simulator import NovaLinkSimulator
+from powervm_fileio_connector.simulator.state import State
+
+NOT_TRIED = {'other_target_names', 'only_mappings_change', 'rescan_failures'}
+
+
+@pytest.fixture
+def host():
+    with NovaLinkSimulator(lpars=2, mappings=6, links_of_files=False) as novalink:
+        yield novalink
+
+
+@pytest.fixture
+def directory():
+    with tempfile.TemporaryDirectory(prefix='qualify-', dir='/dev/shm') as path:
+        yield path
+
+
+@pytest.fixture
+def qualify(run, host, directory):
+    def qualify(*args, **kwargs):
+        return run('qualify', '--simulator', host.url, '--lpar', 'lpar1', '--directory', directory,
+                   *args, **kwargs)
+    return qualify
+
+
+def verdicts(outcome):
+    return {row['Line']: row['Verdict'] for row in json.loads(outcome.out)}
+
+
+def test_every_statement_holds_of_the_simulator_and_nothing_is_left(qualify, host, directory):
+    before = host.mappings()
+    outcome = qualify('--yes', '-f', 'json')
+    assert outcome.code == 0, outcome
+    found = verdicts(outcome)
+    assert {line for line, verdict in found.items() if verdict != 'holds'} <= {
+        *NOT_TRIED, 'qcow2'}
+    assert 'differs' not in found.values()
+    assert host.mappings() == before
+    assert os.listdir(directory) == []
+    host.state.check_invariants()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('rule', 'line'), [
+    ('etag_given', 'etag_given'), ('etag_current', 'etag_current'), ('etag_group', 'etag_group'),
+    ('group_taken', 'quick_without_group'), ('lpar_known', 'lpar_known'),
+    ('slot_free', 'slot_free'), ('slot_range', 'slot_range'), ('lua_free', 'lua_free'),
+    ('lua_form', 'lua_form'), ('file_exists', 'file_exists'),
+    ('backstore_known', 'backstore_known'), ('udid_known', 'udid_known')])
+def test_a_server_with_another_rule_is_told(qualify, host, directory, rule, line):
+    before = host.mappings()
+    with host.state.rules.without(rule):
+        outcome = qualify('--yes', '-f', 'json')
+    assert outcome.code == 12
+    assert verdicts(outcome)[line] == 'differs'
+    assert host.mappings() == before
+    assert os.listdir(directory) == []
+
+
+@pytest.mark.parametrize('requests', [12, 60, 110])
+def test_ctrl_c_removes_what_was_made(forks, host, directory, requests):
+    before = host.mappings()
+    with tempfile.TemporaryFile('w+') as err, open(os.devnull, 'r+') as null:
+        child = forks.start(
+            ['qualify', '--simulator', host.url, '--lpar', 'lpar1', '--directory', directory,
+             '--yes'], [null.fileno(), null.fileno(), err.fileno()], dict(os.environ))
+        until = time.monotonic() + 60
+        while host.requests.count() < requests and time.monotonic() < until:
+            time.sleep(0.01)
+        os.kill(child.pid, signal.SIGINT)
+        assert child.wait(60) == 130
+    assert host.mappings() == before
+    assert os.listdir(directory) == []
+
+
+def test_without_an_answer_of_yes_nothing_is_done(qualify, host, directory):
+    outcome = qualify(stdin='n\n')
+    assert 'LPAR lpar1 will get and lose small disks' in outcome.err
+    assert 'Nothing was tried.' in outcome.err
+    assert host.requests.count('POST') == 0
+    assert os.listdir(directory) == []
+
+
+def test_a_report_identifies_nothing_and_starts_a_simulator(qualify, host, directory, tmp_path):
+    secrets = ['hidden-lpar', 'hidden-disk', 'hidden-tag']
+    lpar = host.add_lpar('hidden-lpar')
+    snapshot = host.state.snapshot()
+    secret_path = '/srv/hidden-disk/volume-of-a-tenant'
+    snapshot['mappings'][0].update(path=secret_path, tag='hidden-tag', source=None)
+    report = tmp_path / 'report.json'
+    with NovaLinkSimulator(state=State.from_snapshot(snapshot), links_of_files=False) as other:
+        outcome = qualify('--simulator', other.url, '--yes', '--report', report)
+        assert outcome.code == 0, outcome
+        secrets += [secret_path, directory, str(other.port), other.vios_uuid, lpar.uuid,
+                    other.state.host.uuid, other.state.host.mtms.rpartition('.')[2],
+                    other.lpars[0].name, other.lpars[0].uuid]
+    text = report.read_text().upper()
+    assert [secret for secret in secrets if f'{secret.upper()}' in text] == []
+    assert 'X-API-SESSION' not in text
+    reported = json.loads(report.read_text())
+    assert reported['exchanges']
+    with NovaLinkSimulator(recording=str(report)) as again:
+        shown = _vios_feed(again)
+    assert _mappings(shown) == _mappings(reported['documents'][1].encode())
+
+
+def test_a_report_is_not_written_over_a_file(qualify, tmp_path):
+    report = tmp_path / 'report.json'
+    report.write_text('mine')
+    outcome = qualify('--yes', '--report', report)
+    assert outcome.code == 2
+    assert report.read_text() == 'mine'
+
+
+def test_each_assumption_of_the_simulator_has_a_line():
+    begins = [line.assumption for line in ALL_LINES if line.assumption]
+    for assumption in _assumptions():
+        assert sum(assumption.text.startswith(begin) for begin in begins) == 1, assumption.text
+    assert len({line.key for line in ALL_LINES}) == len(ALL_LINES)
+
+
+def _assumptions():
+    path = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / '_ext' / 'assumptions.py'
+    spec = importlib.util.spec_from_file_location('assumptions', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.assumptions()
+
+
+def _vios_feed(novalink):
+    adapter = novalink.adapter()
+    path = '/rest/api/uom/VirtualIOServer?group=ViosSCSIMapping'
+    request = urllib.request.Request(novalink.url + path, headers={
+        'X-API-Session': adapter.session._sessToken, 'Accept': 'application/atom+xml'})
+    with urllib.request.urlopen(request) as answer:
+        return answer.read()
+
+
+def _mappings(document):
+    """The mappings of a feed, as canonical XML; links without the server's address."""
+    root = etree.fromstring(document)
+    found = []
+    for mapping in root.iter('{*}VirtualSCSIMapping'):
+        for element in mapping.iter():
+            element.tail = None
+            if 'href' in element.attrib:
+                element.set('href', element.get('href').partition('/rest/')[2])
+        found.append(etree.tostring(mapping, method='c14n'))
+    return found
