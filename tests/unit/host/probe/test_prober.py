@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host.probe import helper as helper_module
 from powervm_fileio_connector.host.probe import pool
@@ -291,3 +292,18 @@ def test_names_of_any_bytes_come_back_as_they_are(name, prober, share):
     (share / f'{name}.d').mkdir()
     assert prober.probe(probe.PathProbe(f'{share}/{name}.d')).facts.path == (
         f'{share}/{name}.d')
+
+
+def test_probes_for_which_no_time_is_left_accuse_no_share(prober):
+    requests = [probe.ListFiles('/'), probe.ListFiles('/dev')]
+    for answer in (*prober.probe_all(requests, Deadline(0)),
+                   prober.probe_any(requests, lambda answer: True, Deadline(0))[1]):
+        assert not answer.is_hung
+        assert 'was used up by others' in answer.failure
+    assert guards() == set()
+
+
+def test_probes_of_one_share_are_made_in_turn_by_one_process(prober, share):
+    requests = [probe.ListFiles(str(share), share=number % 70) for number in range(700)]
+    assert all(answer.facts == probe.Listing(()) for answer in prober.probe_all(requests))
+    assert len(guards()) == 2       # 64 shares each

@@ -3,7 +3,9 @@
 
 import errno
 import json
+import marshal
 import os
+import socket
 import subprocess
 import sys
 
@@ -167,3 +169,45 @@ def test_the_size_is_that_of_the_server(tmp_path, size):
     (tmp_path / 'v').touch()
     os.truncate(tmp_path / 'v', size)
     assert worker.answer(probe.FileProbe(str(tmp_path), 'v').to_message())['size'] == size
+
+
+def test_probes_that_no_thread_can_be_started_for_blame_no_share(monkeypatch):
+    """The others are answered; those would wait behind a share that hangs."""
+    def start(function, arguments, limit=[2]):     # noqa: B006  counts over all calls
+        if not limit[0]:
+            raise RuntimeError("can't start new thread")
+        limit[0] -= 1
+        return start_new_thread(function, arguments)
+
+    start_new_thread = worker._thread.start_new_thread
+    monkeypatch.setattr(worker._thread, 'start_new_thread', start)
+    told = {}
+    request = probe.ListFiles('/dev/shm').to_message()
+    worker._answer_all([[(index, request)] for index in range(4)],
+                       lambda answer: told.update([answer]))
+    assert [sorted(told[index]) for index in range(4)] == [
+        ['names'], ['names'], ['failure'], ['failure']]
+    assert "can't start new thread. Raise the limit of processes" in told[3]['failure']
+
+
+def test_a_worker_that_could_not_be_guarded_probes_nothing():
+    program = f'''if True:
+        import os, sys
+        def fork():
+            raise BlockingIOError(11, 'Resource temporarily unavailable')
+        os.fork = fork
+        with open({worker.__file__!r}) as file:
+            script = file.read()        # the worker closes what it inherits
+        exec(script, {{'__name__': '__main__', '__file__': {worker.__file__!r}}})
+    '''
+    ours, theirs = socket.socketpair()
+    with ours, subprocess.Popen([sys.executable, '-I', '-S', '-c', program], stdin=theirs,
+                                stdout=theirs) as process:
+        theirs.close()
+        message = marshal.dumps([[(7, probe.ListFiles('/').to_message())]])
+        ours.sendall(len(message).to_bytes(4, 'little') + message)
+        index, told = marshal.loads(ours.recv(65536)[4:])
+        ours.shutdown(socket.SHUT_WR)
+        assert process.wait(20) == 0
+    assert index == 7
+    assert 'cannot start a share probe process: Resource temporarily' in told['failure']
