@@ -148,7 +148,8 @@ class MountTable:
         self._autofs = frozenset(mount.id for mount in mounts if mount.fstype == 'autofs')
         self._by_place = {mount.mount_point: mount for mount in self._mounts}
         self._by_id = {mount.id: mount for mount in self._mounts}
-        self._with_mounts_below = frozenset(mount.parent_id for mount in self._mounts)
+        # Those that are covered as well: by what covers them.
+        self._with_mounts_below = frozenset(mount.parent_id for mount in mounts)
 
     def __iter__(self) -> Iterator[Mount]:
         return iter(self._mounts)

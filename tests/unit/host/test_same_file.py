@@ -110,6 +110,13 @@ def test_a_spelling_that_another_mount_covers_is_none():
                      '32 31 0:50 / /b/sub rw - tmpfs x rw') == set()
 
 
+def test_a_spelling_that_a_mount_on_a_mount_covers_is_none():
+    assert spellings('/a/sub/v', '30 27 8:1 / /a rw - xfs /dev/sda1 rw',
+                     '31 27 8:1 / /b rw - xfs /dev/sda1 rw',
+                     '32 31 0:50 / /b/sub rw - tmpfs x rw',
+                     '33 32 0:51 / /b/sub rw - tmpfs y rw') == set()
+
+
 def under_other_names(path, *lines):
     table = table_of(*lines)
     return [spelling for _, spelling in same_file.index(table).under_other_names(
