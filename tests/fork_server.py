@@ -76,6 +76,8 @@ def serve(path, script):
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(path)
     listener.listen(64)
+    # Tests lie beside this file, in packages that are named like what they test.
+    sys.path[0] = os.path.dirname(script)
     _import_everything()
     print('ready', flush=True)
     running = {}        # a descriptor of the child's process: the connection of its client
@@ -118,7 +120,8 @@ def _import_everything():
     for entry in metadata.entry_points(group='powervm_fileio.cli'):
         entry.load()
     for module in ('powervm_fileio_connector.cli.app', 'powervm_fileio_connector.connector',
-                   'powervm_fileio_connector.simulator', 'tqdm', 'pypowervm.adapter'):
+                   'powervm_fileio_connector.simulator', 'tqdm', 'pypowervm.adapter',
+                   'powervm_fileio_connector.cli.cinder_attachment', 'openstack.connection'):
         __import__(module)
     gc.freeze()
 

@@ -27,7 +27,7 @@ class ExitCode(enum.IntEnum):
     LPAR = 7
     #: The file is in use by another LPAR, or the slot or LUA is taken.
     CONFLICT = 8
-    #: NovaLink refused the change.
+    #: NovaLink or Cinder refused the change.
     REFUSED = 9
     #: NovaLink stayed busy; simply try again.
     BUSY = 10
@@ -37,6 +37,8 @@ class ExitCode(enum.IntEnum):
     FINDINGS = 12
     #: No LPAR has the volume that was asked for.
     NOT_ATTACHED = 13
+    #: Keystone or Cinder cannot be reached, refuses the credentials, or does not answer in time.
+    CINDER = 14
     #: Ctrl-C; what was done and what was not is said.
     INTERRUPTED = 130
 
@@ -60,6 +62,15 @@ _BY_ERROR = {
     'MappingFailed': ExitCode.REFUSED,
     'ExtendFailed': ExitCode.REFUSED,
     'NovaLinkBusy': ExitCode.BUSY,
+    'CloudNotUsable': ExitCode.USAGE,
+    'AmbiguousVolume': ExitCode.USAGE,
+    'VolumeNotFound': ExitCode.BAD_VOLUME,
+    'VolumeNotUsable': ExitCode.BAD_VOLUME,
+    'AttachedElsewhere': ExitCode.CONFLICT,
+    'CinderRefused': ExitCode.REFUSED,
+    'ResourceGone': ExitCode.REFUSED,
+    'LogonRefused': ExitCode.CINDER,
+    'CinderUnavailable': ExitCode.CINDER,
 }
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import socket
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -49,6 +51,33 @@ def add_volume(parser: argparse.ArgumentParser, *, is_optional: bool = False,
                        help='format of the file, where the JSON does not say (default: raw)')
     group.add_argument('--volume-id', metavar='ID',
                        help='id of the volume, with which its disk is tagged')
+
+
+def add_cinder_volume(parser: argparse.ArgumentParser) -> None:
+    """Let the user say which volume of Cinder is meant."""
+    parser.add_argument('volume', metavar='VOLUME', help='id, or a name that one volume has')
+
+
+def add_cinder(parser: argparse.ArgumentParser) -> None:
+    """Let the user say which cloud is meant, and how this host is called there."""
+    group = parser.add_argument_group(
+        'Cinder', 'of a cloud of clouds.yaml, or as the variables OS_* say')
+    group.add_argument('--os-cloud', metavar='NAME',
+                       help='the cloud of clouds.yaml (default: OS_CLOUD)')
+    group.add_argument('--host', metavar='NAME', default=socket.gethostname(),
+                       help='the name by which Cinder knows this host (default: %(default)s)')
+    group.add_argument('--timeout', type=seconds, metavar='SECONDS', default=300.0,
+                       help='for all requests to the cloud together (default: %(default)g)')
+
+
+def require_cinder() -> None:
+    """:raises UsageError: what the commands of Cinder need is not installed"""
+    import importlib.util
+
+    for name in ('openstack', 'platformdirs'):
+        if importlib.util.find_spec(name) is None:
+            raise UsageError(f'The commands "cinder" need {name}, which is not installed here: '
+                             "pip install 'powervm-fileio-connector[cli,cinder]'.")
 
 
 def config(args: argparse.Namespace) -> cfg.ConfigOpts:
@@ -99,6 +128,13 @@ def _check(config: cfg.ConfigOpts, option: Any) -> None:
         where = file_that_sets(config, option.dest) or 'the environment'
         raise UsageError(f'The configuration cannot be used: option {option.dest} in {where}: '
                          f'{err.__context__ or err}.') from err
+
+
+def seconds(text: str) -> float:
+    seconds = float(text)
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise ValueError(text)
+    return seconds
 
 
 def _simulator(url: str) -> dict[str, object]:

@@ -38,6 +38,18 @@ PORT = 12080
 WIDTH = 80      # columns of the terminal
 VOLUME_ID = '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
 GIB = 1 << 30
+HOST = 'neo-1'
+CLOUDS = """\
+clouds:
+  files:
+    auth:
+      auth_url: {url}/identity/v3
+      username: operator
+      password: SECRET
+      project_name: files
+      user_domain_name: Default
+      project_domain_name: Default
+"""
 
 
 def volume_id(number: int) -> str:
@@ -66,7 +78,8 @@ class Teller:
                 ['bash', '-c', f'{line} 2>&1'], input=stdin, text=True, check=False,
                 stdout=subprocess.PIPE, timeout=120, cwd=self.directory,
                 env={**os.environ, 'PATH': f'{os.path.dirname(sys.executable)}:/usr/bin:/bin',
-                     'COLUMNS': str(WIDTH), 'CLIFF_MAX_TERM_WIDTH': str(WIDTH)})   # a terminal's
+                     'COLUMNS': str(WIDTH), 'CLIFF_MAX_TERM_WIDTH': str(WIDTH),   # a terminal's
+                     'XDG_STATE_HOME': str(self.directory)})
             text += _folded(f'$ {line}\n{done.stdout}')
             if done.returncode:
                 text += f'$ echo $?\n{done.returncode}\n'
@@ -116,8 +129,32 @@ def tell() -> dict[str, str]:
         story.tell('not_mounted', 'powervm-fileio attach --export nas2:/other --name volume-1 '
                                   '--lpar web01')
         story.tell('demo', 'powervm-fileio demo')
+        _tell_of_cinder(story)
         _lose_a_share(story)
     return {**story.outputs, **_tell_by_hand()}
+
+
+def _tell_of_cinder(story: Teller) -> None:
+    """What an operator does who has a cloud; a stand-in of Keystone and Cinder serves it."""
+    from tests import cinder_api
+
+    with cinder_api.CinderApi() as cloud:
+        volume = cloud.add_volume('data', connection_info(VOLUME_ID)['data'] | {
+            'driver_volume_type': 'nfs'}, id=VOLUME_ID)
+        cloud.capabilities.update(vendor_name='Open Source', storage_protocol=['NFS', 'nfs'])
+        (story.directory / 'clouds.yaml').write_text(CLOUDS.format(url=cloud.url))
+        story.outputs['clouds_yaml'] = (story.directory / 'clouds.yaml').read_text()
+        (story.directory / 'clouds.yaml').write_text(
+            story.outputs['clouds_yaml'].replace('SECRET', cinder_api.PASSWORD))
+        story.tell('cinder_attach',
+                   'powervm-fileio cinder attach data --lpar web01 --os-cloud files')
+        story.tell('cinder_extend',
+                   'powervm-fileio cinder extend data --size 30 --os-cloud files')
+        other = cloud.attach(volume, 'neo-2')
+        story.tell('cinder_audit',
+                   'powervm-fileio cinder audit --all-projects --os-cloud files -f json')
+        del cloud.attachments[other['id']]
+        story.tell('cinder_detach', 'powervm-fileio cinder detach data --os-cloud files')
 
 
 def _lose_a_share(story: Teller) -> None:
@@ -211,7 +248,8 @@ def _is_possible() -> str | None:
 
 
 def _flags() -> list[str]:
-    return ['--mount', '--net'] if os.geteuid() == 0 else ['--mount', '--net', '--map-root-user']
+    own = ['--mount', '--net', '--uts']
+    return own if os.geteuid() == 0 else [*own, '--map-root-user']
 
 
 def outputs() -> dict[str, str]:
@@ -233,6 +271,7 @@ def main() -> None:
     if '--tell' in sys.argv:
         ctypes.CDLL(None).mount(b'none', b'/', None, 0x40000 | 0x4000, None)   # private, recursive
         _raise_loopback()
+        socket.sethostname(HOST)
         _mount('tmpfs', '/dev/shm')
         json.dump(tell(), sys.stdout)
         return

@@ -45,9 +45,11 @@ def test_every_command_has_its_output():
     from importlib import metadata
 
     commands = {entry.name for entry in metadata.entry_points(group='powervm_fileio.cli')}
-    shown = set(re.findall(r'^\$ powervm-fileio (\w+)', '\n'.join(
-        path.read_text() for path in story.OUTPUT.glob('*.txt')), re.MULTILINE))
-    assert commands <= shown
+    shown = re.findall(r'^\$ powervm-fileio (.+)', '\n'.join(
+        path.read_text() for path in story.OUTPUT.glob('*.txt')), re.MULTILINE)
+    missing = {name for name in commands if not any(
+        line.startswith(name.replace('_', ' ')) for line in shown)}
+    assert not missing
 
 
 def python_examples():

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``powervm-fileio cinder audit``, with a stand-in of Cinder."""
+
+import os
+import subprocess
+import time
+import uuid
+
+import pytest
+
+from powervm_fileio_connector.simulator import NovaLinkSimulator
+from powervm_fileio_connector.simulator.state import State
+from tests import cinder_api
+
+HOST = 'neo-1'
+
+
+@pytest.fixture
+def cloud():
+    with cinder_api.CinderApi() as api:
+        yield api
+
+
+@pytest.fixture
+def cinder(operate, cloud, tmp_path):
+    """Run a command of the group, as host neo-1, with the credentials of the cloud."""
+    def cinder(name, *args, **kwargs):
+        return operate('cinder', name, *args, '--host', HOST, environment={
+            **cloud.environment(), 'XDG_STATE_HOME': str(tmp_path)}, **kwargs)
+    return cinder
+
+
+@pytest.fixture
+def attached(cinder, cloud, make_volume):
+    """Attach a new volume to lpar1; return it."""
+    def attach(name):
+        path = make_volume(f'volume-{name}')
+        volume = cloud.add_volume(name, {'driver_volume_type': 'gpfs', 'name': f'volume-{name}',
+                                         'device_path': path})
+        outcome = cinder('attach', name, '--lpar', 'lpar1')
+        assert outcome.code == 0, outcome
+        return volume
+    return attach
+
+
+@pytest.fixture
+def only_finding(cinder):
+    """Run an audit that finds one thing, and return that."""
+    def audit(*args):
+        outcome = cinder('audit', *args, '-f', 'json')
+        assert outcome.code == 12, outcome
+        [finding] = outcome.json
+        return finding
+    return audit
+
+
+def attachment_of(cloud, volume):
+    [attachment] = [one for one in cloud.attachments.values()
+                    if one['volume_id'] == volume['id']]
+    return attachment
+
+
+def test_what_was_attached_by_command_is_agreed_upon(cinder, cloud, attached):
+    attached('a')
+    changes = cloud.changes()
+    outcome = cinder('audit')
+    assert (outcome.code, outcome.out, outcome.err) == (0, '', 'NovaLink and Cinder agree.\n')
+    assert cloud.changes() == changes
+
+
+def test_a_volume_that_another_host_has_is_found(cloud, attached, only_finding):
+    volume = attached('a')
+    attachment_of(cloud, volume).update(_host='neo-2', _device='/dev/vdb')
+    finding = only_finding()
+    assert (finding['Finding'], finding['Attached to']) == ('attached elsewhere', 'neo-2')
+    assert (finding['Host'], finding['Volume'], finding['LPAR']) == (HOST, volume['id'], 'lpar1')
+
+
+@pytest.mark.parametrize('fate', ['available', 'deleted'])
+def test_a_disk_without_an_attachment_is_found(cloud, attached, only_finding, fate):
+    volume = attached('a')
+    cloud.attachments.clear()
+    volume['status'] = 'available'
+    if fate == 'deleted':
+        cloud.volumes.clear()
+    finding = only_finding()
+    assert (finding['Finding'], finding['Path']) == ('no attachment',
+                                                     volume['_info']['device_path'])
+    assert ('available' if fate == 'available' else 'deleted') in finding['Detail']
+
+
+def test_an_attachment_without_a_disk_is_found(operate, attached, only_finding, novalink):
+    volume = attached('a')
+    assert operate('detach', volume['_info']['device_path']).code == 0
+    finding = only_finding()
+    assert (finding['Finding'], finding['LPAR']) == ('not mapped', 'lpar1')
+
+
+def test_a_volume_of_another_kind_on_this_host_is_no_finding(cinder, cloud):
+    volume = cloud.add_volume('x', {'driver_volume_type': 'iscsi', 'target_lun': 1})
+    cloud.attach(volume, HOST)
+    assert cinder('audit').code == 0
+
+
+def test_a_file_that_cinder_calls_otherwise_is_found(cloud, attached, only_finding):
+    volume = attached('a')
+    path = volume['_info']['device_path'] + '.snapshot'
+    attachment_of(cloud, volume)['connection_info'].update(device_path=path, name='overlay')
+    finding = only_finding()
+    assert finding['Finding'] == 'other file'
+    assert path in finding['Detail']
+
+
+def test_a_disk_of_another_lpar_is_found(cinder, cloud, attached, only_finding, novalink):
+    volume = attached('a')
+    attachment_of(cloud, volume)['_device'] = (
+        f'powervm-fileio:{HOST}:{novalink.lpars[1].uuid}')
+    assert only_finding()['Finding'] == 'other LPAR'
+
+
+@pytest.mark.parametrize('status', ['detaching', 'error_extending'])
+def test_a_volume_that_is_stuck_is_found(attached, only_finding, status):
+    volume = attached('a')
+    volume['status'] = status
+    finding = only_finding()
+    assert (finding['Finding'], finding['Volume']) == ('state', volume['id'])
+    assert status in finding['Detail']
+
+
+def test_a_state_of_this_very_moment_is_no_finding(cinder, attached):
+    volume = attached('a')
+    volume.update(status='detaching',
+                  updated_at=time.strftime('%Y-%m-%dT%H:%M:%S.000000', time.gmtime()))
+    assert cinder('audit').code == 0
+
+
+def test_what_members_may_not_see_is_said(cinder, cloud, attached):
+    attached('a')
+    other = cloud.add_volume('b', {'driver_volume_type': 'gpfs', 'device_path': '/x', 'name': 'x'})
+    cloud.attach(other, 'neo-2')
+    cloud.is_admin = False
+    outcome = cinder('audit', '--all-projects')
+    assert outcome.code == 0, outcome
+    assert 'only project' in outcome.err
+    assert 'Of 1 attachments' in outcome.err
+
+
+def test_volumes_of_all_projects_are_seen_by_administrators(cinder, attached):
+    volume = attached('a')
+    volume['os-vol-tenant-attr:tenant_id'] = 'f' * 32
+    assert cinder('audit').code == 12
+    assert cinder('audit', '--all-projects').code == 0
+
+
+def test_what_a_crash_left_unfinished_is_found(cinder, cloud, make_volume, only_finding):
+    path = make_volume('volume-a')
+    cloud.add_volume('a', {'driver_volume_type': 'gpfs', 'name': 'volume-a', 'device_path': path})
+    cloud.faults += [cinder_api.Fault('PUT', 'attachments/', times=1),
+                     cinder_api.Fault('DELETE', 'attachments/', times=1)]
+    assert cinder('attach', 'a', '--lpar', 'lpar1').code == 14
+    finding = only_finding()
+    assert finding['Finding'] == 'state'
+    assert 'cinder attach' in finding['Detail']
+
+
+@pytest.mark.slow
+def test_an_audit_of_5000_attachments_and_3000_disks_is_quick_and_small(
+        command, cloud, tmp_path):
+    """At most 10 s and 300 MiB of a process of its own, and no request for each volume."""
+    state = NovaLinkSimulator(lpars=60, mappings=6000).state.snapshot()
+    state['mappings'] = [one for one in state['mappings'] if one['kind'] == 'file']
+    assert len(state['mappings']) == 3000
+    for number in range(5000):
+        path = f'/var/lib/pvm/fileio/seed-{2 * number:05d}'
+        volume = cloud.add_volume('', {'driver_volume_type': 'gpfs', 'device_path': path,
+                                       'name': os.path.basename(path), 'encrypted': False})
+        mapping = state['mappings'][number] if number < 3000 else {'lpar_uuid': str(uuid.uuid4())}
+        host = HOST if number < 3000 else 'neo-2'
+        cloud.attach(volume, host, f'powervm-fileio:{host}:{mapping["lpar_uuid"]}')
+        mapping['tag'] = volume['id']
+    with NovaLinkSimulator(state=State.from_snapshot(state)) as sim:
+        start = time.monotonic()
+        process = subprocess.Popen(
+            [command, 'cinder', 'audit', '--host', HOST, '--simulator', sim.url],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, **cloud.environment(), 'XDG_STATE_HOME': str(tmp_path)})
+        said = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        took_s = time.monotonic() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert (process.returncode, said) == (0, 'NovaLink and Cinder agree.\n')
+    assert len([line for line in cloud.requests if '/detail' in line]) <= 12
+    print(f'{took_s:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of CPU, '
+          f'{usage.ru_maxrss / 1024:.0f} MiB')
+    # Other tests have the processors as well, so the time of a processor counts.
+    assert usage.ru_utime + usage.ru_stime <= 10
+    assert usage.ru_maxrss <= 300 * 1024
