@@ -13,6 +13,8 @@ import random
 import threading
 import time
 
+import eventlet
+from eventlet import tpool
 from oslo_concurrency import lockutils  # noqa: F401 - registers the option
 from oslo_config import cfg
 from pypowervm import adapter as pvm_adapter
@@ -37,21 +39,52 @@ class Orders:
     turns: int
     log: str
     lock_path: str | None
-    deadline_s: float = 15.0
+    sessions: int = 1
+    is_forking: bool = False
+    deadlines_s: tuple[float, ...] = (15.0,)
 
 
 def run(orders):
-    """Do the edits; each thread has volumes of its own, so what it did to each is in order."""
+    """Do the edits; each thread has volumes of its own, so what it did to each is in order.
+
+    Where the process forks, the volumes of the last thread are its child's.
+    """
     logging.disable(logging.CRITICAL)
     if orders.lock_path:
         cfg.CONF.set_override('lock_path', orders.lock_path, group='oslo_concurrency')
-    vios = client_for(conf.Settings(), _adapter(orders.port)).committer(orders.vios_uuid)
-    threads = [threading.Thread(target=_work, args=(orders, vios, number))
-               for number in range(len(orders.volumes))]
+    vioses = [client_for(conf.Settings(), _adapter(orders.port)).committer(orders.vios_uuid)
+              for _ in range(orders.sessions)]
+    count = len(orders.volumes)
+    threads = [threading.Thread(target=_work, args=(orders, vioses[number % len(vioses)], number))
+               for number in range(count - orders.is_forking)]
     for thread in threads:
         thread.start()
+    child = 0
+    if orders.is_forking:
+        child = os.fork()
+        if not child:
+            try:
+                _work(orders, vioses[0], count - 1)
+            except BaseException:  # noqa: BLE001 - the parent tells, by the status
+                os._exit(1)
+            os._exit(0)
     for thread in threads:
         thread.join()
+    if child and os.waitpid(child, 0)[1]:
+        raise RuntimeError('the forked child failed')
+
+
+def run_green(text):
+    """Do the edits of orders in JSON where eventlet has patched all, in green and native threads.
+    """
+    orders = Orders(**json.loads(text))
+    logging.disable(logging.CRITICAL)
+    vios = client_for(conf.Settings(), _adapter(orders.port)).committer(orders.vios_uuid)
+    works = [eventlet.spawn(tpool.execute, _work, orders, vios, number) if number % 2
+             else eventlet.spawn(_work, orders, vios, number)
+             for number in range(len(orders.volumes))]
+    for work in works:
+        work.wait()
 
 
 def _adapter(port):
@@ -73,7 +106,8 @@ def _work(orders, vios, number):
                      'path': edit.path if isinstance(edit, AddMapping) else edit.paths[0]}
             log.write(json.dumps({'state': 'intent', **facts}) + '\n')
             started = time.monotonic()
-            clock = Deadline(orders.deadline_s)
+            deadline_s = rng.choice(orders.deadlines_s)
+            clock = Deadline(deadline_s)
             try:
                 result = vios.submit(edit, clock)
             except exceptions.FileIOConnectorError as err:
@@ -81,7 +115,7 @@ def _work(orders, vios, number):
             else:
                 facts.update(state='done', shown=[result.slot, result.lua] if isinstance(
                     edit, AddMapping) else None)
-            late_s = time.monotonic() - started - orders.deadline_s
+            late_s = time.monotonic() - started - deadline_s
             log.write(json.dumps({**facts, 'late_s': late_s}) + '\n')
 
 

@@ -4,36 +4,59 @@
 ``POWERVM_FILEIO_HISTORIES`` is how many are played, ``POWERVM_FILEIO_SEED`` where the seeds begin.
 """
 
+import dataclasses
 import glob
 import json
 import multiprocessing
 import os
+import pathlib
 import random
+import subprocess
+import sys
 
 import pytest
 
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.simulator import Busy500
 from powervm_fileio_connector.simulator import Busy503
 from powervm_fileio_connector.simulator import DropAfterApply
 from powervm_fileio_connector.simulator import DropBeforeApply
+from powervm_fileio_connector.simulator import EtagOnlyIn
 from powervm_fileio_connector.simulator import ExpiredSession
+from powervm_fileio_connector.simulator import HeldPost
 from powervm_fileio_connector.simulator import InternalError500
+from powervm_fileio_connector.simulator import LPARLinksWithoutUUID
+from powervm_fileio_connector.simulator import MixedCaseUUIDs
 from powervm_fileio_connector.simulator import NovaLinkSimulator
 from powervm_fileio_connector.simulator import OmitLUA
+from powervm_fileio_connector.simulator import ProcessingInstructions
 from powervm_fileio_connector.simulator import RefuseConnection
 from powervm_fileio_connector.simulator import Restart
 from powervm_fileio_connector.simulator import Slow
 from powervm_fileio_connector.simulator import StaleEtag412
 from powervm_fileio_connector.simulator import TruncatedAnswer
 from tests.contract import histories
+from tests.contract.conftest import committer_for
 
-COUNT = int(os.environ.get('POWERVM_FILEIO_HISTORIES', '200'))
+COUNT = int(os.environ.get('POWERVM_FILEIO_HISTORIES', '100'))
 FIRST = int(os.environ.get('POWERVM_FILEIO_SEED', '0'))
 GROUPS = 10
 FAULTS = [
     (Busy503, 0.05), (Busy500, 0.05), (StaleEtag412, 0.1), (DropBeforeApply, 0.05),
     (DropAfterApply, 0.05), (TruncatedAnswer, 0.05), (RefuseConnection, 0.03), (Restart, 0.02),
-    (ExpiredSession, 0.02), (InternalError500, 0.03), (OmitLUA, 0.1), (Slow, 0.05)]
+    (ExpiredSession, 0.02), (InternalError500, 0.03), (OmitLUA, 0.1), (Slow, 0.05),
+    (EtagOnlyIn, 1.0), (MixedCaseUUIDs, 0.5), (LPARLinksWithoutUUID, 0.5),
+    (ProcessingInstructions, 0.5)]
+MORE = {Slow: {'seconds': 0.05}, EtagOnlyIn: {'place': 'metadata'}}
+GREEN = """
+import eventlet
+eventlet.monkey_patch()
+import sys
+from tests.contract import histories
+histories.run_green(sys.argv[1])
+"""
 
 
 @pytest.fixture(scope='module')
@@ -51,13 +74,19 @@ def test_the_server_holds_exactly_what_callers_were_told(forks, share, tmp_path,
 
 
 class History:
-    """One history, from its seed; every twentieth is of full size."""
+    """One history, from its seed; every twentieth is of full size, another one under eventlet.
+
+    A process is killed, or else its callers give up on changes that the server makes later: what a
+    killed process has sent, nobody knows.
+    """
 
     def __init__(self, seed, forks, share, directory):
         self.seed, self._forks, self._directory = seed, forks, directory
         self._rng = random.Random(seed)
         is_full = seed % 20 == 0
         self._processes, self._threads = (4, 4) if is_full else (2, 2)
+        self._is_green = seed % 20 == 10
+        self._is_killed = not self._is_green and self._rng.random() < 0.5
         directory.mkdir()
         self._volumes = []
         for i in range(40 if is_full else 8):
@@ -68,14 +97,18 @@ class History:
 
     def play(self):
         """Play it, and compare."""
-        with NovaLinkSimulator(lpars=6, mappings=self._rng.choice([0, 3, 40])) as novalink:
+        with NovaLinkSimulator(lpars=6, mappings=self._rng.choice([0, 3, 40]),
+                               links_of_files=self._rng.random() < 0.5) as novalink:
             foreign = novalink.mappings()
             for kind, probability in self._rng.sample(FAULTS, k=self._rng.randint(1, 5)):
-                more = {'seconds': 0.05} if kind is Slow else {}
                 novalink.faults.add(kind(times=None, probability=probability,
-                                         seed=self._rng.randrange(1 << 30), **more))
+                                         seed=self._rng.randrange(1 << 30), **MORE.get(kind, {})))
+            if not self._is_killed:
+                novalink.faults.add(HeldPost(seconds=0.8, times=None, probability=0.1,
+                                             seed=self._rng.randrange(1 << 30)))
             self._run_clients(novalink)
             novalink.faults.clear()
+            self._await_held_changes(novalink)
             novalink.state.check_invariants()
             now = novalink.mappings()
             assert [m for m in now if m.path not in self._volumes] == foreign, self.seed
@@ -83,14 +116,14 @@ class History:
 
     def _run_clients(self, novalink):
         clients = {number: self._start(novalink, number, 0) for number in range(self._processes)}
-        if self._rng.random() < 0.5:
+        if self._is_killed:
             victim = self._rng.randrange(self._processes)
             clients[victim].join(self._rng.uniform(0.02, 0.3))
             clients[victim].kill()
             clients[victim].join()
             clients[victim] = self._start(novalink, victim, 1)
         for client in clients.values():
-            client.join(60)
+            client.join(120)
             assert client.exitcode == 0, f'history {self.seed}: a client did not end'
 
     def _start(self, novalink, number, life):
@@ -102,10 +135,23 @@ class History:
             volumes=tuple(tuple(self._volumes[i * per_thread:(i + 1) * per_thread])
                           for i in range(first, first + self._threads)),
             turns=4, log=str(self._directory / str(number)),
-            lock_path=str(self._directory) if self.seed % 2 else None)
+            lock_path=str(self._directory) if self.seed % 2 else None,
+            sessions=1 + self.seed % 3 // 2, is_forking=self.seed % 4 == 1 and not self._is_killed,
+            deadlines_s=(15.0,) if self._is_killed else (15.0, 15.0, 0.6))
+        if self._is_green:
+            return GreenProcess(orders)
         process = self._forks.Process(target=histories.run, args=(orders,), daemon=True)
         process.start()
         return process
+
+    def _await_held_changes(self, novalink):
+        """Make changes that wait for all that are held."""
+        committer = committer_for(novalink.adapter(), novalink.vios_uuid)
+        lpar, path = novalink.lpars[0].uuid, pathlib.Path(self._volumes[0]).with_name('last')
+        path.touch()
+        os.truncate(path, 1 << 20)
+        committer.submit(AddMapping(lpar, str(path)), Deadline(30))
+        committer.submit(RemoveMapping(lpar, paths=(str(path),)), Deadline(30))
 
     def _compare(self, held):
         """Replay what callers were told; each volume has to be in a state that this allows."""
@@ -118,6 +164,22 @@ class History:
                         told[event['path']].hear(event, self.seed)
         for path, mappings in held.items():
             told[path].check(path, mappings, self.seed)
+
+
+class GreenProcess:
+    """A client process that eventlet has patched, with the methods of multiprocessing's."""
+
+    def __init__(self, orders):
+        self._process = subprocess.Popen(
+            [sys.executable, '-W', 'ignore', '-c', GREEN, json.dumps(dataclasses.asdict(orders))],
+            cwd=pathlib.Path(__file__).parents[2])
+
+    def join(self, timeout_s):
+        self._process.wait(timeout_s)
+
+    @property
+    def exitcode(self):
+        return self._process.returncode
 
 
 class Told:
