@@ -54,7 +54,7 @@ def send(session: Any, method: str, path: str, headers: Mapping[str, str], body:
     data = body.encode() if isinstance(body, str) else body
     sock, is_sent = None, False
     try:
-        connection.connect()
+        _connect(connection, deadline, waiting)
         sock = connection.sock
         connection.sock = _BoundedSocket(sock, deadline, waiting)
         try:
@@ -120,6 +120,23 @@ def _connection(session: Any, deadline: Deadline,
         address.hostname or '', address.port, timeout=timeout,
         cert_reqs=ssl.CERT_REQUIRED if verify else ssl.CERT_NONE,
         ca_certs=certs.where() if verify else None)
+
+
+def _connect(connection: urllib3_connection.HTTPConnection, deadline: Deadline,
+             waiting: Waiting | None) -> None:
+    """Connect; that a server does not let one connect soon is spoken of."""
+    timeout = min(CONNECT_TIMEOUT_S, deadline.left())
+    if waiting is not None and timeout > retry.SILENCE_S:
+        connection.timeout = retry.SILENCE_S
+        try:
+            connection.connect()
+        except (TimeoutError, urllib3_exceptions.ConnectTimeoutError):
+            connection.close()
+            waiting.silent(deadline)
+            connection.timeout = max(0.01, min(timeout, deadline.left()))
+        else:
+            return
+    connection.connect()
 
 
 def _early_answer(connection: urllib3_connection.HTTPConnection, err: OSError) -> Any:

@@ -137,6 +137,21 @@ def test_a_thread_that_cannot_be_started_is_our_own_shortage(novalink, connect, 
     assert connect(path)['path'] == path
 
 
+def test_waiting_for_a_connection_is_logged(config, lpar, make_volume, caplog, monkeypatch):
+    monkeypatch.setattr('powervm_fileio_connector.novalink.retry.SILENCE_S', 0.2)
+    with socket.create_server(('localhost', 0)) as silent:
+        for name, value in [('novalink_port', silent.getsockname()[1]), ('rest_timeout_s', 1.0),
+                            ('novalink_username', 'admin'), ('novalink_password', 'hunter2')]:
+            config.set_override(name, value, group=conf.GROUP)
+        config.set_override('novalink_protocol', 'https', group=conf.GROUP)
+        start = time.monotonic()
+        with pytest.raises(exceptions.NovaLinkUnavailable, match='log on'):
+            pfc.FileIOConnector('sudo', lpar_uuid=lpar, conf=config).connect_volume(
+                {'path': make_volume()})
+        assert time.monotonic() - start < 2
+    assert 'has not answered' in caplog.text
+
+
 def test_waiting_for_a_logon_is_logged(novalink, connect, make_volume, caplog, monkeypatch):
     monkeypatch.setattr('powervm_fileio_connector.novalink.retry.SILENCE_S', 0.2)
     novalink.faults.add(Slow(path=LOGON, seconds=0.6))
