@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 from pypowervm.wrappers import storage
@@ -50,7 +51,7 @@ class AddMapping:
     multiattach: bool = False
     max_per_bus: int = 32
 
-    @property
+    @functools.cached_property
     def paths(self) -> tuple[str, ...]:
         """All spellings of the file."""
         return tuple(dict.fromkeys((self.path, *self.spellings)))
@@ -60,7 +61,7 @@ class AddMapping:
         """How many of slot and LUA it leaves open."""
         return (self.slot, self.lua).count(None)
 
-    @property
+    @functools.cached_property
     def keys(self) -> frozenset[str]:
         """The volume's paths and ids; edits that share one are carried out in their order."""
         return keys_of((*self.paths, *self.lookalikes), file_udid(self.path), self.tag)

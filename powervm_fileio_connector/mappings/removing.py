@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import posixpath
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -46,7 +48,7 @@ class RemoveMapping:
 
     open_choices: ClassVar[int] = 0
 
-    @property
+    @functools.cached_property
     def keys(self) -> frozenset[str]:
         """The volume's paths and ids; edits that share one are carried out in their order."""
         return keys_of((*self.paths, *self.spellings), self.udid, self.tag)
@@ -154,10 +156,13 @@ def find(table: MappingTable, lpar_uuid: str, paths: Iterable[str],
 
 
 def _of_first_path(table: MappingTable, lpar_uuid: str,
-                   paths: Iterable[str]) -> list[MappingEntry]:
+                   paths: Collection[str]) -> list[MappingEntry]:
     """The LPAR's mappings of the first of these files that it has."""
-    for path in paths:
-        found = [entry for entry in table.of_paths([path])
+    shown: dict[str | None, list[MappingEntry]] = {}
+    for entry in table.of_paths(paths):
+        shown.setdefault(entry.file, []).append(entry)
+    for file in map(normalised, paths):
+        found = [entry for entry in shown.get(file, ())
                  if belongs_to(entry.record, lpar_uuid, table)]
         if found:
             return found

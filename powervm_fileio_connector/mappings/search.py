@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 
 from powervm_fileio_connector.mappings.record import LINKED_UUID
-from powervm_fileio_connector.mappings.record import normalised
 
 _LINK = b'AssociatedLogicalPartition'
 _BEHIND_NAME = (b' ', b'\t', b'\r', b'\n', b'/', b'>')
@@ -146,9 +145,11 @@ class MappingSearch:
             and piece.find(_LINK, again + 1) < 0))
 
 
-def names_of(paths: Iterable[str]) -> list[str]:
-    """The names of files, which are the same in each spelling of a path."""
-    files = map(normalised, paths)
+def names_of(files: Iterable[str]) -> list[str]:
+    """The names of files.
+
+    :param files: their paths, normalised
+    """
     return sorted({file[file.rfind('/') + 1:] for file in files})
 
 
