@@ -5,9 +5,9 @@ import pathlib
 
 import pytest
 
+from tests.kernel import apt
 from tests.kernel import cases
 from tests.kernel import machine
-from tests.kernel import packages
 
 _TIMEOUT_S = 1500
 
@@ -30,14 +30,26 @@ class Outcome:
 @pytest.fixture(scope='session')
 def nfs(request, tmp_path_factory):
     """The results of all NFS cases that were selected, of one machine."""
+    return _outcome(request, tmp_path_factory, 'nfs')
+
+
+@pytest.fixture(scope='session')
+def lio(request, tmp_path_factory):
+    """The results of all facts about LIO that were selected, of one machine."""
+    return _outcome(request, tmp_path_factory, 'lio', 'tcmu-runner', 'qemu-utils')
+
+
+def _outcome(request, tmp_path_factory, kind, *more_packages):
     directory = pathlib.Path(tmp_path_factory.mktemp('machine'))
     (directory / 'selected').write_text('\n'.join(
         item.callspec.params['name'] for item in request.session.items
-        if 'nfs' in item.fixturenames and hasattr(item, 'callspec')))
+        if kind in item.fixturenames and hasattr(item, 'callspec')))
     problem = None
     try:
-        machine.run(machine.python('tests.kernel.nfs.run'), directory, _TIMEOUT_S)
-    except packages.NotAvailable as reason:
+        if more_packages:
+            (directory / 'packages').write_text(str(apt.unpacked(kind, *more_packages)))
+        machine.run(machine.python(f'tests.kernel.{kind}.run'), directory, _TIMEOUT_S)
+    except apt.NotAvailable as reason:
         pytest.skip(f'no virtual machine here: {reason}')
     except machine.MachineFailed as err:
         problem = str(err)

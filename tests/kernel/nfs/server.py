@@ -44,10 +44,10 @@ class Server:
                 hosts.write(f'{address} {names}\n')
                 length = '128' if ':' in address else '32'
                 run('ip', 'address', 'add', f'{address}/{length}', 'dev', 'lo')
-        _make_file_system(ROOT)
+        make_file_system(ROOT)
         for directory in ('vols/cinder', 'vols/inner', 'read-only', 'squash', 'moved'):
             (ROOT / directory).mkdir(parents=True)
-        _make_file_system(ROOT / 'vols/inner')
+        make_file_system(ROOT / 'vols/inner')
         pathlib.Path('/etc/nfs.conf').write_text(_CONFIGURATION)
         pathlib.Path('/etc/exports').write_text(_EXPORTS)
         with open('/etc/passwd', 'a') as users:
@@ -108,7 +108,7 @@ def _is_mountd_running():
                           check=False).returncode == 0
 
 
-def _make_file_system(place):
+def make_file_system(place):
     image = pathlib.Path('/run', f'image-{place.name}')
     with open(image, 'wb') as file:
         file.truncate(64 << 20)
