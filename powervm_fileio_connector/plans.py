@@ -125,4 +125,5 @@ def device_info(spec: VolumeSpec, vios_uuid: str, record: MappingRecord) -> Devi
     return DeviceInfo(
         path=record.path, volume_id=spec.volume_id or record.tag, lpar_uuid=spec.lpar_uuid,
         vios_uuid=vios_uuid, slot=record.slot, lua=record.lua, udid=record.udid,
-        target_name=record.target_name, backstore=record.backstore or spec.backstore)
+        target_name=record.target_name, backstore=record.backstore or spec.backstore,
+        is_new=record.is_new)

@@ -86,7 +86,10 @@ class VolumeSpec:
 
 @dataclasses.dataclass(frozen=True)
 class DeviceInfo:
-    """What ``connect_volume`` found out and ``disconnect_volume`` needs; see :meth:`to_dict`."""
+    """What ``connect_volume`` found out and ``disconnect_volume`` needs; see :meth:`to_dict`.
+
+    :ivar is_new: the mapping was made now; not part of what callers store
+    """
 
     path: str | None = None
     volume_id: str | None = None
@@ -97,10 +100,13 @@ class DeviceInfo:
     udid: str | None = None
     target_name: str | None = None
     backstore: str | None = None
+    is_new: bool = dataclasses.field(default=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as the plain JSON data that callers store."""
-        return {'type': FILE, **dataclasses.asdict(self)}
+        stored = dataclasses.asdict(self)
+        del stored['is_new']
+        return {'type': FILE, **stored}
 
     @classmethod
     def parse(cls, device_info: Any) -> DeviceInfo:
@@ -108,7 +114,7 @@ class DeviceInfo:
         if not isinstance(device_info, Mapping):
             return cls()
         values = {field.name: device_info.get(field.name) for field in dataclasses.fields(cls)}
-        slot = values.pop('slot')
+        slot, _ = values.pop('slot'), values.pop('is_new')
         texts = {name: value if isinstance(value, str) and value and can_be_sent(value) else None
                  for name, value in values.items()}
         path, lpar_uuid = texts['path'], texts['lpar_uuid']
@@ -117,7 +123,7 @@ class DeviceInfo:
         if lpar_uuid is not None and not is_uuid(lpar_uuid):
             texts['lpar_uuid'] = None
         is_number = isinstance(slot, int) and not isinstance(slot, bool)
-        return cls(**texts, slot=slot if is_number else None)
+        return cls(slot=slot if is_number else None, is_new=False, **texts)
 
 
 def is_uuid(text: str) -> bool:

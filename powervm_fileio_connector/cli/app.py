@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import argparse
+import functools
 import importlib.metadata
 import logging
+import sys
 import warnings
+from typing import Any
 
 from cliff import app
 from cliff import commandmanager
 
+from powervm_fileio_connector.cli import completion
 from powervm_fileio_connector.cli import errors
+from powervm_fileio_connector.cli import parser as parser_module
 
 _DISTRIBUTION = 'powervm-fileio-connector'
 
@@ -29,19 +35,33 @@ class FileIOApp(app.App):
             command_manager=commandmanager.CommandManager('powervm_fileio.cli'),
             # Else --help behind a command would show the list of commands.
             deferred_help=True)
+        self.command_manager.add_command('complete', completion.Complete)
         self._error: BaseException | None = None
+
+    def build_option_parser(
+            self, description: str | None, version: str | None,
+            argparse_kwargs: dict[str, Any] | None = None) -> argparse.ArgumentParser:
+        """Return the parser of the global options, with errors of one line."""
+        parser = super().build_option_parser(description, version, argparse_kwargs)
+        parser.prog = self.NAME
+        parser.error = functools.partial(parser_module.Parser.error, parser)
+        return parser
 
     def configure_logging(self) -> None:
         """Show the command's own errors; libraries' log lines only from ``-v`` on.
 
-        cliff would show warnings of every library. The log file, if any, gets everything.
+        cliff would show warnings of every library. The log file, if any, gets those, and all that
+        this package logs; with ``--debug``, everything.
         """
         try:
             super().configure_logging()
         except OSError as err:
             self.parser.error(f'--log-file {self.options.log_file} cannot be written: '
                               f'{err.strerror}.')
-        console = logging.getLogger('').handlers[-1]
+        *_, console = logging.getLogger('').handlers
+        for handler in logging.getLogger('').handlers:
+            if isinstance(handler, logging.FileHandler):
+                self._configure_log_file(handler)
         level = {0: logging.CRITICAL, 1: logging.INFO}.get(
             logging.DEBUG if self.options.debug else self.options.verbose_level, logging.DEBUG)
         console.setLevel(logging.DEBUG)
@@ -49,13 +69,43 @@ class FileIOApp(app.App):
             record.name == self.LOG.name and record.levelno >= logging.ERROR))
         warnings.simplefilter('default' if self.options.debug else 'ignore')
 
+    def _configure_log_file(self, handler: logging.FileHandler) -> None:
+        if not self.options.debug:
+            handler.addFilter(lambda record: record.levelno >= logging.WARNING
+                              or record.name.startswith('powervm_fileio_connector'))
+
+        def handle_error(record: logging.LogRecord) -> None:
+            # Once: what cannot be written now is left out, and so is all that follows.
+            logging.getLogger('').removeHandler(handler)
+            errors.warn(f'--log-file {self.options.log_file} cannot be written: '
+                        f'{sys.exc_info()[1]}. Nothing more is logged there.')
+
+        handler.handleError = handle_error  # type: ignore[method-assign]
+
     def run_subcommand(self, argv: list[str]) -> int:
         """Run one command; Ctrl-C ends it, and those that change something say what was done."""
         try:
+            self._require_known(argv[1:] if argv[0] == 'help' else argv)
             return super().run_subcommand(argv)
         except KeyboardInterrupt:
             self.LOG.error('Interrupted.')
             return errors.ExitCode.INTERRUPTED
+
+    def _require_known(self, argv: list[str]) -> None:
+        """End with one line if there is no such command, or option before it."""
+        if not argv:
+            return
+        if argv[0].startswith('-'):
+            name = argv[0].partition('=')[0]
+            self.parser.error(f'unknown option {name}' + parser_module.nearest(
+                name, self.parser._option_string_actions))
+        try:
+            self.command_manager.find_command(argv)
+        except ValueError:
+            names = [name.replace('_', ' ') for name, _ in self.command_manager]
+            name = ' '.join(argv[:2]) if any(
+                one.startswith(f'{argv[0]} ') for one in names) else argv[0]
+            self.parser.error(f'unknown command {name}' + parser_module.nearest(name, names))
 
     def clean_up(self, cmd: object, result: int, err: BaseException | None) -> None:
         """Remember the error, for the exit code: cliff itself knows only 0 and 1."""

@@ -33,7 +33,7 @@ class AttachmentIndex:
                        if record.kind == 'file' and record.path]
         self._lpars = sorted({uuid for uuid in map(host.lpar_of, self._files) if uuid})
         ids: dict[str, int | None] = dict.fromkeys(self._lpars)
-        ids.update((lpar.uuid.upper(), lpar.id) for lpar in host.lpars)
+        ids.update(host.lpar_ids)
         self._table.lpar_ids.update(ids)
 
     def find(self, volume: volumes.Volume,

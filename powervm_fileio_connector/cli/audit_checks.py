@@ -19,7 +19,12 @@ from powervm_fileio_connector.mappings import orphan_state
 from powervm_fileio_connector.mappings import unlisted_lpar
 from powervm_fileio_connector.mappings.record import normalised
 
-COLUMNS = ('Finding', 'LPAR', 'Slot', 'Path', 'Detail')
+KEYS = ('finding', 'lpar', 'lpar_uuid', 'slot', 'lua', 'path', 'detail')
+
+FINDINGS = ('orphan', 'doubtful orphan', 'incomplete', 'unknown LPAR', 'file missing',
+            'file unsafe', 'file unknown', 'not mounted', 'on the root file system',
+            'mount read-only', 'mount hung', 'mount stale', 'mount wrong', 'shared file',
+            'mapped twice', 'tag mismatch', 'delayed')
 
 _UUID = re.compile('[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', re.IGNORECASE)
 
@@ -51,8 +56,9 @@ class Finding:
 
     @property
     def row(self) -> tuple[Any, ...]:
-        """The values of :data:`COLUMNS`."""
-        return (self.what, self.disk.lpar, self.record.slot, self.path, self.detail)
+        """The values of :data:`KEYS`."""
+        return (self.what, self.disk.lpar, self.disk.lpar_uuid, self.record.slot, self.record.lua,
+                self.path, self.detail)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Report:
     """
 
     findings: list[Finding]
+    disks: list[inventory.Disk]
     not_fixable: str | None = None
 
 
@@ -71,7 +78,7 @@ def audit(host: CommandContext) -> Report:
     everything = host.records()
     disks = inventory.disks(host, [record for record in everything
                                    if record.kind == 'file' and record.path])
-    lpars = {lpar.uuid.upper(): lpar.id for lpar in host.lpars}
+    lpars = host.lpar_ids
     by_path: dict[str, list[inventory.Disk]] = {}
     for disk in disks:
         by_path.setdefault(normalised(disk.record.path or ''), []).append(disk)
@@ -80,9 +87,10 @@ def audit(host: CommandContext) -> Report:
         found += check_client(disk, lpars)
         found += check_file(disk)
         found += check_tag(disk)
+        found += check_bus(disk)
     for sharers in by_path.values():
         found += check_sharing(sharers)
-    return Report(found, incomplete_list(everything, lpars))
+    return Report(found, disks, incomplete_list(everything, lpars))
 
 
 def remove_orphans(host: CommandContext, found: list[Finding],
@@ -172,10 +180,21 @@ def check_tag(disk: inventory.Disk) -> list[Finding]:
                     'as after a migration')]
 
 
+def check_bus(disk: inventory.Disk) -> list[Finding]:
+    """Find out whether another disk on its bus delays it."""
+    if disk.delayed_by is None:
+        return []
+    return [Finding('delayed', disk, f'the mount of {disk.delayed_by} on the same bus is hung, '
+                    'which delays all its disks')]
+
+
 def check_sharing(sharers: list[inventory.Disk]) -> list[Finding]:
     """Find out whether several LPARs have the file."""
     disks = [disk for disk in sharers if not disk.record.is_orphan]
-    clients = {disk.record.lpar_uuid or disk.record.client for disk in disks}
+    clients = {disk.lpar_uuid or disk.record.client for disk in disks}
+    if len(disks) > len(clients) == 1:
+        return [Finding('mapped twice', disk, 'its LPAR has the file more than once; one mapping '
+                        'may be left over from an attach that failed') for disk in disks]
     if len(clients) < 2:
         return []
     names = ' and '.join(sorted({disk.lpar for disk in disks}))

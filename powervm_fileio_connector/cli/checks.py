@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One thing that ``powervm-fileio check`` looked at, and what it found."""
+"""The result of one check of ``powervm-fileio check``."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ FAILED = 'FAILED'
 SKIPPED = 'not checked'
 
 
+KEYS = ('check', 'verdict', 'detail', 'seconds', 'error_type')
+
+
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
-    """One thing that was checked."""
+    """The result of one check.
+
+    :ivar seconds: how long it took, where that tells something
+    :ivar error_type: the class of the error with which attaching would fail
+    """
 
     what: str
     verdict: str
     detail: str
-
-
-def ms(seconds: float) -> str:
-    """A time as people read it."""
-    return f'{seconds * 1000:.3g} ms' if seconds < 1 else f'{seconds:.1f} s'
+    seconds: float | None = None
+    error_type: str | None = None

@@ -281,7 +281,7 @@ def _refuse_error(volume: cinder.Volume, doing: str) -> None:
 def of(args: Any, say: Callable[[str], None]) -> Any:
     """What a command acts with; errors name LPARs as users know them."""
     host = CommandContext(args)
-    block_storage = cinder.BlockStorage(args.os_cloud, args.timeout, args.host)
+    block_storage = cinder.BlockStorage(args.os_cloud, args.cloud_timeout, args.host)
     acts = CinderAttachments(host, block_storage, say)
     with host.naming_lpars():
         yield acts

@@ -21,7 +21,7 @@ from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.volume import PROTOCOLS
 from powervm_fileio_connector.volume import VolumeSpec
 
-COLUMNS = ('Finding', 'Host', 'Volume', 'LPAR', 'Path', 'Attached to', 'Detail')
+KEYS = ('finding', 'host', 'volume', 'lpar', 'path', 'attached_to', 'detail')
 
 ELSEWHERE = 'attached elsewhere'
 OTHER_LPAR = 'other LPAR'
@@ -53,7 +53,7 @@ class Finding:
         return _ORDER.index(self.what), self.volume_id, self.path or ''
 
     def row(self, host: str) -> tuple[Any, ...]:
-        """The values of :data:`COLUMNS`."""
+        """The values of :data:`KEYS`."""
         return (self.what, host, self.volume_id, self.lpar, self.path, self.attached_to,
                 self.detail)
 

@@ -7,15 +7,18 @@ import argparse
 import contextlib
 import functools
 import re
+import uuid
 from collections.abc import Iterator
 
 from oslo_concurrency import processutils
+from oslo_log import log as logging
 from oslo_utils import uuidutils
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector.attachments import Attachments
+from powervm_fileio_connector.cli import errors
 from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.deadline import Deadline
@@ -26,17 +29,21 @@ from powervm_fileio_connector.novalink import LparInfo
 from powervm_fileio_connector.novalink import ManagementPartition
 from powervm_fileio_connector.novalink import client_for
 
+LOG = logging.getLogger(__name__)
+
 # For probes that are denied to the operator: who is not root, or root squashed by a server.
 ROOT_HELPER = 'sudo'
 
 
 class CommandContext:
-    """What commands ask of NovaLink and of the shares; each thing is asked for when it is needed.
+    """NovaLink and the shares, as commands use them; each thing is asked for when it is needed.
 
     One session serves a whole command.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
+        self._simulator = args.simulator
+        self._until = None if args.timeout is None else Deadline(args.timeout)
         self.config = options.config(args)
         self.settings = conf.read(self.config)
         self.prober = probe.Prober(self.settings.probe_timeout_s, execute=processutils.execute,
@@ -44,14 +51,21 @@ class CommandContext:
 
     @property
     def address(self) -> str:
-        """Where NovaLink is looked for, in words."""
+        """The address of NovaLink, for messages."""
         port = self.settings.novalink_port
         return self.settings.novalink_host + (f':{port}' if port else '')
 
     @functools.cached_property
     def client(self) -> Client:
-        """The client of NovaLink, whose session is open."""
-        client = client_for(self.settings)
+        """The client of NovaLink, whose session is open.
+
+        :raises UsageError: the server that should be a simulator is none
+        """
+        if self._simulator is not None:
+            options.require_simulator(self._simulator)
+            LOG.info('That this host is the management partition is not checked for a simulator.')
+        client = client_for(self.settings, checks_host=self._simulator is None)
+        client.on_wait(errors.warn)
         with _doing(f'reach NovaLink at {self.address}'):
             client.log_on(self.deadline())
         return client
@@ -85,22 +99,25 @@ class CommandContext:
         return Attachments(self.settings, self.prober, self.client)
 
     def deadline(self) -> Deadline:
-        """The time that one act at NovaLink may take, counted from now."""
-        return Deadline(self.settings.rest_timeout_s)
+        """The time that one request to NovaLink may take, counted from now."""
+        left_s = self.settings.rest_timeout_s
+        return Deadline(left_s if self._until is None else min(left_s, self._until.left()))
 
     def lpar_uuid(self, text: str) -> str:
-        """Return the UUID of an LPAR that the user named; a UUID is believed without asking.
+        """Return the UUID of an LPAR that the user named.
 
-        :raises LPARNotFound: there is none of that name or id
+        :raises LPARNotFound: there is none of that name, id or UUID
         :raises UsageError: there are several
         """
-        if uuidutils.is_uuid_like(text):
-            return text
-        found = [lpar for lpar in self.lpars if text in (lpar.name, str(lpar.id))]
+        is_uuid = uuidutils.is_uuid_like(text)
+        named = str(uuid.UUID(text)) if is_uuid else text
+        found = [lpar for lpar in self.lpars
+                 if named in (lpar.name, str(lpar.id), lpar.uuid.lower())]
         if not found:
+            what = 'UUID' if is_uuid else 'name or id'
             raise exceptions.LPARNotFound(
                 doing=f'find LPAR {text}', reason=f'none of the {len(self.lpars)} LPARs that '
-                f'NovaLink knows has the name or id {text}', lpar=text,
+                f'NovaLink knows has the {what} {text}', lpar=text,
                 remedy='Check the name; "pvmctl lpar list" shows all.')
         if len(found) > 1:
             raise UsageError(f'{text} may be any of '
@@ -113,6 +130,13 @@ class CommandContext:
         known = vars(self).get('lpars', [])
         return next((lpar.name for lpar in known if lpar_uuid is not None
                      and lpar.uuid.upper() == lpar_uuid.upper()), lpar_uuid)
+
+    def uuid_shown(self, lpar: str | None) -> str | None:
+        """The UUID of an LPAR that is called by its name or UUID; None: it is not known."""
+        for known in vars(self).get('lpars', []):
+            if lpar is not None and lpar.upper() in (known.uuid.upper(), known.name.upper()):
+                return str(known.uuid)
+        return lpar if lpar is not None and uuidutils.is_uuid_like(lpar) else None
 
     @contextlib.contextmanager
     def naming_lpars(self) -> Iterator[None]:
@@ -132,6 +156,11 @@ class CommandContext:
                     err.kwargs[field]).replace(f'the LPAR {lpar.name} (', f'LPAR {lpar.name} (')
         err.add_context()
 
+    @functools.cached_property
+    def lpar_ids(self) -> dict[str, int]:
+        """The ids of all client LPARs, by their UUIDs in capitals."""
+        return {lpar.uuid.upper(): lpar.id for lpar in self.lpars}
+
     def lpar_of(self, record: mappings.MappingRecord) -> str | None:
         """The UUID of a mapping's LPAR, in capitals; by its id where the mapping has no link."""
         if record.lpar_uuid is not None or record.is_orphan or record.is_wild_card:
@@ -142,10 +171,12 @@ class CommandContext:
         """What to call the LPAR of a mapping: its name, or what else is known of it."""
         if record.is_wild_card:
             return '(any)'
-        uuid = self.lpar_of(record)
+        own = self.lpar_of(record)
         for lpar in self.lpars:
-            if lpar.uuid.upper() == uuid:
+            if lpar.uuid.upper() == own:
                 return lpar.name
+        if record.is_vios_client:
+            return '(I/O server)'
         if record.is_orphan:
             return '(gone)'
         return record.lpar_uuid or f'(id {record.lpar_id})'

@@ -86,6 +86,12 @@ class OutputLost(Exception):
     """The result could not be written; the text says what was done."""
 
 
+def exit_codes_text() -> str:
+    """Return all exit codes in a few words each, for the end of every help."""
+    return 'exit codes: ' + ', '.join(
+        f'{code.value} {code.name.lower().replace("_", " ")}' for code in ExitCode) + '.'
+
+
 def warn(text: str) -> None:
     """Tell the user something that does not stop the command."""
     sys.stderr.write(f'{text}\n')

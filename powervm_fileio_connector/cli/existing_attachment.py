@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +22,9 @@ from powervm_fileio_connector.cli.errors import NotAttached
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.mappings import OrphanState
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.mappings import orphan_state
 from powervm_fileio_connector.plans import Plan
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
@@ -35,22 +38,22 @@ class ExistingAttachmentOperation(operation.VolumeOperation):
         self._criteria: dict[tuple[VolumeSpec, DeviceInfo], RemoveMapping] = {}
 
     def prepare(self, given: list[volumes.Volume]) -> None:
-        """Read the mappings if they are needed: once, not by each thread."""
-        if self.args.lpar is None and any(volume.lpar is None for volume in given):
-            _ = self._index
+        """Read the mappings: once, not by each thread."""
+        _ = self._index
 
     def completed(self, volume: volumes.Volume) -> volumes.Volume:
         """Find out from the mappings which LPAR, and which file, is meant.
 
         :raises UsageError: several LPARs have the volume, and none was named
         """
-        volume = super().completed(volume)
-        return volume if volume.lpar_uuid and not volume.is_id_only else self.found(volume)
+        return self.found(super().completed(volume))
 
     def found(self, volume: volumes.Volume) -> volumes.Volume:
         """The volume with the LPAR that has it; as it is if none has."""
+        lpars = self.host.lpar_ids
         found = [record for record in self._index.find(volume, self.criteria(volume))
-                 if not record.is_orphan and not record.is_wild_card
+                 if orphan_state(record, lpars) in (OrphanState.HAS_CLIENT, OrphanState.IN_USE)
+                 and not record.is_wild_card
                  and volume.lpar_uuid in (None, self.host.lpar_of(record))]
         names = {self.host.lpar_of(record): self.host.lpar_name(record) for record in found}
         if len(names) > 1:
@@ -58,13 +61,18 @@ class ExistingAttachmentOperation(operation.VolumeOperation):
                              + ' and '.join(sorted(names.values())) + '. Say which with --lpar.')
         if not found:
             return volume
+        if volume.lpar_uuid is None and found[0].is_orphan:
+            raise UsageError(f'Volume {volume.label} is just being attached to LPAR '
+                             f'{self.host.lpar_name(found[0])}: its mapping has no client adapter '
+                             'yet. Try again later, or name the LPAR with --lpar.')
         if None in names:
             raise exceptions.LPARNotFound(
                 doing=f'find the LPAR of volume {volume.label}', lpar=names[None],
                 reason=f'{found[0].path} is mapped to LPAR {names[None]}, which NovaLink does not '
                 'list')
         path = found[0].path if volume.is_id_only else None
-        return volume.with_keys(lpar_uuid=self.host.lpar_of(found[0]), path=path)
+        completed = volume.with_keys(lpar_uuid=self.host.lpar_of(found[0]), path=path)
+        return dataclasses.replace(completed, mapping=found[0])
 
     def criteria(self, volume: volumes.Volume) -> RemoveMapping:
         """Return what tells the mappings of a volume, of any LPAR; its share is probed once.
@@ -115,10 +123,14 @@ class Detaching(ExistingAttachmentOperation):
     def said(self, value: Sequence[MappingRecord]) -> str:
         return self.done if value else 'was not attached'
 
+    def more(self, value: Sequence[MappingRecord]) -> tuple[Any, ...]:
+        return (value[0].path if value else None,)
+
     def preview(self, planned: operation.Planned) -> list[operation.Row]:
         if planned.plan is None:
             spec = planned.volume.spec
-            return [('none', None, None, None, spec.path, None, spec.volume_id)]
+            return [self._preview_row('none', None, MappingRecord(
+                path=spec.path, tag=spec.volume_id))]
         return super().preview(planned)
 
 
@@ -127,8 +139,9 @@ class Extending(ExistingAttachmentOperation):
 
     title = 'Extending'
     done = 'extended'
-    columns = (*operation.VolumeOperation.columns, 'Bytes')
-    preview_columns = ('Volume', 'LPAR', 'LPAR sees', 'File has')
+    more_keys = ('size_bytes', 'path')
+    preview_keys = ('volume', 'lpar', 'lpar_uuid', 'size_bytes', 'file_bytes', 'path')
+    preview_in_table = ('volume', 'lpar', 'size_bytes', 'file_bytes')
 
     def found(self, volume: volumes.Volume) -> volumes.Volume:
         """The volume with the LPAR that has it.
@@ -136,9 +149,10 @@ class Extending(ExistingAttachmentOperation):
         :raises NotAttached: no LPAR has it
         """
         volume = super().found(volume)
-        if volume.lpar_uuid is None:
-            raise NotAttached(f'Volume {volume.label} is not attached to any LPAR. Attach it '
-                              'first.')
+        if volume.mapping is None:
+            which = 'any LPAR' if volume.lpar_uuid is None else (
+                f'LPAR {self.host.lpar_shown(volume.lpar_uuid)}')
+            raise NotAttached(f'Volume {volume.label} is not attached to {which}. Attach it first.')
         return volume
 
     def plan(self, volume: volumes.Volume) -> VolumeSpec:
@@ -146,23 +160,31 @@ class Extending(ExistingAttachmentOperation):
             return parse(volume.keys, default_backstore=self.host.settings.backstore)
 
     def carry_out_all(self, given: list[operation.Planned]) -> list[Any]:
-        """Return for each volume its size in bytes, or its error."""
+        """Return for each volume its mapping and its size in bytes, or its error."""
         with concurrent.futures.ThreadPoolExecutor(parallel.MOST_AT_ONCE) as pool:
-            return list(pool.map(self._extended, [one.plan for one in given]))
+            return list(pool.map(self._extended, given))
 
-    def more(self, value: int) -> tuple[Any, ...]:
-        return (value,)
+    def said(self, value: tuple[MappingRecord, int]) -> str:
+        before, size = inventory.size_of(*value), value[1]
+        shown = output.size_shown(size)
+        if before == size:
+            return f'already {shown}'
+        return f'{"unknown" if before is None else output.size_shown(before)} -> {shown}'
+
+    def more(self, value: tuple[MappingRecord, int]) -> tuple[Any, ...]:
+        return output.Size(value[1]), value[0].path
 
     def preview(self, planned: operation.Planned) -> list[operation.Row]:
         """Return the sizes that the file has and that NovaLink knows of."""
         volume, file = planned.volume, self.host.attachments.find(planned.plan)
-        return [(volume.label, self.host.lpar_shown(volume.lpar_uuid),
-                 inventory.size_shown(record.capacity_gb), inventory.size_shown(file.size / 2**30))
-                for record in self._index.find(volume, self.criteria(volume))
-                if self.host.lpar_of(record) == volume.lpar_uuid]
+        assert volume.mapping is not None
+        return [(volume.label, self.host.lpar_shown(volume.lpar_uuid), volume.lpar_uuid,
+                 inventory.size(inventory.size_of(volume.mapping, file.size)),
+                 output.Size(file.size), volume.mapping.path)]
 
-    def _extended(self, spec: VolumeSpec) -> int | exceptions.FileIOConnectorError:
+    def _extended(self, planned: operation.Planned) -> Any:
+        assert planned.volume.mapping is not None
         try:
-            return self.host.attachments.extend(spec)
+            return planned.volume.mapping, self.host.attachments.extend(planned.plan)
         except exceptions.FileIOConnectorError as err:
             return err

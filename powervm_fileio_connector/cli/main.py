@@ -20,6 +20,10 @@ def main(argv: list[str] | None = None) -> int:
         # Imported here: Ctrl-C may come while it is.
         from powervm_fileio_connector.cli import app
 
+        if '_ARGCOMPLETE' in os.environ:
+            from powervm_fileio_connector.cli import completion
+
+            completion.complete(app.FileIOApp())
         return int(app.FileIOApp().run(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         sys.stderr.write('Interrupted.\n')
@@ -29,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _mend_streams() -> None:
-    """Make output possible in any locale; what goes to a stream that is closed is dropped."""
+    """Make all streams usable, whatever the locale is and whichever the caller has closed."""
     for name in ('stdin', 'stdout', 'stderr'):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, 'r+', encoding='utf-8'))  # noqa: SIM115
@@ -39,7 +43,7 @@ def _mend_streams() -> None:
 
 
 def _flush() -> None:
-    """Write what is left; where that fails, the command has reported it already, or need not."""
+    """Write what is left; a reader that has gone needs nothing, and a full disk was reported."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import abc
 import argparse
+import contextlib
 import dataclasses
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Any
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector import plans
+from powervm_fileio_connector.cli import conflicts
 from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli import parallel
 from powervm_fileio_connector.cli import volumes
@@ -26,7 +28,7 @@ from powervm_fileio_connector.volume import DeviceInfo
 Output = tuple[Sequence[str], Iterable[Any]]
 Row = tuple[Any, ...]
 
-PREVIEW_COLUMNS = ('Edit', 'LPAR', 'Slot', 'LUA', 'Path', 'Backstore', 'Tag')
+PREVIEW_KEYS = ('edit', 'lpar', 'lpar_uuid', 'slot', 'lua', 'path', 'backstore', 'tag')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +52,15 @@ class VolumeOperation(abc.ABC):
 
     title: str
     done: str
-    columns: tuple[str, ...] = ('Volume', 'LPAR', 'Result')
-    preview_columns: tuple[str, ...] = PREVIEW_COLUMNS
+    more_keys: tuple[str, ...] = ('path',)
+    in_table: tuple[str, ...] = ('volume', 'lpar', 'result')
+    preview_keys: tuple[str, ...] = PREVIEW_KEYS
+    preview_in_table: tuple[str, ...] = ('edit', 'lpar', 'slot', 'lua', 'backstore', 'path')
 
     def __init__(self, command: output.Table, args: argparse.Namespace) -> None:
         self.args = args
         self.host = CommandContext(args)
+        self.is_list = False
         self._command = command
 
     @abc.abstractmethod
@@ -72,11 +77,12 @@ class VolumeOperation(abc.ABC):
 
     def completed(self, volume: volumes.Volume) -> volumes.Volume:
         """Complete what the user said about one volume: with the UUID of its LPAR, first."""
-        return volume.resolved(self.host, self.args.lpar)
+        # In a list, each entry has its own by now.
+        return volume.resolved(self.host, None if self.is_list else self.args.lpar)
 
     def more(self, value: Any) -> tuple[Any, ...]:
-        """The values of the columns that this operation has beyond the common ones."""
-        return (None,) * (len(self.columns) - 3)
+        """The values of the keys that this operation has beyond the common ones."""
+        return (None,) * len(self.more_keys)
 
     def said(self, value: Any) -> str:
         """How the result is called if nothing failed."""
@@ -84,11 +90,17 @@ class VolumeOperation(abc.ABC):
 
     def one(self, done: Done) -> Output:
         """What is shown for a single volume."""
-        return self.columns, self._row(done.volume, self.said(done.value), self.more(done.value))
+        return self.keys, self._row(done.volume, self.said(done.value), self.more(done.value))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the result for a volume."""
+        return ('volume', 'lpar', 'lpar_uuid', 'result', *self.more_keys, 'error_type', 'error')
 
     def run(self) -> Output:
         """Do it, or show what it would do, and return what is to be shown."""
-        given, is_list = volumes.given(self.args)
+        given, self.is_list = volumes.given(self.args)
+        self._require_lpars(given)
         self.prepare(given)
         # Asked for once, not by each thread.
         _ = self.host.partition, self.host.attachments, self.host.lpars
@@ -101,7 +113,7 @@ class VolumeOperation(abc.ABC):
         if results.is_interrupted:
             self._command.say(f'Interrupted: {self._counts(results)}. Run the same command again '
                               'to continue.')
-        if not is_list:
+        if not self.is_list:
             [result] = results.each
             if result.state is parallel.State.DONE:
                 self._command.is_one = True
@@ -113,7 +125,8 @@ class VolumeOperation(abc.ABC):
                 self._command.say(_naming(result.volume, result.error))
                 self._command.app.LOG.debug('Volume %s:', result.volume.label,
                                             exc_info=result.error)
-        return self.columns, [self._result_row(result) for result in results.each]
+        self._command.in_table = self.in_table
+        return self.keys, [self._result_row(result) for result in results.each]
 
     def preview(self, planned: Planned) -> list[Row]:
         """Return the edit that carrying out a plan would send now."""
@@ -123,10 +136,26 @@ class VolumeOperation(abc.ABC):
                 raise shown.error
         lpar_uuid = planned.plan.spec.lpar_uuid
         if not (shown.removed or shown.added):
-            return ([_preview_row('none', lpar_uuid, record) for record in shown.unchanged]
-                    or [('none', lpar_uuid, None, None, None, None, None)])
-        return ([_preview_row('remove', None, record) for record in shown.removed]
-                + [_preview_row('add', lpar_uuid, record) for record in shown.added])
+            return ([self._preview_row('none', lpar_uuid, record) for record in shown.unchanged]
+                    or [self._preview_row('none', lpar_uuid, mappings.MappingRecord())])
+        return ([self._preview_row('remove', None, record) for record in shown.removed]
+                + [self._preview_row('add', lpar_uuid, record) for record in shown.added])
+
+    def _preview_row(self, edit: str, lpar_uuid: str | None,
+                     record: mappings.MappingRecord) -> Row:
+        lpar_uuid = record.lpar_uuid or lpar_uuid
+        return (edit, self.host.lpar_shown(lpar_uuid), lpar_uuid, record.slot, record.lua,
+                record.path, record.backstore, record.tag)
+
+    def _require_lpars(self, given: list[volumes.Volume]) -> None:
+        """Find all usage errors before anything is sent.
+
+        :raises UsageError: the LPAR of a volume is ambiguous, or contradicts itself
+        """
+        for volume in given:
+            # An LPAR that there is not fails its own volume only.
+            with contextlib.suppress(exceptions.LPARNotFound):
+                VolumeOperation.completed(self, volume)
 
     def _planned(self, volume: volumes.Volume) -> Planned:
         with self.host.naming_lpars():
@@ -152,22 +181,25 @@ class VolumeOperation(abc.ABC):
                     raise
                 self._command.say(_naming(volume, err))
                 self._command.exit_code = ExitCode.PARTIAL
-        return self.preview_columns, rows
+        self._command.in_table = self.preview_in_table
+        return self.preview_keys, rows
 
     def _result_row(self, result: parallel.Result) -> tuple[Any, ...]:
         if result.state is parallel.State.DONE:
             done = result.value
             return self._row(done.volume, self.said(done.value), self.more(done.value))
-        said = (f'failed: {type(result.error).__name__}' if result.error is not None
-                else result.state.value)
-        return self._row(result.volume, said, (None,) * (len(self.columns) - 3))
+        said = 'failed' if result.error is not None else result.state.value
+        return self._row(result.volume, said, (None,) * len(self.more_keys), result.error)
 
-    def _row(self, volume: volumes.Volume, said: str, more: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _row(self, volume: volumes.Volume, said: str, more: tuple[Any, ...],
+             error: BaseException | None = None) -> tuple[Any, ...]:
         lpar = volume.lpar_uuid or volume.lpar or self.args.lpar
-        return (volume.label, self.host.lpar_shown(lpar), said, *more)
+        kind = None if error is None else type(error).__name__
+        return (volume.label, self.host.lpar_shown(lpar), self.host.uuid_shown(lpar),
+                output.Outcome(said, kind), *more, kind, None if error is None else str(error))
 
     def _counts(self, results: parallel.Results) -> str:
-        """How many volumes came to what, in words."""
+        """Return how many volumes had which result."""
         counts = [(sum(result.state is state for result in results.each), said) for state, said in (
             (parallel.State.DONE, self.done), (parallel.State.FAILED, 'failed'),
             (parallel.State.NOT_TRIED, 'not tried'),
@@ -180,12 +212,14 @@ class Attaching(VolumeOperation):
 
     title = 'Attaching'
     done = 'attached'
-    columns = (*VolumeOperation.columns, 'Slot', 'LUA', 'Path')
+    more_keys = ('slot', 'lua', 'path')
+    in_table = ('volume', 'lpar', 'result', 'slot', 'lua')
 
     def prepare(self, given: list[volumes.Volume]) -> None:
-        """Refuse a list in which something is missing.
+        """Refuse a list in which something is missing, or that contradicts itself.
 
-        :raises UsageError: only the id of a volume is known, or one names no LPAR
+        :raises UsageError: only the id of a volume is known, one names no LPAR, or one is given for
+            several LPARs without multiattach
         """
         for volume in given:
             if volume.is_id_only:
@@ -196,6 +230,8 @@ class Attaching(VolumeOperation):
                     'Which LPAR? Give --lpar with its name, id or UUID.' if len(given) == 1
                     else f'Volume {volume.label} names no LPAR; give --lpar, or "lpar" in its '
                     'entry.')
+        if self.is_list:
+            conflicts.require_one_lpar_each(self.host, given)
 
     def plan(self, volume: volumes.Volume) -> plans.Plan:
         with plans.error_context(plans.ATTACH, volume.spec_of(volume.lpar_uuid)):
@@ -205,14 +241,15 @@ class Attaching(VolumeOperation):
     def more(self, value: DeviceInfo) -> tuple[Any, ...]:
         return value.slot, value.lua, value.path
 
+    def said(self, value: DeviceInfo) -> str:
+        return self.done if value.is_new else 'already attached'
+
     def one(self, done: Done) -> Output:
+        """Return the device_info; the table says beside it whether it is new."""
         info = done.value.to_dict()
+        self._command.also = (('result', self.said(done.value)),
+                              ('lpar', self.host.lpar_shown(done.value.lpar_uuid)))
         return tuple(info), tuple(info.values())
-
-
-def _preview_row(edit: str, lpar_uuid: str | None, record: mappings.MappingRecord) -> Row:
-    return (edit, record.lpar_uuid or lpar_uuid, record.slot, record.lua, record.path,
-            record.backstore, record.tag)
 
 
 def _naming(volume: volumes.Volume, error: BaseException) -> str:

@@ -4,17 +4,31 @@
 from __future__ import annotations
 
 import argparse
+import http.client
+import json
 import math
+import os
+import re
 import socket
 from typing import TYPE_CHECKING
 from typing import Any
 
+from powervm_fileio_connector.cli import errors
 from powervm_fileio_connector.cli.errors import UsageError
+from powervm_fileio_connector.cli.parser import nearest
+from powervm_fileio_connector.cli.parser import sentence
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
 PROJECT = 'powervm-fileio'
+
+_LOOPBACK = re.compile(r'localhost|127(\.\d{1,3}){3}|::1')
+
+_SIMULATOR_S = 10.0
+
+SLOTS = range(2, 65535)
+"""Client slots: 0 and 1 are those of the virtual consoles, 65535 means any."""
 
 
 def add_novalink(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +40,26 @@ def add_novalink(parser: argparse.ArgumentParser) -> None:
              f'~/.{PROJECT}/{PROJECT}.conf and /etc/{PROJECT}/{PROJECT}.conf)')
     group.add_argument(
         '--simulator', metavar='URL',
-        help='speak to the simulator at URL instead; see "powervm-fileio simulate"')
+        help='use the simulator at URL on this host instead; see "powervm-fileio simulate"')
+    if '--timeout' in parser._option_string_actions:
+        parser.set_defaults(timeout=None)       # it is for the cloud
+    else:
+        group.add_argument(
+            '--timeout', type=seconds, metavar='S',
+            help='seconds to wait for NovaLink (default: the option rest_timeout_s)')
 
 
 def add_lpar(parser: argparse.ArgumentParser, text: str) -> None:
     """Let the user name an LPAR."""
     parser.add_argument('--lpar', metavar='LPAR', help=f'{text}; by name, id or UUID')
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Let the user choose slot and LUA."""
+    parser.add_argument('--slot', type=_slot, metavar='N',
+                        help='client slot, 2 to 65534; fails if not available')
+    parser.add_argument('--lua', type=_lua, metavar='LUA',
+                        help='logical unit address, such as lun1; fails if not available')
 
 
 def add_volume(parser: argparse.ArgumentParser, *, is_optional: bool = False,
@@ -66,8 +94,8 @@ def add_cinder(parser: argparse.ArgumentParser) -> None:
                        help='the cloud of clouds.yaml (default: OS_CLOUD)')
     group.add_argument('--host', metavar='NAME', default=socket.gethostname(),
                        help='the name by which Cinder knows this host (default: %(default)s)')
-    group.add_argument('--timeout', type=seconds, metavar='SECONDS', default=300.0,
-                       help='for all requests to the cloud together (default: %(default)g)')
+    group.add_argument('--timeout', type=seconds, metavar='S', dest='cloud_timeout', default=300.0,
+                       help='seconds for all requests to the cloud together (default: %(default)g)')
 
 
 def require_cinder() -> None:
@@ -98,9 +126,61 @@ def config(args: argparse.Namespace) -> cfg.ConfigOpts:
         if args.simulator is not None:
             for name, value in _simulator(args.simulator).items():
                 config.set_override(name, value, group=conf.GROUP)
+        if args.timeout is not None:
+            config.set_override('rest_timeout_s', args.timeout, group=conf.GROUP)
     except cfg.Error as err:
         raise UsageError(f'The configuration cannot be used: {err}') from err
+    for path in config.config_file or []:
+        _warn_of_file(path)
     return config
+
+
+def require_simulator(url: str) -> None:
+    """Ask the server at an address, before anything else is sent there, whether it is a simulator.
+
+    :raises UsageError: it is none
+    :raises NovaLinkUnavailable: it does not answer
+    """
+    from powervm_fileio_connector import exceptions
+
+    host, port = (_simulator(url)[name] for name in ('novalink_host', 'novalink_port'))
+    connection = http.client.HTTPConnection(str(host), int(str(port)), timeout=_SIMULATOR_S)
+    try:
+        connection.request('GET', '/simulator')
+        said = json.loads(connection.getresponse().read(1 << 16))
+        is_simulator = isinstance(said, dict) and said.get('simulator') == 'NovaLink'
+    except OSError as err:
+        raise exceptions.NovaLinkUnavailable(
+            doing=f'reach NovaLink at {host}:{port}', reason=f'{err.strerror or err}',
+            remedy='Start the simulator with "powervm-fileio simulate".') from err
+    except (http.client.HTTPException, ValueError):
+        is_simulator = False
+    finally:
+        connection.close()
+    if not is_simulator:
+        raise UsageError(f'The server at {url} does not say that it is a simulator, so nothing was '
+                         'sent to it. Leave out --simulator to use a real NovaLink.')
+
+
+def _warn_of_file(path: str) -> None:
+    """Warn of options that there are not, and of a password that others may read."""
+    from oslo_config import cfg
+
+    from powervm_fileio_connector import conf
+
+    sections: dict[str, dict[str, Any]] = {}
+    cfg.ConfigParser(path, sections).parse()
+    known = {option.dest for option in conf.OPTS}
+    for name in sections.get(conf.GROUP, {}):
+        if name not in known:
+            errors.warn(f'{path}: there is no option {name} in [{conf.GROUP}]'
+                        + sentence(nearest(name, known)))
+    for name in sections:
+        # A file such as nova.conf has many sections of others.
+        if name != conf.GROUP and nearest(name, [conf.GROUP]):
+            errors.warn(f'{path}: section [{name}] is ignored: did you mean [{conf.GROUP}]?')
+    if 'novalink_password' in sections.get(conf.GROUP, {}) and os.stat(path).st_mode & 0o004:
+        errors.warn(f'{path} holds a password, and all users may read it: chmod o-r {path}')
 
 
 def file_that_sets(config: cfg.ConfigOpts, name: str) -> str | None:
@@ -131,10 +211,26 @@ def _check(config: cfg.ConfigOpts, option: Any) -> None:
 
 
 def seconds(text: str) -> float:
-    seconds = float(text)
-    if not math.isfinite(seconds) or seconds <= 0:
-        raise ValueError(text)
-    return seconds
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not (math.isfinite(number) and number >= 0.01):
+        raise argparse.ArgumentTypeError(f'{text} is not a number of seconds from 0.01 on')
+    return number
+
+
+def _slot(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and int(text) in SLOTS):
+        raise argparse.ArgumentTypeError(
+            f'{text} is not a slot from {SLOTS.start} to {SLOTS.stop - 1}')
+    return int(text)
+
+
+def _lua(text: str) -> str:
+    if not (text.isascii() and text.isalnum()):
+        raise argparse.ArgumentTypeError(f'{text} is not a logical unit address, such as lun1')
+    return text
 
 
 def _simulator(url: str) -> dict[str, object]:
@@ -148,5 +244,8 @@ def _simulator(url: str) -> dict[str, object]:
     if parts.scheme not in ('', 'http') or not parts.hostname or not port:
         raise UsageError(f'--simulator {url} is not an address like http://127.0.0.1:8080, which '
                          '"powervm-fileio simulate" prints when it starts.')
+    if not _LOOPBACK.fullmatch(parts.hostname):
+        raise UsageError(f'--simulator {url} is not on this host: a simulator is reached at '
+                         '127.0.0.1, localhost or [::1].')
     return {'novalink_host': parts.hostname, 'novalink_port': port,
             'novalink_protocol': 'http', 'novalink_username': None, 'novalink_password': None}

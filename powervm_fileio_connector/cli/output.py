@@ -5,18 +5,146 @@ from __future__ import annotations
 
 import argparse
 import functools
+import shutil
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
+from cliff import columns as cliff_columns
 from cliff import lister
 from cliff.formatters import base
 
+from powervm_fileio_connector.cli import parser as parser_module
+from powervm_fileio_connector.cli import table
 from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.errors import OutputLost
 from powervm_fileio_connector.cli.errors import UsageError
+
+
+class Size(cliff_columns.FormattableColumn):
+    """A number of bytes; the table shows it in the unit that suits it."""
+
+    def human_readable(self) -> str:
+        return size_shown(self._value)
+
+
+class Seconds(cliff_columns.FormattableColumn):
+    """A number of seconds; the table shows it in the unit that suits it."""
+
+    def human_readable(self) -> str:
+        return seconds_shown(self._value)
+
+
+class Lines(cliff_columns.FormattableColumn):
+    """Several texts; the table shows each in a line of its own."""
+
+    def human_readable(self) -> str:
+        return '\n'.join(self._value) or '-'
+
+
+class Outcome(cliff_columns.FormattableColumn):
+    """The result for a volume; the table shows the kind of an error beside it."""
+
+    def __init__(self, value: str, error_type: str | None) -> None:
+        super().__init__(value)
+        self._error_type = error_type
+
+    def human_readable(self) -> str:
+        return f'{self._value}: {self._error_type}' if self._error_type else self._value
+
+
+class Table(lister.Lister, parser_module.CommandBase):
+    """A command that ends with what it shows, and with an exit code that goes with it.
+
+    ``take_action`` returns keys and rows. The keys are the same in every command and every format;
+    a table has headings made of them.
+
+    :ivar is_one: the data is the values of one thing, shown as ``ShowOne`` would
+    :ivar was_done: a sentence about what was changed, in case that the result cannot be written
+    :ivar nothing: the meaning of an empty table
+    :ivar in_table: the keys that a table shows; None: all. Other formats show all
+    :ivar also: what a record's table shows before the rest
+    """
+
+    exit_code = ExitCode.OK
+    is_one = False
+    was_done = ''
+    nothing = ''
+    in_table: Sequence[str] | None = None
+    also: tuple[tuple[str, Any], ...] = ()
+
+    def _load_formatter_plugins(self) -> Any:
+        return _Formatters(super()._load_formatter_plugins)
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser_module.hide_formatting(parser)
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        with self.naming_help():
+            super().run(parsed_args)
+        return self.exit_code
+
+    def say(self, text: str) -> None:
+        """Tell the user something that is not part of the output."""
+        self.app.stderr.write(text + '\n')
+        self.app.stderr.flush()
+
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str],
+                       data: Iterable[Any]) -> int:
+        try:
+            self._write(parsed_args, list(column_names), [*data])
+            self.app.stdout.flush()
+        except OSError as err:
+            if isinstance(err, BrokenPipeError) and not self.was_done:
+                raise       # the reader has what it wants
+            raise OutputLost(f'The result cannot be written: {err.strerror}.' + (
+                f' But the command was carried out: {self.was_done}.' if self.was_done else ''),
+            ) from err
+        return 0
+
+    def _write(self, parsed_args: argparse.Namespace, keys: list[str], data: list[Any]) -> None:
+        is_table = parsed_args.formatter == 'table'
+        rows: list[list[Any]] = [data] if self.is_one else [list(row) for row in data]
+        chosen = _chosen(keys, parsed_args.columns)
+        if not parsed_args.columns and is_table and not self.is_one and not getattr(
+                parsed_args, 'wide', False):
+            chosen = [key for key in self.in_table or keys if key in keys]
+        rows = _sorted(rows, keys, parsed_args)
+        rows = [[row[keys.index(key)] for key in chosen] for row in rows]
+        if not is_table:
+            # As text, null is nothing.
+            blank = '' if parsed_args.formatter in ('csv', 'value') else None
+            plain = [[_plain(value, blank) for value in row] for row in rows]
+            self._emit(parsed_args, chosen, plain)
+        elif self.is_one:
+            if not parsed_args.columns:
+                chosen, rows = _without_errors(chosen, rows)
+            also = [] if parsed_args.columns else self.also
+            names = [*(key for key, _ in also), *chosen]
+            values = [*(value for _, value in also), *map(table.shown, rows[0])]
+            self._emit(parsed_args, names, [table.fit_record(
+                names, values, _width(self.app.stdout, parsed_args))])
+        elif self.nothing and not rows:
+            self.say(self.nothing)
+        else:
+            shown = [[table.shown(value) for value in row] for row in rows]
+            table.fit(chosen, shown, _width(self.app.stdout, parsed_args))
+            if parser_module.uses_colour(self.app.stdout):
+                table.colour(chosen, shown)
+            self._emit(parsed_args, [table.heading(key) for key in chosen], shown)
+
+    def _emit(self, parsed_args: argparse.Namespace, names: list[str],
+              rows: list[list[Any]]) -> None:
+        if not self.is_one:
+            self.formatter.emit_list(names, rows, self.app.stdout, parsed_args)
+        elif isinstance(self.formatter, base.SingleFormatter):
+            self.formatter.emit_one(names, rows[0], self.app.stdout, parsed_args)
+        else:
+            self.formatter.emit_list(names, rows, self.app.stdout, parsed_args)
 
 
 class _Formatters:
@@ -41,66 +169,58 @@ class _Formatters:
         return iter(self._found)
 
 
-class Table(lister.Lister):
-    """A command that ends with what it shows, and with an exit code that goes with it.
+def size_shown(size_bytes: int) -> str:
+    """A number of bytes in the unit that shows it best."""
+    gib = size_bytes / 2**30
+    return f'{gib * 1024:.4g} MiB' if gib < 1 else f'{gib:.6g} GiB'
 
-    :ivar is_one: the data is the values of one thing, shown as ``ShowOne`` would
-    :ivar was_done: what has been changed, in words, in case that the result cannot be written
-    :ivar nothing: what an empty table stands for
-    """
 
-    exit_code = ExitCode.OK
-    is_one = False
-    was_done = ''
-    nothing = ''
+def seconds_shown(seconds: float) -> str:
+    """A time in the unit that shows it best."""
+    return f'{seconds * 1000:.3g} ms' if seconds < 1 else f'{seconds:.1f} s'
 
-    def get_epilog(self) -> str:
-        """Nothing: cliff would read the metadata of every installed distribution to find none."""
-        return ''
 
-    def _load_formatter_plugins(self) -> Any:
-        return _Formatters(super()._load_formatter_plugins)
+def _plain(value: Any, blank: str | None) -> Any:
+    if isinstance(value, cliff_columns.FormattableColumn):
+        value = value.machine_readable()
+    if isinstance(value, list) and blank is not None:
+        return ' '.join(value)
+    return blank if value is None else value
 
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        super().run(parsed_args)
-        return self.exit_code
 
-    def say(self, text: str) -> None:
-        """Tell the user something that is not part of the output."""
-        self.app.stderr.write(text + '\n')
-        self.app.stderr.flush()
+def _chosen(keys: list[str], wanted: list[str]) -> list[str]:
+    """:raises UsageError: a key is asked for that is none"""
+    chosen = []
+    for name in wanted:
+        key = name.strip().lower().replace(' ', '_')
+        if key not in keys:
+            raise UsageError(f'There is no key {name}{parser_module.nearest(key, keys)} There are '
+                             + ', '.join(keys) + '.')
+        chosen.append(key)
+    return chosen or keys
 
-    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str],
-                       data: Iterable[Any]) -> int:
-        try:
-            self._write(parsed_args, column_names, data)
-            self.app.stdout.flush()
-        except OSError as err:
-            if isinstance(err, BrokenPipeError) and not self.was_done:
-                raise       # the reader has read enough of it
-            raise OutputLost(f'The result cannot be written: {err.strerror}.' + (
-                f' But the command was carried out: {self.was_done}.' if self.was_done else ''),
-            ) from err
-        return 0
 
-    def _write(self, parsed_args: argparse.Namespace, column_names: Sequence[str],
-               data: Iterable[Any]) -> None:
-        try:
-            columns, selector = self._generate_columns_and_selector(parsed_args, column_names)
-        except ValueError as err:
-            raise UsageError(str(err)) from err
-        blank = '-' if parsed_args.formatter == 'table' else None
-        if not self.is_one:
-            rows = [tuple(blank if value is None else value for value in row) for row in data]
-            if self.nothing and not rows and parsed_args.formatter == 'table':
-                self.say(self.nothing)
-            else:
-                super().produce_output(parsed_args, column_names, rows)
-            return
-        values = tuple(blank if value is None else value for value in data)
-        if selector is not None:
-            values = tuple(self._compress_iterable(values, selector))
-        if isinstance(self.formatter, base.SingleFormatter):
-            self.formatter.emit_one(columns, values, self.app.stdout, parsed_args)
-        else:
-            self.formatter.emit_list(columns, [values], self.app.stdout, parsed_args)
+def _without_errors(keys: list[str],
+                    rows: list[list[Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Leave out of a record's table what only an error would fill."""
+    places = [place for place, key in enumerate(keys)
+              if rows[0][place] is not None or key not in ('error', 'error_type', 'delayed_by')]
+    return [keys[place] for place in places], [[row[place] for place in places] for row in rows]
+
+
+def _sorted(rows: list[list[Any]], keys: list[str],
+            parsed_args: argparse.Namespace) -> list[list[Any]]:
+    if not parsed_args.sort_columns:
+        return rows
+    places = [keys.index(key) for key in _chosen(keys, parsed_args.sort_columns)]
+
+    def order(row: list[Any]) -> list[tuple[bool, Any]]:
+        return [((value := _plain(row[place], None)) is None, value or 0) for place in places]
+
+    return sorted(rows, key=order, reverse=parsed_args.sort_direction == 'desc')
+
+
+def _width(stdout: Any, parsed_args: argparse.Namespace) -> int | None:
+    if parsed_args.max_width > 0:
+        return int(parsed_args.max_width)
+    return shutil.get_terminal_size().columns if stdout.isatty() else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands between a volume and an LPAR, one row each; nothing is changed to find out."""
+"""The checks of a volume and an LPAR, one row each; nothing is changed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector.cli import attachment_index
-from powervm_fileio_connector.cli import inventory
+from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli import shares
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.checks import FAILED
 from powervm_fileio_connector.cli.checks import OK
 from powervm_fileio_connector.cli.checks import SKIPPED
 from powervm_fileio_connector.cli.checks import CheckResult
-from powervm_fileio_connector.cli.checks import ms
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.host import finder
@@ -69,12 +68,17 @@ def rows(args: argparse.Namespace) -> list[CheckResult]:
 
 
 def _novalink(host: CommandContext) -> list[CheckResult]:
+    start = time.monotonic()
+
     def log_on() -> str:
-        start = time.monotonic()
         host.client.log_on(host.deadline())
-        return f'{host.address} answers, logged on in {ms(time.monotonic() - start)}'
+        return f'{host.address} answers'
 
     reached = _row('NovaLink', log_on)
+    seconds = time.monotonic() - start
+    if reached.verdict == OK:
+        reached = dataclasses.replace(reached, seconds=seconds, detail=(
+            f'{reached.detail}, logged on in {output.seconds_shown(seconds)}'))
     if not _all_ok([reached]):
         return [reached, CheckResult('management partition', SKIPPED, 'NovaLink must answer first')]
     return [reached, _row('management partition', lambda: (
@@ -103,25 +107,29 @@ def _file(host: CommandContext, volume: volumes.Volume, lookup: _Lookup) -> Iter
         yield from _why_no_file(lookup)
     else:
         share = health.of_mount(lookup.found.mount, host.prober)
-        yield CheckResult('share', OK, f'{share.mount} answered in {ms(share.took_s)}')
+        yield _share(f'{share.mount} answered', share.took_s)
         yield CheckResult('file', OK, f'{lookup.found.path} lies on it, '
-                  f'{inventory.size_shown(lookup.found.size / 2**30)}')
+                  f'{output.size_shown(lookup.found.size)}')
         yield CheckResult('format', OK,
                           f'{lookup.found.format}, served through {lookup.spec.backstore}')
 
 
 def _why_no_file(lookup: _Lookup) -> Iterator[CheckResult]:
     assert lookup.error is not None
-    why = _why(lookup.error)
+    why, kind = _why(lookup.error), type(lookup.error).__name__
     if lookup.spec is None:
-        yield CheckResult('volume', FAILED, why)
+        yield CheckResult('volume', FAILED, why, error_type=kind)
     elif isinstance(lookup.error, _NO_SHARE):
-        yield CheckResult('share', FAILED, why)
+        yield CheckResult('share', FAILED, why, error_type=kind)
         yield CheckResult('file', SKIPPED, 'the share must be mounted and answer first')
     else:
         is_format = isinstance(lookup.error, exceptions.UnsafeVolumeFormat)
-        yield CheckResult('share', OK, f'answered in {ms(lookup.took_s)}')
-        yield CheckResult('format' if is_format else 'file', FAILED, why)
+        yield _share('answered', lookup.took_s)
+        yield CheckResult('format' if is_format else 'file', FAILED, why, error_type=kind)
+
+
+def _share(answered: str, seconds: float) -> CheckResult:
+    return CheckResult('share', OK, f'{answered} in {output.seconds_shown(seconds)}', seconds)
 
 
 def _lpar_check(host: CommandContext, lpar: str | None) -> Callable[[], str | None]:
@@ -146,7 +154,7 @@ def _attached_check(host: CommandContext, volume: volumes.Volume, lookup: _Looku
     def check() -> str:
         criteria = attachment_index.criteria(host, volume, lookup.find)
         found = attachment_index.AttachmentIndex(host).find(volume, criteria)
-        lpars = {one.uuid.upper(): one.id for one in host.lpars}
+        lpars = host.lpar_ids
         texts = ' and '.join(_holder(host, record, lpars) for record in found)
         if not texts:
             return 'attached to no LPAR'
@@ -181,7 +189,7 @@ def _row(what: str, check: Callable[[], str | None]) -> CheckResult:
     try:
         detail = check()
     except exceptions.FileIOConnectorError as err:
-        return CheckResult(what, FAILED, _why(err))
+        return CheckResult(what, FAILED, _why(err), error_type=type(err).__name__)
     return CheckResult(what, OK, detail) if detail is not None else CheckResult(
         what, SKIPPED, f'no {what} given (--lpar)')
 

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 from concurrent import futures
 
+from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli.checks import FAILED
 from powervm_fileio_connector.cli.checks import OK
 from powervm_fileio_connector.cli.checks import CheckResult
-from powervm_fileio_connector.cli.checks import ms
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.host import checks
 from powervm_fileio_connector.host import health
@@ -54,7 +54,8 @@ def _paths(host: CommandContext, can_ask_novalink: bool) -> set[str]:
 def row(mount: mount_table.Mount | None, state: str, took_s: float) -> CheckResult:
     """Return the result for a share; a disk on one that is read-only cannot be written to."""
     is_fine = state == health.MountState.HEALTHY.value
-    return CheckResult('share', OK if is_fine else FAILED, f'{mount} is {state} ({ms(took_s)})')
+    return CheckResult('share', OK if is_fine else FAILED,
+                       f'{mount} is {state} ({output.seconds_shown(took_s)})', took_s)
 
 
 def _unmounted(files: dict[str, health.FileHealth]) -> Iterator[CheckResult]:

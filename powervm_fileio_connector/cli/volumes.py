@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import uuid
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from oslo_utils import uuidutils
 
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.connection_properties import parse_leniently
+from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
@@ -33,6 +35,7 @@ class Volume:
     :ivar device_info: what attaching it once returned, if the user has it
     :ivar is_id_only: nothing but its id is known, so only NovaLink can tell its file
     :ivar is_id_from_command_line: its id was given there, beside what else names it
+    :ivar mapping: the one that it was found to have
     :ivar place: where the user gave it: ``entry 3 of many.json``
     """
 
@@ -40,6 +43,7 @@ class Volume:
     device_info: dict[str, Any] | None = None
     is_id_only: bool = False
     is_id_from_command_line: bool = False
+    mapping: MappingRecord | None = None
     place: str = '(unknown)'
 
     @property
@@ -82,8 +86,10 @@ class Volume:
         :raises LPARNotFound: there is none of that name or id
         :raises UsageError: it is given two LPARs
         """
-        uuids = {host.lpar_uuid(name).upper(): name
-                 for name in (*self._lpars, *filter(None, (lpar,)))}
+        known = self.known_lpar_uuid
+        uuids = {} if known is None else {known: known}
+        uuids.update((host.lpar_uuid(str(name)).upper(), str(name))
+                     for name in (get(self.keys, 'lpar'), lpar) if name)
         if len(uuids) > 1:
             raise UsageError(f'Volume {self.label} is given two LPARs, '
                              + ' and '.join(uuids.values()) + '. Leave one of them out.')
@@ -91,8 +97,15 @@ class Volume:
 
     @property
     def _lpars(self) -> list[str]:
-        named = get(self.keys, 'lpar'), get(self.keys, 'lpar_uuid'), self.info.lpar_uuid
-        return [str(name) for name in named if name]
+        return [str(name) for name in (get(self.keys, 'lpar'), self.known_lpar_uuid) if name]
+
+    @property
+    def known_lpar_uuid(self) -> str | None:
+        """The UUID that its JSON names, which need not be that of an LPAR that still exists."""
+        named = get(self.keys, 'lpar_uuid')
+        if isinstance(named, str) and uuidutils.is_uuid_like(named):
+            return str(uuid.UUID(named)).upper()
+        return self.info.lpar_uuid and self.info.lpar_uuid.upper()
 
     def with_keys(self, **keys: Any) -> Volume:
         """The same with more keys, in place of what it had; None leaves what it had."""
@@ -106,6 +119,9 @@ def given(args: argparse.Namespace) -> tuple[list[Volume], bool]:
     """
     entries, is_list = _entries(args)
     volumes = [_with_options(args, entry) for entry in entries]
+    if is_list:
+        volumes = [volume if volume.lpar else volume.with_keys(lpar=args.lpar)
+                   for volume in volumes]
     if is_list and (getattr(args, 'slot', None) is not None or getattr(args, 'lua', None)):
         raise UsageError('--slot and --lua are for one volume; in a list, each entry may have a '
                          '"slot" and a "lua" of its own.')
@@ -138,6 +154,21 @@ def read_json(place: str) -> Any:
         raise UsageError(f'{name} cannot be read: {err.strerror}.') from err
     except ValueError as err:
         raise UsageError(f'{name} is not JSON: {err}.') from err
+
+
+def absolute(path: str) -> str:
+    """Return a path from the root on; only ``..`` at its beginning is resolved.
+
+    Behind a symlink, ``..`` leads elsewhere than to the directory before it.
+    """
+    if path.startswith('/'):
+        return path
+    directory = os.getcwd()
+    parts = path.split('/')
+    while parts and parts[0] in ('.', '..', ''):
+        if parts.pop(0) == '..':
+            directory = os.path.dirname(directory)
+    return os.path.join(directory, *parts)
 
 
 def normal_id(text: str) -> str:
@@ -216,11 +247,11 @@ def _single(args: argparse.Namespace) -> Volume:
         if not (args.export and args.name):
             raise UsageError('--export and --name belong together.')
         return Volume({'driver_volume_type': 'file', 'export': args.export, 'name': args.name})
-    if args.volume.startswith('/'):
-        return Volume({'driver_volume_type': 'file', 'path': args.volume})
+    if '/' in args.volume or os.path.lexists(args.volume):
+        return Volume({'driver_volume_type': 'file', 'path': absolute(args.volume)})
     if uuidutils.is_uuid_like(args.volume):
         return Volume({'volume_id': normal_id(args.volume)}, is_id_only=True)
-    raise UsageError(f'{args.volume} is neither a .json file, nor an absolute path, nor a UUID; '
+    raise UsageError(f'{args.volume} is neither a .json file, nor the path of a file, nor a UUID; '
                      'for an id that is no UUID there is --volume-id.')
 
 

@@ -25,7 +25,7 @@ def test_what_attach_prints_is_all_that_detach_needs(as_json, operate, novalink,
     assert info['volume_id'] == mapping.tag == VOLUME_ID
     outcome = operate('detach', '--device-info', write_json(info, 'device_info.json'))
     assert (outcome.code, outcome.err) == (0, '')
-    assert '| Result | detached ' in outcome.out
+    assert '| result    | detached ' in outcome.out
     assert novalink.mappings() == []
 
 
@@ -98,7 +98,7 @@ def test_a_volume_of_another_lpar_is_refused_unless_multiattach(operate, novalin
     (['/dev/shm/no-such-volume', '--lpar', 'web01'], 7, 'has the name or id web01'),
     (['/dev/shm/no-such-volume'], 2, 'Which LPAR?'),
     ([], 2, 'Which volume?'),
-    (['volume-1', '--lpar', 'lpar1'], 2, 'neither a .json file, nor an absolute path'),
+    (['volume-1', '--lpar', 'lpar1'], 2, 'neither a .json file, nor the path of a file'),
     ([VOLUME_ID, '--lpar', 'lpar1'], 2, 'does not tell where the file is'),
     (['no-such.json', '--lpar', 'lpar1'], 2, 'no-such.json cannot be read: No such file'),
     (['--export', 'nas1:/vols', '--lpar', 'lpar1'], 2, 'belong together'),
@@ -139,8 +139,9 @@ def test_an_lpar_that_contradicts_the_json_is_refused(operate, novalink, connect
 def test_dry_run_of_attach_shows_the_edit_and_sends_nothing(as_json, novalink, make_volume):
     path = make_volume()
     [row] = as_json('attach', path, '--lpar', 'lpar1', '--dry-run', '--volume-id', VOLUME_ID)
-    assert row == {'Edit': 'add', 'LPAR': novalink.lpars[0].uuid, 'Slot': None, 'LUA': None,
-                   'Path': path, 'Backstore': 'loop', 'Tag': VOLUME_ID}
+    lpar = novalink.lpars[0]
+    assert row == {'edit': 'add', 'lpar': lpar.name, 'lpar_uuid': lpar.uuid, 'slot': None,
+                   'lua': None, 'path': path, 'backstore': 'loop', 'tag': VOLUME_ID}
     assert (posts(novalink), novalink.mappings()) == (0, [])
 
 
@@ -149,14 +150,14 @@ def test_dry_run_of_attach_shows_the_orphan_that_would_go(as_json, operate, nova
     operate('attach', path, '--lpar', 'lpar1')
     novalink.remove_lpar(novalink.lpars[0].uuid)
     rows = as_json('attach', path, '--lpar', 'lpar2', '--dry-run')
-    assert [row['Edit'] for row in rows] == ['remove', 'add']
+    assert [row['edit'] for row in rows] == ['remove', 'add']
 
 
 def test_dry_run_says_that_nothing_is_to_be_done(as_json, operate, make_volume):
     path = make_volume()
     operate('attach', path, '--lpar', 'lpar1')
     [row] = as_json('attach', path, '--lpar', 'lpar1', '--dry-run')
-    assert (row['Edit'], row['LUA']) == ('none', 'lun1')
+    assert (row['edit'], row['lua']) == ('none', 'lun1')
 
 
 def test_dry_run_refuses_what_attach_would_refuse(operate, make_volume):
@@ -212,8 +213,8 @@ def test_extend_returns_the_new_size(as_json, operate, novalink, make_volume):
     operate('attach', path, '--lpar', 'lpar1')
     os.truncate(path, 3 << 20)
     [row] = as_json('extend', path, '--dry-run')
-    assert (row['LPAR sees'], row['File has']) == ('1 MiB', '3 MiB')
-    assert as_json('extend', path)['Bytes'] == 3 << 20
+    assert (row['size_bytes'], row['file_bytes']) == (1 << 20, 3 << 20)
+    assert as_json('extend', path)['size_bytes'] == 3 << 20
     assert [float(mapping.capacity_gb) for mapping in novalink.mappings()] == [
         pytest.approx(3 / 1024, rel=0.01)]
 
@@ -254,7 +255,7 @@ def test_one_volume_is_one_line_where_there_are_no_records(operate, make_volume,
 
 def test_dry_run_of_detach_of_what_is_gone_shows_nothing_to_do(as_json, make_volume):
     [row] = as_json('detach', make_volume(), '--dry-run')
-    assert row['Edit'] == 'none'
+    assert row['edit'] == 'none'
 
 
 def test_a_device_info_that_is_none_is_a_usage_error(operate, write_json):

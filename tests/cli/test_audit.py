@@ -55,7 +55,7 @@ def test_a_clean_host_has_no_findings(as_json, attached):
 
 def test_an_audit_changes_nothing(as_json, novalink, orphan):
     [finding] = as_json('audit', code=12)
-    assert (finding['Finding'], finding['Path']) == ('orphan', orphan)
+    assert (finding['finding'], finding['path']) == ('orphan', orphan)
     assert (posts(novalink), len(novalink.mappings())) == (0, 1)
 
 
@@ -63,13 +63,13 @@ def test_a_file_that_is_gone_is_found(as_json, attached):
     path = attached('volume-1', 'lpar1')
     os.unlink(path)
     [finding] = as_json('audit', code=12)
-    assert (finding['Finding'], finding['Path']) == ('file missing', path)
+    assert (finding['finding'], finding['path']) == ('file missing', path)
 
 
 @pytest.mark.parametrize('novalink', [{'mappings': 2}], indirect=True)
 def test_a_mount_that_is_gone_is_found(as_json):
     [finding] = as_json('audit', code=12)
-    assert (finding['Finding'], finding['LPAR']) == ('not mounted', 'lpar1')
+    assert (finding['finding'], finding['lpar']) == ('not mounted', 'lpar1')
 
 
 def test_a_file_on_the_root_file_system_is_found_to_be_there(changed_world, attached):
@@ -77,10 +77,10 @@ def test_a_file_on_the_root_file_system_is_found_to_be_there(changed_world, atta
     with changed_world(path='/etc/passwd') as (_, operate):
         [disk] = operate('list', '-f', 'json').json
         outcome = operate('audit', '-f', 'json')
-    assert (disk['File'], disk['Mount']) == ('present', 'root')
+    assert (disk['file_state'], disk['mount_state']) == ('present', 'root')
     [finding] = outcome.json
-    assert finding['Finding'] == 'on the root file system'
-    assert 'trusted_directories' in finding['Detail']
+    assert finding['finding'] == 'on the root file system'
+    assert 'trusted_directories' in finding['detail']
 
 
 def test_novalinks_own_files_are_no_finding():
@@ -95,7 +95,7 @@ def test_one_file_on_several_lpars_is_found(as_json, attached):
     attached('volume-1', 'lpar1')
     path = attached('volume-1', 'lpar2', '--multiattach')
     findings = as_json('audit', code=12)
-    assert [(finding['Finding'], finding['Path'], finding['Detail']) for finding in findings] == [
+    assert [(finding['finding'], finding['path'], finding['detail']) for finding in findings] == [
         ('shared file', path, 'lpar1 and lpar2 have it')] * 2
 
 
@@ -104,7 +104,7 @@ def test_a_tag_that_fits_no_file_name_is_found(as_json, attached):
     attached('disk-of-no-volume', 'lpar1', '--volume-id', VOLUME_ID)
     odd = attached('volume-0f0f0f0f-2a34-4a57-9d7c-51ce44f0f5a1', 'lpar1', '--volume-id', VOLUME_ID)
     [finding] = as_json('audit', code=12)
-    assert (finding['Finding'], finding['Path']) == ('tag mismatch', odd)
+    assert (finding['finding'], finding['path']) == ('tag mismatch', odd)
 
 
 def test_fix_removes_orphans_of_files_after_asking(operate, novalink, attached, orphan):
@@ -177,7 +177,7 @@ def test_a_wild_card_is_no_orphan(changed_world, attached):
     with changed_world(has_client=False, slot=65535, lpar_uuid=None) as (host, operate):
         assert operate('audit', '--fix', '--yes', '-f', 'json').json == []
         assert len(host.mappings()) == 1
-        assert [disk['LPAR'] for disk in operate('list', '-f', 'json').json] == ['(any)']
+        assert [disk['lpar'] for disk in operate('list', '-f', 'json').json] == ['(any)']
 
 
 @pytest.mark.parametrize('novalink', [{'recording': 'fake_vios_ssp_npiv.txt'}], indirect=True)

@@ -187,7 +187,7 @@ def test_extend_grows_the_volume_and_shows_the_new_size(cinder, volume, novalink
     cinder('attach', 'data', '--lpar', 'lpar1')
     outcome = cinder('extend', 'data', '--size', 2, '-f', 'json')
     assert outcome.code == 0, outcome
-    assert outcome.json['Bytes'] == 2 << 30
+    assert outcome.json['size_bytes'] == 2 << 30
     assert float(novalink.mappings()[0].capacity_gb) == 2
     assert cinder('extend', 'data', '--size', 2).code == 0
     assert cinder('extend', 'data', '--size', 1).code == 2

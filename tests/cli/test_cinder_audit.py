@@ -72,8 +72,8 @@ def test_a_volume_that_another_host_has_is_found(cloud, attached, only_finding):
     volume = attached('a')
     attachment_of(cloud, volume).update(_host='neo-2', _device='/dev/vdb')
     finding = only_finding()
-    assert (finding['Finding'], finding['Attached to']) == ('attached elsewhere', 'neo-2')
-    assert (finding['Host'], finding['Volume'], finding['LPAR']) == (HOST, volume['id'], 'lpar1')
+    assert (finding['finding'], finding['attached_to']) == ('attached elsewhere', 'neo-2')
+    assert (finding['host'], finding['volume'], finding['lpar']) == (HOST, volume['id'], 'lpar1')
 
 
 @pytest.mark.parametrize('fate', ['available', 'deleted'])
@@ -84,16 +84,16 @@ def test_a_disk_without_an_attachment_is_found(cloud, attached, only_finding, fa
     if fate == 'deleted':
         cloud.volumes.clear()
     finding = only_finding()
-    assert (finding['Finding'], finding['Path']) == ('no attachment',
+    assert (finding['finding'], finding['path']) == ('no attachment',
                                                      volume['_info']['device_path'])
-    assert ('available' if fate == 'available' else 'deleted') in finding['Detail']
+    assert ('available' if fate == 'available' else 'deleted') in finding['detail']
 
 
 def test_an_attachment_without_a_disk_is_found(operate, attached, only_finding, novalink):
     volume = attached('a')
     assert operate('detach', volume['_info']['device_path']).code == 0
     finding = only_finding()
-    assert (finding['Finding'], finding['LPAR']) == ('not mapped', 'lpar1')
+    assert (finding['finding'], finding['lpar']) == ('not mapped', 'lpar1')
 
 
 def test_a_volume_of_another_kind_on_this_host_is_no_finding(cinder, cloud):
@@ -107,15 +107,15 @@ def test_a_file_that_cinder_calls_otherwise_is_found(cloud, attached, only_findi
     path = volume['_info']['device_path'] + '.snapshot'
     attachment_of(cloud, volume)['connection_info'].update(device_path=path, name='overlay')
     finding = only_finding()
-    assert finding['Finding'] == 'other file'
-    assert path in finding['Detail']
+    assert finding['finding'] == 'other file'
+    assert path in finding['detail']
 
 
 def test_a_disk_of_another_lpar_is_found(cinder, cloud, attached, only_finding, novalink):
     volume = attached('a')
     attachment_of(cloud, volume)['_device'] = (
         f'powervm-fileio:{HOST}:{novalink.lpars[1].uuid}')
-    assert only_finding()['Finding'] == 'other LPAR'
+    assert only_finding()['finding'] == 'other LPAR'
 
 
 @pytest.mark.parametrize('status', ['detaching', 'error_extending'])
@@ -123,8 +123,8 @@ def test_a_volume_that_is_stuck_is_found(attached, only_finding, status):
     volume = attached('a')
     volume['status'] = status
     finding = only_finding()
-    assert (finding['Finding'], finding['Volume']) == ('state', volume['id'])
-    assert status in finding['Detail']
+    assert (finding['finding'], finding['volume']) == ('state', volume['id'])
+    assert status in finding['detail']
 
 
 def test_a_state_of_this_very_moment_is_no_finding(cinder, attached):
@@ -159,8 +159,8 @@ def test_what_a_crash_left_unfinished_is_found(cinder, cloud, make_volume, only_
                      cinder_api.Fault('DELETE', 'attachments/', times=1)]
     assert cinder('attach', 'a', '--lpar', 'lpar1').code == 14
     finding = only_finding()
-    assert finding['Finding'] == 'state'
-    assert 'cinder attach' in finding['Detail']
+    assert finding['finding'] == 'state'
+    assert 'cinder attach' in finding['detail']
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ from powervm_fileio_connector.simulator import NovaLinkSimulator
 def test_demo_shows_each_step_and_leaves_nothing_behind(run):
     outcome = run('demo')
     assert outcome.code == 0
-    assert outcome.err == ''
+    assert 'Next: run "powervm-fileio simulate"' in outcome.err
+    assert max(map(len, (outcome.out + outcome.err).splitlines())) <= 80
     steps = [line.split('|')[1].strip() for line in outcome.out.splitlines()
              if line.startswith('|')][1:]
     assert steps == ['attach', 'attach again', 'extend', 'detach', 'detach again']
@@ -28,12 +29,13 @@ def test_demo_shows_each_step_and_leaves_nothing_behind(run):
 
 def test_demo_counts_the_requests_of_each_step(run):
     outcome = run('demo', '-f', 'json')
-    rows = {row['Step']: row for row in json.loads(outcome.out)}
-    assert (rows['attach']['GET'], rows['attach']['POST']) == (2, 1)
-    assert rows['attach again']['POST'] == 0
-    assert (rows['detach']['GET'], rows['detach']['POST']) == (1, 1)
-    assert rows['detach again']['POST'] == 0
-    assert rows['detach again']['Disk'] == 'none'
+    rows = {row['step']: row for row in json.loads(outcome.out)}
+    assert (rows['attach']['get'], rows['attach']['post']) == (2, 1)
+    assert rows['attach']['size_bytes'] == 64 << 20
+    assert rows['attach again']['post'] == 0
+    assert (rows['detach']['get'], rows['detach']['post']) == (1, 1)
+    assert rows['detach again']['post'] == 0
+    assert rows['detach again']['size_bytes'] is None
 
 
 def test_library_log_lines_are_shown_when_asked_for(run):

@@ -101,3 +101,12 @@ def test_a_mapping_that_is_being_made_is_in_use_for_other_lpars(operate, novalin
     assert operate('attach', path, '--lpar', 'lpar1').code == 8
     assert operate('detach', path, '--lpar', 'lpar1').code == 0
     assert [mapping.lpar_uuid for mapping in novalink.mappings()] == [novalink.lpars[1].uuid]
+
+
+def test_detach_without_lpar_asks_for_that_of_a_mapping_that_is_being_made(operate, novalink,
+                                                                           path):
+    novalink.faults.add(Without(times=None, pattern=CLIENTS))
+    outcome = operate('detach', path)
+    assert outcome.code == 2
+    assert 'is just being attached to LPAR lpar2' in outcome.err
+    assert len(novalink.mappings()) == 1

@@ -99,8 +99,8 @@ def test_detach_from_an_lpar_that_may_be_mistyped_is_refused(operate, novalink, 
 def test_check_names_who_has_it_by_another_spelling(operate, as_json, spellings):
     path, link = spellings
     operate('attach', path, '--lpar', 'lpar1')
-    rows = {row['Check']: row for row in as_json('check', link, '--lpar', 'lpar2', code=12)}
-    assert 'attached to lpar1' in rows['attached']['Detail']
+    rows = {row['check']: row for row in as_json('check', link, '--lpar', 'lpar2', code=12)}
+    assert 'attached to lpar1' in rows['attached']['detail']
 
 
 def test_show_and_extend_find_it_by_another_spelling(operate, as_json, spellings):
@@ -108,7 +108,7 @@ def test_show_and_extend_find_it_by_another_spelling(operate, as_json, spellings
     operate('attach', path, '--lpar', 'lpar1')
     assert as_json('show', link)['path'] == path
     os.truncate(path, 2 << 20)
-    assert as_json('extend', link)['Bytes'] == 2 << 20
+    assert as_json('extend', link)['size_bytes'] == 2 << 20
 
 
 def test_an_id_that_is_no_uuid_names_a_volume(operate, as_json, novalink, make_volume):

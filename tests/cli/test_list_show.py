@@ -8,12 +8,15 @@ import pytest
 VOLUME_ID = '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
 
 
-def test_list_shows_each_disk_with_its_file_and_mount(as_json, operate, make_volume):
+def test_list_shows_each_disk_with_its_file_and_mount(as_json, operate, novalink, make_volume):
     path = make_volume()
     operate('attach', path, '--lpar', 'lpar1', '--volume-id', VOLUME_ID)
     [disk] = as_json('list')
-    assert disk == {'LPAR': 'lpar1', 'Slot': 2, 'LUA': 'lun1', 'Path': path, 'Size': '1 MiB',
-                    'Backstore': 'loop', 'Tag': VOLUME_ID, 'File': 'present', 'Mount': 'healthy'}
+    [mapping] = novalink.mappings()
+    assert disk == {
+        'lpar': 'lpar1', 'lpar_uuid': mapping.lpar_uuid, 'slot': 2, 'lua': 'lun1', 'path': path,
+        'size_bytes': 1 << 20, 'backstore': 'loop', 'tag': VOLUME_ID, 'udid': mapping.udid,
+        'file_state': 'present', 'mount_state': 'healthy', 'kind': 'file', 'delayed_by': None}
 
 
 def test_list_is_ordered_by_lpar_slot_and_number_of_the_lua(as_json, operate, make_volume):
@@ -21,7 +24,7 @@ def test_list_is_ordered_by_lpar_slot_and_number_of_the_lua(as_json, operate, ma
                                     (3, 'lpar1', 9, 'lun2'), (4, 'lpar1', 3, 'lun7')):
         operate('attach', make_volume(f'volume-{number}'), '--lpar', lpar, '--slot', slot, '--lua',
                 lua)
-    assert [(disk['LPAR'], disk['Slot'], disk['LUA']) for disk in as_json('list')] == [
+    assert [(disk['lpar'], disk['slot'], disk['lua']) for disk in as_json('list')] == [
         ('lpar1', 3, 'lun7'), ('lpar1', 9, 'lun2'), ('lpar1', 9, 'lun10'), ('lpar2', 2, 'lun1')]
 
 
@@ -33,7 +36,7 @@ def test_list_of_one_lpar_leaves_out_the_others(as_json, operate, novalink, make
     operate('attach', make_volume('a'), '--lpar', 'lpar1')
     operate('attach', make_volume('b'), '--lpar', 'lpar2')
     for lpar in ('lpar2', novalink.lpars[1].uuid.lower()):
-        assert [disk['LPAR'] for disk in as_json('list', '--lpar', lpar)] == ['lpar2']
+        assert [disk['lpar'] for disk in as_json('list', '--lpar', lpar)] == ['lpar2']
 
 
 def test_list_of_an_unknown_lpar_is_an_error(operate):
@@ -46,10 +49,10 @@ def test_list_of_an_unknown_lpar_is_an_error(operate):
 def test_list_shows_other_storage_only_when_asked(as_json):
     assert len(as_json('list')) == 2
     disks = as_json('list', '--all-storage')
-    kinds = [disk['Kind'] for disk in disks if disk['LPAR'].startswith('lpar')]
+    kinds = [disk['kind'] for disk in disks if disk['lpar'].startswith('lpar')]
     assert sorted(kinds) == ['file', 'file', 'lv', 'lv']
     # Those of another program, and adapters without a disk.
-    assert {disk['Kind'] for disk in disks} == {'file', 'lu', 'lv', 'none', 'optical', 'pv', 'rbd'}
+    assert {disk['kind'] for disk in disks} == {'file', 'lu', 'lv', 'none', 'optical', 'pv', 'rbd'}
 
 
 def test_list_tells_a_file_that_is_gone_from_a_mount_that_is_gone(as_json, operate, novalink,
@@ -58,13 +61,13 @@ def test_list_tells_a_file_that_is_gone_from_a_mount_that_is_gone(as_json, opera
     operate('attach', path, '--lpar', 'lpar1')
     os.unlink(path)
     [disk] = as_json('list')
-    assert (disk['File'], disk['Mount']) == ('missing', 'healthy')
+    assert (disk['file_state'], disk['mount_state']) == ('missing', 'healthy')
 
 
 @pytest.mark.parametrize('novalink', [{'mappings': 1}], indirect=True)
 def test_list_says_where_nothing_is_mounted(as_json):
     [disk] = as_json('list')
-    assert (disk['File'], disk['Mount']) == ('missing', 'absent')
+    assert (disk['file_state'], disk['mount_state']) == ('missing', 'absent')
 
 
 def test_a_table_shows_no_python(operate, make_volume):
@@ -72,7 +75,7 @@ def test_a_table_shows_no_python(operate, make_volume):
     outcome = operate('list')
     assert 'None' not in outcome.out
     assert operate('list', '-c', 'LUA', '-f', 'value').out == 'lun1\n'
-    assert operate('list', '-c', 'LUA', '-f', 'csv').out == '"LUA"\n"lun1"\n'
+    assert operate('list', '-c', 'LUA', '-f', 'csv').out == '"lua"\n"lun1"\n'
 
 
 def test_an_unknown_column_is_a_usage_error(operate):
@@ -84,7 +87,7 @@ def test_an_unknown_column_is_a_usage_error(operate):
 def test_an_orphan_is_listed_without_lpar(as_json, operate, novalink, make_volume):
     operate('attach', make_volume(), '--lpar', 'lpar1')
     novalink.remove_lpar(novalink.lpars[0].uuid)
-    assert [disk['LPAR'] for disk in as_json('list')] == ['(gone)']
+    assert [disk['lpar'] for disk in as_json('list')] == ['(gone)']
 
 
 @pytest.mark.parametrize('how', ['path', 'id', 'json', 'id in the name'])
@@ -97,7 +100,7 @@ def test_show_finds_a_volume_however_it_is_known(as_json, operate, connection_in
     shown = as_json('show', {'path': path, 'json': write_json(info)}.get(how, VOLUME_ID))
     [mapping] = novalink.mappings()
     assert (shown['path'], shown['udid']) == (path, mapping.udid)
-    assert (shown['file'], shown['file_bytes']) == ('present', 1 << 20)
+    assert (shown['file_state'], shown['file_bytes']) == ('present', 1 << 20)
     assert shown['mount'] == 'tmpfs (tmpfs) on /dev/shm' or shown['mount'].endswith(' on /dev/shm')
 
 

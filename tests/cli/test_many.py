@@ -25,8 +25,8 @@ def many(connection_info):
 
 def test_two_hundred_volumes_take_few_posts(as_json, novalink, many, write_json):
     rows = as_json('attach', write_json(many(200)))
-    assert [row['Volume'] for row in rows] == [f'id-{number:03d}' for number in range(200)]
-    assert {row['Result'] for row in rows} == {'attached'}
+    assert [row['volume'] for row in rows] == [f'id-{number:03d}' for number in range(200)]
+    assert {row['result'] for row in rows} == {'attached'}
     assert len(novalink.mappings()) == 200
     assert posts(novalink) <= 8
 
@@ -37,23 +37,24 @@ def test_bad_ones_among_many_are_named_and_leave_the_others_alone(operate, noval
     os.unlink(volumes[3]['data']['device_path'])
     volumes[7]['data']['encrypted'] = True
     volumes[11]['data']['device_path'] = '/etc/passwd'
-    outcome = operate('attach', write_json(volumes), '-f', 'value', '-c', 'Volume', '-c', 'Result')
+    outcome = operate('attach', write_json(volumes), '-f', 'value',
+                      *('-c', 'volume', '-c', 'result', '-c', 'error_type'))
     assert outcome.code == 11
     assert [line for line in outcome.out.splitlines() if 'attached' not in line] == [
-        'id-003 failed: VolumeFileNotFound', 'id-007 failed: UnsupportedVolume',
-        'id-011 failed: UnsafeVolumePath']
+        'id-003 failed VolumeFileNotFound', 'id-007 failed UnsupportedVolume',
+        'id-011 failed UnsafeVolumePath']
     assert [re.search(r'id-\d+', line)[0] for line in outcome.err.splitlines()] == [
         'id-003', 'id-007', 'id-011']
-    assert outcome.out.count(' attached\n') == len(novalink.mappings()) == 197
+    assert outcome.out.count(' attached ') == len(novalink.mappings()) == 197
 
 
 def test_a_list_that_was_attached_is_detached_and_extended(as_json, novalink, many, write_json):
     volumes = write_json(many(5))
     as_json('attach', volumes)
-    assert {row['Bytes'] for row in as_json('extend', volumes)} == {1 << 20}
-    assert {row['Result'] for row in as_json('detach', volumes)} == {'detached'}
+    assert {row['size_bytes'] for row in as_json('extend', volumes)} == {1 << 20}
+    assert {row['result'] for row in as_json('detach', volumes)} == {'detached'}
     assert novalink.mappings() == []
-    assert {row['Result'] for row in as_json('detach', volumes)} == {'was not attached'}
+    assert {row['result'] for row in as_json('detach', volumes)} == {'was not attached'}
 
 
 def test_an_unknown_lpar_fails_its_own_entry_only(operate, novalink, many, write_json):
@@ -66,12 +67,39 @@ def test_an_unknown_lpar_fails_its_own_entry_only(operate, novalink, many, write
     assert len(novalink.mappings()) == 2
 
 
-def test_two_lpars_for_one_entry_fail_that_entry_only(operate, novalink, many, write_json):
-    volumes = many(2)
-    outcome = operate('attach', write_json(volumes), '--lpar', 'lpar1')
-    assert outcome.code == 11
-    assert 'id-001 is given two LPARs, lpar2 and lpar1' in outcome.err
-    assert len(novalink.mappings()) == 1
+def test_the_lpar_of_the_command_line_is_for_entries_without_one(as_json, many, write_json):
+    volumes = many(3)
+    del volumes[2]['lpar']
+    rows = as_json('attach', write_json(volumes), '--lpar', 'lpar2')
+    assert [row['lpar'] for row in rows] == ['lpar1', 'lpar2', 'lpar2']
+
+
+def test_a_usage_error_of_one_entry_stops_the_list_before_it_begins(operate, novalink, many,
+                                                                    write_json):
+    volumes = many(4)
+    volumes[2]['lpar_uuid'] = novalink.lpars[1].uuid
+    outcome = operate('attach', write_json(volumes))
+    assert (outcome.code, posts(novalink)) == (2, 0)
+    assert 'id-002 is given two LPARs' in outcome.err
+
+
+@pytest.mark.parametrize('same', ['id', 'path', 'symlink'])
+def test_one_volume_for_two_lpars_is_refused_before_anything_is_sent(
+        as_json, operate, novalink, make_volume, share, write_json, same):
+    path = make_volume('a')
+    os.symlink(path, share / 'link')
+    other = {'id': make_volume('b'), 'path': path, 'symlink': str(share / 'link')}[same]
+    volumes = [{'path': path, 'volume_id': 'x', 'lpar': 'lpar1'},
+               {'path': make_volume('c'), 'volume_id': 'z', 'lpar': 'lpar1'},
+               {'path': other, 'volume_id': 'x' if same == 'id' else 'y', 'lpar': 'lpar2'}]
+    outcome = operate('attach', write_json(volumes))
+    assert (outcome.code, posts(novalink)) == (2, 0)
+    assert 'is given for two LPARs, lpar1 and lpar2' in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    for volume in volumes:
+        volume['multiattach'] = True
+    as_json('attach', write_json(volumes))
+    assert len(novalink.mappings()) == 3
 
 
 @pytest.mark.parametrize('more', [[], ['--dry-run']], ids=['', 'dry run'])
@@ -92,7 +120,7 @@ def test_detaching_a_list_takes_a_gone_lpar_for_what_it_is(as_json, novalink, ma
     volumes = write_json(many(3))
     as_json('attach', volumes)
     novalink.remove_lpar(novalink.lpars[1].uuid, leave_orphans=False)
-    assert [row['Result'] for row in as_json('detach', volumes)] == [
+    assert [row['result'] for row in as_json('detach', volumes)] == [
         'detached', 'was not attached', 'detached']
 
 

@@ -24,6 +24,7 @@ def arguments(operate, novalink, make_volume, write_json):
         'config': [],
         'demo': [],
         'simulate': ['--help'],
+        'where': ['--help'],
         **{name: [make_volume('volume-1'), *simulator] for name in ('detach', 'extend', 'show')},
         **dict.fromkeys(('audit', 'check', 'list'), simulator)}
 
@@ -43,7 +44,7 @@ def test_a_forked_command_reads_the_environment_and_directory_of_its_caller(
     monkeypatch.chdir(tmp_path)
     outcome = run('config', '--config-file', 'my.conf', '-f', 'json',
                   environment={'OS_POWERVM_FILEIO__BACKSTORE': 'fileio'})
-    values = {row['Option']: row['Value'] for row in outcome.json}
+    values = {row['option']: row['value'] for row in outcome.json}
     assert (values['qcow2_backing'], values['backstore']) == ('same-directory', 'fileio')
 
 

@@ -41,7 +41,7 @@ def qualify(run, host, directory):
 
 
 def verdicts(outcome):
-    return {row['Line']: row['Verdict'] for row in json.loads(outcome.out)}
+    return {row['line']: row['verdict'] for row in json.loads(outcome.out)}
 
 
 def test_every_statement_holds_of_the_simulator_and_nothing_is_left(qualify, host, directory):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which volume is meant is told for certain, or refused with all that it could be."""
 
+import uuid
+
 import pytest
 
 from tests.cli.conftest import posts
@@ -121,3 +123,20 @@ def test_an_id_is_the_same_however_it_is_written(attach, operate, novalink, writ
 def test_attach_tags_with_the_id_as_cinder_writes_it(attach, novalink):
     attach('a', A.upper())
     assert novalink.mappings()[0].tag == A
+
+
+@pytest.mark.parametrize('name', ['attach', 'detach', 'extend', 'show', 'list'])
+def test_an_lpar_uuid_that_novalink_does_not_know_is_refused(attach, operate, novalink, name):
+    path = attach('a')
+    outcome = operate(name, *([] if name == 'list' else [path]), '--lpar', str(uuid.uuid4()))
+    assert (outcome.code, outcome.out) == (7, ''), outcome
+    assert len(novalink.mappings()) == 1
+
+
+@pytest.mark.parametrize('spell', [str.lower, lambda text: text.replace('-', ''),
+                                   lambda text: f'{{{text}}}'])
+def test_an_lpar_uuid_is_the_same_however_it_is_written(attach, operate, novalink, spell):
+    path = attach('a')
+    outcome = operate('detach', path, '--lpar', spell(novalink.lpars[0].uuid))
+    assert '| detached ' in outcome.out, outcome
+    assert novalink.mappings() == []

@@ -17,21 +17,20 @@ class Attach(output.Table):
 
     Safe to repeat: what is attached already stays as it is. For one volume the device_info is
     shown; keep it (-f json), since "detach --device-info" needs nothing else. For a list there is a
-    line for each volume, and whatever fails leaves the others alone.
+    line for each volume, and one that fails does not affect the others.
     """
+
+    example = 'powervm-fileio attach volume.json --lpar web01'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         options.add_volume(parser, may_be_many=True)
-        options.add_lpar(parser, 'the LPAR that gets it')
-        parser.add_argument('--slot', type=int, metavar='N',
-                            help='client slot; honoured or refused')
-        parser.add_argument('--lua', metavar='LUA',
-                            help='logical unit address, such as lun1; honoured or refused')
+        options.add_lpar(parser, 'LPAR to attach to; in a list, of entries without one')
+        options.add_place(parser)
         parser.add_argument('--backstore', choices=('loop', 'fileio', 'user:qcow'),
                             help='how NovaLink serves the file (default: the option backstore)')
         parser.add_argument('--multiattach', action='store_true',
-                            help='attach it although another LPAR has it')
+                            help='attach it even if another LPAR has it')
         parser.add_argument('--dry-run', action='store_true',
                             help='check everything and show the edit, but do not send it')
         options.add_novalink(parser)

@@ -28,13 +28,18 @@ class Audit(output.Table):
     removed if NovaLink's list of LPARs is empty or incomplete. No file is ever deleted.
     """
 
+    example = 'powervm-fileio audit'
     nothing = 'No problems found.'
+    in_table = ('finding', 'lpar', 'slot', 'path', 'detail')
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument('--fix', action='store_true',
                             help='remove the orphans, and nothing else')
         parser.add_argument('--yes', action='store_true', help='with --fix: do not ask')
+        parser.add_argument('--metrics', metavar='FILE',
+                            help='also write metrics for Prometheus to FILE, such as '
+                                 '/var/lib/node_exporter/powervm_fileio.prom')
         options.add_novalink(parser)
         return parser
 
@@ -47,9 +52,14 @@ class Audit(output.Table):
         found = report.findings
         if parsed_args.fix:
             found = self._fixed(host, report, parsed_args.yes)
-        if any(not finding.is_fixed for finding in found):
+        left = [finding for finding in found if not finding.is_fixed]
+        if left:
             self.exit_code = ExitCode.FINDINGS
-        return audit_checks.COLUMNS, [finding.row for finding in found]
+        if parsed_args.metrics is not None:
+            from powervm_fileio_connector.cli import metrics
+
+            metrics.write(parsed_args.metrics, report, left)
+        return audit_checks.KEYS, [finding.row for finding in found]
 
     def _fixed(self, host: CommandContext, report: audit_checks.Report,
                is_agreed: bool) -> list[audit_checks.Finding]:

@@ -16,17 +16,21 @@ from powervm_fileio_connector.cli.errors import ExitCode
 class Check(output.Table):
     """Check whether a volume could be attached, and change nothing.
 
-    Looks at NovaLink, the management partition, the share (with the time it took), the file, its
-    format, the LPAR, and who has the file already. Without a volume: NovaLink, and every share that
-    is mounted where Nova and Cinder mount them or that a disk lies on.
+    Checks NovaLink, the management partition, the share (with the time it took to answer), the
+    file, its format, the LPAR, and to which LPARs the file is attached. Without a volume: NovaLink,
+    and every share that is mounted where Nova and Cinder mount them or that a disk lies on.
     """
+
+    example = 'powervm-fileio check volume.json --lpar web01'
+    in_table = ('check', 'verdict', 'detail')
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         options.add_volume(parser, is_optional=True)
-        options.add_lpar(parser, 'the LPAR that would get it')
+        options.add_lpar(parser, 'LPAR to attach to')
         parser.add_argument('--multiattach', action='store_true',
-                            help='another LPAR may have it too')
+                            help='other LPARs may have the volume too')
+        options.add_place(parser)
         options.add_novalink(parser)
         return parser
 
@@ -38,8 +42,11 @@ class Check(output.Table):
         failed = [row for row in rows if row.verdict == checks.FAILED]
         if failed:
             self.exit_code = ExitCode.FINDINGS
-            overall = ('overall', checks.FAILED, f'{len(failed)} of {len(rows)} checks failed')
+            overall = checks.CheckResult('overall', checks.FAILED,
+                                         f'{len(failed)} of {len(rows)} checks failed')
         else:
-            overall = ('overall', checks.OK, 'all checks passed')
-        return ('Check', 'Verdict', 'Detail'), [
-            *((row.what, row.verdict, row.detail) for row in rows), overall]
+            overall = checks.CheckResult('overall', checks.OK, 'all checks passed')
+        return checks.KEYS, [
+            (row.what, row.verdict, row.detail,
+             None if row.seconds is None else output.Seconds(round(row.seconds, 3)),
+             row.error_type) for row in (*rows, overall)]

@@ -20,15 +20,14 @@ class CinderAttach(output.Table):
     is not necessary.
     """
 
+    example = 'powervm-fileio cinder attach 7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1 --lpar web01'
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         options.add_cinder_volume(parser)
         parser.add_argument('--lpar', metavar='LPAR', required=True,
-                            help='the LPAR that gets it; by name, id or UUID')
-        parser.add_argument('--slot', type=int, metavar='N',
-                            help='client slot; honoured or refused')
-        parser.add_argument('--lua', metavar='LUA',
-                            help='logical unit address, such as lun1; honoured or refused')
+                            help='LPAR to attach to; by name, id or UUID')
+        options.add_place(parser)
         options.add_cinder(parser)
         options.add_novalink(parser)
         return parser

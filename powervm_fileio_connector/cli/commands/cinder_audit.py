@@ -21,6 +21,7 @@ class CinderAudit(output.Table):
     sees more: the host of each attachment, and with --all-projects all volumes.
     """
 
+    example = 'powervm-fileio cinder audit --os-cloud mycloud'
     nothing = 'NovaLink and Cinder agree.'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -39,11 +40,11 @@ class CinderAudit(output.Table):
 
         audit = cinder_audit.CinderAudit(
             CommandContext(parsed_args),
-            cinder.BlockStorage(parsed_args.os_cloud, parsed_args.timeout, parsed_args.host),
+            cinder.BlockStorage(parsed_args.os_cloud, parsed_args.cloud_timeout, parsed_args.host),
             parsed_args.all_projects)
         for sentence in audit.unseen:
             self.say(sentence)
         found = audit.findings()
         if found:
             self.exit_code = ExitCode.FINDINGS
-        return cinder_audit.COLUMNS, [finding.row(parsed_args.host) for finding in found]
+        return cinder_audit.KEYS, [finding.row(parsed_args.host) for finding in found]

@@ -19,6 +19,8 @@ class CinderDetach(output.Table):
     crash: what is gone already is success. An attachment of Nova's is refused.
     """
 
+    example = 'powervm-fileio cinder detach 7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         options.add_cinder_volume(parser)
@@ -35,5 +37,5 @@ class CinderDetach(output.Table):
             volume_id, lpar = attachments.detach(parsed_args.volume, parsed_args.lpar)
             lpar = attachments.lpar_shown(lpar)
         self.is_one, self.was_done = True, 'the volume is detached'
-        return (('Volume', 'LPAR', 'Result'),
+        return (('volume', 'lpar', 'result'),
                 (volume_id, lpar, 'detached' if lpar else 'was not attached'))

@@ -19,6 +19,8 @@ class CinderExtend(output.Table):
     asked. Safe to repeat.
     """
 
+    example = 'powervm-fileio cinder extend 7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1 --size 20'
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         options.add_cinder_volume(parser)
@@ -36,4 +38,5 @@ class CinderExtend(output.Table):
             volume_id, lpar, size = attachments.extend(parsed_args.volume, parsed_args.size)
             lpar = attachments.lpar_shown(lpar)
         self.is_one, self.was_done = True, 'the volume is extended'
-        return ('Volume', 'LPAR', 'Result', 'Bytes'), (volume_id, lpar, 'extended', size)
+        return ('volume', 'lpar', 'result', 'size_bytes'), (
+            volume_id, lpar, 'extended', output.Size(size))

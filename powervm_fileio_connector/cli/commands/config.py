@@ -18,6 +18,8 @@ class Config(output.Table):
     Secrets are masked. Nothing is asked of NovaLink.
     """
 
+    example = 'powervm-fileio config --config-file /etc/nova/nova.conf'
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         options.add_novalink(parser)
@@ -27,7 +29,7 @@ class Config(output.Table):
         from powervm_fileio_connector import conf
 
         config = options.config(parsed_args)
-        return ('Option', 'Value', 'Set by'), [
+        return ('option', 'value', 'set_by'), [
             (option.dest, _shown(option, config[conf.GROUP][option.dest]),
              _set_by(config, option.dest))
             for option in conf.OPTS]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``powervm-fileio demo``: the whole life of a volume, against the simulator."""
+"""``powervm-fileio demo``: attach, extend and detach a volume, against the simulator."""
 
 from __future__ import annotations
 
@@ -13,24 +13,39 @@ from collections.abc import Generator
 from collections.abc import Iterator
 from typing import Any
 
-from cliff import lister
+from powervm_fileio_connector.cli import output
+from powervm_fileio_connector.cli import signals
 
 # Every Linux has a tmpfs here, so a real mount that is not the root file system.
 _MOUNT = '/dev/shm'  # noqa: S108 - a directory of our own is made in it
 _MIB = 1024 * 1024
 
 
-class Demo(lister.Lister):
+class Demo(output.Table):
     """Attach, repeat, extend and detach a volume of a simulated LPAR.
 
     A simulated NovaLink is started on loopback and a small sparse file is made below /dev/shm.
     The connector comes from os-brick's own factory and speaks real HTTP through pypowervm. Each row
-    shows what NovaLink then says of the volume, and what the step cost. Nothing is left behind.
+    shows the disk as NovaLink shows it after the step, and the requests that the step took. Nothing
+    is left behind.
     """
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator]:
-        columns = ('Step', 'LPAR', 'Slot', 'LUA', 'Disk', 'File', 'GET', 'POST', 'Other', 'Time')
-        return columns, iter(list(self._steps()))
+    example = 'powervm-fileio demo'
+    in_table = ('step', 'slot', 'lua', 'size_bytes', 'name', 'get', 'post', 'seconds')
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple]]:
+        with signals.ending_cleanly():
+            rows = list(self._steps())
+        return ('step', 'lpar', 'slot', 'lua', 'size_bytes', 'name', 'get', 'post',
+                'other_requests', 'seconds'), rows
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        code = super().run(parsed_args)
+        if parsed_args.formatter == 'table':
+            self.say('A simulated LPAR got a file as a disk, saw it grow and lost it again; '
+                     'repeating\na step sent no POST. Next: run "powervm-fileio simulate", and '
+                     'elsewhere\n"powervm-fileio attach FILE --lpar lpar1 --simulator URL".')
+        return code
 
     def _steps(self) -> Iterator[tuple]:
         # Imported here: the list of commands is shown without them.
@@ -48,6 +63,8 @@ class Demo(lister.Lister):
             lpar = sim.lpars[0]
             connector = brick.InitiatorConnector.factory(
                 'file', 'sudo', adapter=sim.adapter(), lpar_uuid=lpar.uuid)
+            # The simulated management partition is not this host, which may be a Power LPAR.
+            connector._attachments.client.checks_host = False
             volume = {'driver_volume_type': 'gpfs', 'volume_id': volume_id,
                       'data': {'name': 'volume-1', 'device_path': path}}
             step = _Step(sim, lpar)
@@ -64,7 +81,7 @@ class Demo(lister.Lister):
 
 
 class _Step:
-    """Does one step and makes a row of what it changed and what it cost."""
+    """Does one step, and makes a row of the disk and the requests that the step took."""
 
     def __init__(self, sim: Any, lpar: Any) -> None:
         self._sim = sim
@@ -74,13 +91,14 @@ class _Step:
         self._sim.requests.clear()
         start = time.perf_counter()
         outcome = act()
-        elapsed_ms = (time.perf_counter() - start) * 1000
+        seconds = output.Seconds(round(time.perf_counter() - start, 3))
         requests = self._sim.requests
         gets, posts = requests.count('GET'), requests.count('POST')
-        cost = (gets, posts, requests.count() - gets - posts, f'{elapsed_ms:.0f} ms')
-        disks = [(self._lpar.name, disk.slot, disk.lua, f'{float(disk.capacity_gb) * 1024:.0f} MiB',
+        cost = (gets, posts, requests.count() - gets - posts, seconds)
+        disks: list[tuple] = [(self._lpar.name, disk.slot, disk.lua,
+                  output.Size(round(float(disk.capacity_gb) * 1024) * _MIB),
                   os.path.basename(disk.path)) for disk in self._sim.mappings(self._lpar.uuid)]
-        for disk in disks or [(self._lpar.name, '-', '-', 'none', '-')]:
+        for disk in disks or [(self._lpar.name, None, None, None, None)]:
             yield (name, *disk, *cost)
         return outcome
 

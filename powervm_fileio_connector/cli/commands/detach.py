@@ -16,13 +16,15 @@ class Detach(output.Table):
     """Detach a volume, or a list of volumes, from LPARs.
 
     Safe to repeat: what is gone already (disk, LPAR, file, mount) is success. The share is not
-    needed. Without --lpar the only LPAR that has the volume is meant.
+    needed. Without --lpar, the only LPAR that has the volume is meant.
     """
+
+    example = 'powervm-fileio detach --device-info device_info.json'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         options.add_volume(parser, may_be_many=True)
-        options.add_lpar(parser, 'the LPAR that loses it')
+        options.add_lpar(parser, 'LPAR to detach from')
         parser.add_argument('--device-info', metavar='FILE',
                             help="what attach printed with -f json, or '-' for stdin; it is "
                                  'enough without VOLUME')

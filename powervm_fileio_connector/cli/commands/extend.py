@@ -15,14 +15,16 @@ from powervm_fileio_connector.cli import output
 class Extend(output.Table):
     """Make an LPAR see the new size of a volume's file, or of a list of volumes.
 
-    The file itself is grown by Cinder, or by its owner, and never by this command. Safe to
-    repeat. Without --lpar the only LPAR that has the volume is meant.
+    The file itself is grown by Cinder, or by its owner, and never by this command. Safe to repeat.
+    Without --lpar, the only LPAR that has the volume is meant.
     """
+
+    example = 'powervm-fileio extend 7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         options.add_volume(parser, may_be_many=True)
-        options.add_lpar(parser, 'the LPAR that has it')
+        options.add_lpar(parser, 'LPAR that has the volume')
         parser.add_argument('--dry-run', action='store_true',
                             help='show the sizes before and after, but do not rescan')
         options.add_novalink(parser)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from powervm_fileio_connector.cli.qualification.site import Site
 
 _GROUP = 'ViosSCSIMapping'
-COLUMNS = ('Line', 'Verdict', 'Statement', 'Seen')
+KEYS = ('line', 'verdict', 'statement', 'seen')
 
 
 class Qualify(output.Table):
@@ -33,6 +33,8 @@ class Qualify(output.Table):
     compared before and after. The report is free of names, UUIDs, serial numbers, addresses and
     paths; "powervm-fileio simulate --recording" can start from it.
     """
+
+    example = 'powervm-fileio qualify --lpar test01 --directory /mnt/vols'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -61,7 +63,7 @@ class Qualify(output.Table):
         site = Site(host.attachments, host.partition, lpar, directory)
         if not parsed_args.yes and not self._agrees(host, site):
             self.say('Nothing was tried.')
-            return COLUMNS, []
+            return KEYS, []
         documents = _documents(site)
         findings, remaining = qualification.qualify(
             site, lambda line, found: self.app.LOG.info('%s: %s', line.key, found.verdict.value))
@@ -78,7 +80,7 @@ class Qualify(output.Table):
         self.say(f'{self.was_done[0].upper()}{self.was_done[1:]}.')
         if qualification.Verdict.DIFFERS in verdicts or remaining:
             self.exit_code = ExitCode.FINDINGS
-        return COLUMNS, [(line.key, found.verdict.value, line.statement, found.seen)
+        return KEYS, [(line.key, found.verdict.value, line.statement, found.seen)
                          for line, found in findings]
 
     def _agrees(self, host: CommandContext, site: Site) -> bool:

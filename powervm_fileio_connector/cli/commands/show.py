@@ -18,10 +18,13 @@ class Show(output.Table):
     One disk is shown as a record; if several LPARs have the volume, there is a line for each.
     """
 
+    example = 'powervm-fileio show 7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
+    in_table = ('lpar', 'slot', 'lua', 'size_bytes', 'file_state', 'mount_state', 'path')
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         options.add_volume(parser)
-        options.add_lpar(parser, 'only the disk of this one')
+        options.add_lpar(parser, 'only the disk of this LPAR')
         options.add_novalink(parser)
         return parser
 

@@ -9,20 +9,21 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from cliff import command
-
+from powervm_fileio_connector.cli import parser as parser_module
 from powervm_fileio_connector.cli.errors import UsageError
 
 if TYPE_CHECKING:
     from powervm_fileio_connector.simulator import NovaLinkSimulator
 
 
-class Simulate(command.Command):
+class Simulate(parser_module.CommandBase):
     """Run a simulated NovaLink on loopback until Ctrl-C.
 
     Point anything that speaks to NovaLink at it: this command with --simulator URL, or any program
     that uses pypowervm, with host 127.0.0.1, protocol http and the port shown.
     """
+
+    example = 'powervm-fileio simulate --port 12080'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)

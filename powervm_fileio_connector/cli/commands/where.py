@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``powervm-fileio where``: where an export has to be mounted."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import output
+from powervm_fileio_connector.cli.errors import ExitCode
+from powervm_fileio_connector.cli.errors import UsageError
+
+
+class Where(output.Table):
+    """Show where an export is mounted, or has to be, with its line for /etc/fstab.
+
+    The directories are those in which attaching searches, in that order. Nothing is mounted, and
+    neither NovaLink nor the share is asked. Ends with 4 if the export is mounted nowhere.
+    """
+
+    example = 'powervm-fileio where nas1:/vols'
+    is_one = True
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('export', metavar='EXPORT', help='such as nas1:/vols')
+        parser.add_argument('--type', default='nfs', metavar='TYPE',
+                            help='file system type, for the line (default: %(default)s)')
+        options.add_novalink(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        from powervm_fileio_connector import conf
+        from powervm_fileio_connector import export as export_module
+        from powervm_fileio_connector.host import exports
+        from powervm_fileio_connector.host import mount_table
+
+        export = parsed_args.export
+        if not export.strip() or any(letter.isspace() for letter in export):
+            raise UsageError(f'{export!r} is no export, such as nas1:/vols.')
+        settings = conf.read(options.config(parsed_args))
+        places = exports.conventional_places(export_module.md5(export), settings.mount_point_base)
+        table = mount_table.table()
+        mounted = sorted({mount.mount_point for mount in exports.of_export(table, export, places)})
+        if not mounted:
+            self.exit_code = ExitCode.MOUNT
+        shown = export_module.redact(export)
+        fstab = f'{shown} {places[0]} {parsed_args.type} defaults,_netdev 0 0'
+        return ('export', 'mounted_at', 'searched', 'fstab'), (
+            shown, output.Lines(mounted), output.Lines(list(places)), fstab)

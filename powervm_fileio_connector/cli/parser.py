@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parser of each command: help that begins with an example, errors of one line."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
+from typing import NoReturn
+
+from cliff import command
+
+from powervm_fileio_connector.cli import errors
+
+MOST_COLUMNS = 80
+"""The width that help never exceeds."""
+
+_FORMATTING = ('output formatters', 'json formatter', 'table formatter', 'CSV Formatter',
+               'shell formatter')
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose help begins with an example and whose errors are one line."""
+
+    def __init__(self, example: str = '', **kwargs: Any) -> None:
+        super().__init__(**{'formatter_class': _HelpFormatter, **kwargs})
+        self._example = example
+
+    def format_help(self) -> str:
+        """Return the help, with an example first."""
+        names = [str(action.metavar or action.dest) for action in self._get_positional_actions()]
+        self.usage = ' '.join([self.prog, '[OPTION]...', *(f'[{name}]' for name in names)])
+        text = super().format_help()
+        return f'example: {self._example}\n\n{text}' if self._example else text
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse all arguments; an unknown option is an error that names the nearest one."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(f'unknown argument {unknown[0]}'
+                       + nearest(unknown[0].partition('=')[0], self._option_string_actions))
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """End with one line, which says where the help is."""
+        sys.stderr.write(f'{self.prog}: {sentence(message)} See "{self.prog} --help".\n')
+        raise SystemExit(errors.ExitCode.USAGE)
+
+
+class CommandBase(command.Command):
+    """What all commands have in common.
+
+    :cvar example: a command line that does what the command is for
+    """
+
+    example = ''
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        return Parser(prog=prog_name, example=self.example, description=self.get_description(),
+                      epilog=errors.exit_codes_text())
+
+    def get_epilog(self) -> str:
+        """Nothing: cliff would read the metadata of every installed distribution to find none."""
+        return ''
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command; a usage error says where the help is."""
+        with self.naming_help():
+            return super().run(parsed_args)
+
+    @contextlib.contextmanager
+    def naming_help(self) -> Iterator[None]:
+        """Have usage errors say where the help is."""
+        try:
+            yield
+        except errors.UsageError as err:
+            raise errors.UsageError(f'{sentence(str(err))} See "powervm-fileio {self.cmd_name} '
+                                    '--help".') from err
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return a question after the most similar of some names, or nothing."""
+    found = difflib.get_close_matches(name, list(names), 1)
+    return f': did you mean {found[0]}?' if found else ''
+
+
+def sentence(text: str) -> str:
+    """Return a text in one line, with a full stop unless it ends with a question."""
+    line = ' '.join(text.split())
+    return line if line.endswith(('.', '?')) else f'{line}.'
+
+
+def hide_formatting(parser: argparse.ArgumentParser) -> None:
+    """Say in few lines of help what cliff's formatters say in 40."""
+    shown = {'formatter': 'table (default), json, yaml, csv or value',
+             'columns': 'only this key; may be repeated'}
+    output = parser.add_argument_group('output')
+    for group in parser._action_groups:
+        if group.title in _FORMATTING:
+            group.title = group.description = None
+            for action in group._group_actions:
+                action.help = shown.get(action.dest, argparse.SUPPRESS)
+                action.metavar = {'formatter': 'FORMAT', 'columns': 'KEY'}.get(action.dest)
+            output._group_actions += [
+                action for action in group._group_actions if action.dest in shown]
+            group._group_actions = []
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        width = min(MOST_COLUMNS, shutil.get_terminal_size().columns) - 2
+        super().__init__(prog, width=max(40, width), max_help_position=24)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = ('\n'.join(text.splitlines())).split('\n\n')
+        fill = argparse.HelpFormatter._fill_text
+        return '\n\n'.join(fill(self, paragraph, width, indent) for paragraph in paragraphs)
+
+
+def uses_colour(stream: Any) -> bool:
+    """Whether what is written to a stream may be coloured."""
+    return (stream.isatty() and not os.environ.get('NO_COLOR')
+            and os.environ.get('TERM') != 'dumb')

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every command in every format: the same keys, numbers as numbers, no table too wide."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import pty
+import re
+
+import pytest
+import yaml
+
+TEXT, NUMBER, EITHER = (str, type(None)), (int, float, type(None)), (str, int, float, type(None))
+
+TYPES = {
+    'lpar': TEXT, 'lpar_uuid': TEXT, 'lpar_id': NUMBER, 'slot': NUMBER, 'server_slot': NUMBER,
+    'lua': TEXT, 'path': TEXT, 'size_bytes': NUMBER, 'file_bytes': NUMBER, 'udid': TEXT,
+    'tag': TEXT, 'mount': TEXT, 'mount_state': TEXT, 'file_state': TEXT, 'error': TEXT,
+    'error_type': TEXT, 'seconds': NUMBER, 'backstore': TEXT, 'kind': TEXT, 'delayed_by': TEXT,
+    'target_name': TEXT, 'type': TEXT, 'volume_id': TEXT, 'vios_uuid': TEXT, 'volume': TEXT,
+    'result': TEXT, 'edit': TEXT, 'finding': TEXT, 'detail': TEXT, 'check': TEXT, 'verdict': TEXT,
+    'option': TEXT, 'value': (*EITHER, bool), 'set_by': TEXT, 'step': TEXT, 'name': TEXT,
+    'get': NUMBER, 'post': NUMBER, 'other_requests': NUMBER, 'export': TEXT, 'mounted_at': list,
+    'searched': list, 'fstab': TEXT}
+"""The keys that all commands share, and what their values may be."""
+
+COMMANDS = {
+    'attach': ['attach', '{free}', '--lpar', 'lpar1'],
+    'attach list': ['attach', '{list}'],
+    'attach dry run': ['attach', '{free}', '--lpar', 'lpar1', '--dry-run'],
+    'extend': ['extend', '{disk}'],
+    'extend dry run': ['extend', '{disk}', '--dry-run'],
+    'detach dry run': ['detach', '{disk}', '--dry-run'],
+    'detach': ['detach', '{free}'],
+    'list': ['list'],
+    'list all': ['list', '--all-storage'],
+    'show': ['show', '{disk}'],
+    'check': ['check', '{disk}', '--lpar', 'lpar1'],
+    'audit': ['audit'],
+    'config': ['config'],
+    'where': ['where', 'nas1:/vols'],
+    'demo': ['demo'],
+}
+
+
+@pytest.fixture(params=COMMANDS)
+def arguments(request, novalink, operate, make_volume, connection_info, write_json):
+    """A command line that shows something."""
+    disk, free, gone = (make_volume(name) for name in (f'volume-{"x" * 60}', 'free', 'gone'))
+    for path in (disk, gone):
+        assert operate('attach', path, '--lpar', 'lpar1', '--volume-id', 'vol-a').code == 0
+    os.unlink(gone)
+    volumes = write_json([connection_info('a', lpar='lpar1'), connection_info('b', lpar='web01')])
+    given = {'free': free, 'disk': disk, 'list': volumes}
+    arguments = [text.format(**given) for text in COMMANDS[request.param]]
+    return [*arguments, *([] if arguments[0] == 'demo' else ['--simulator', novalink.url])]
+
+
+def test_keys_and_types_are_the_same_in_every_format(run, arguments):
+    data = run(*arguments, '-f', 'json').json
+    rows = data if isinstance(data, list) else [data]
+    assert rows
+    for row in rows:
+        for key, value in row.items():
+            assert isinstance(value, TYPES[key]), (key, value)
+    shown = yaml.safe_load(run(*arguments, '-f', 'yaml').out)
+    shown = shown if isinstance(shown, list) else [shown]
+    assert [set(row) for row in shown] == [set(row) for row in rows]
+    lines = list(csv.reader(io.StringIO(run(*arguments, '-f', 'csv').out)))
+    assert lines[0] == list(rows[0])
+    assert len(lines) == len(rows) + 1
+    plain = run(*arguments, '-f', 'value').out
+    assert 'None' not in plain
+    key = next(iter(rows[0]))
+    chosen = run(*arguments, '-f', 'json', '-c', key).json
+    assert all(set(row) == {key} for row in (chosen if isinstance(chosen, list) else [chosen]))
+
+
+def test_no_table_is_wider_than_a_terminal(on_terminal, arguments):
+    shown = on_terminal(arguments, COLUMNS='80', LINES='25')
+    lines = re.sub('\033\\[[0-9;]*m', '', shown).splitlines()
+    assert lines
+    assert max(map(len, lines)) <= 80, shown
+
+
+@pytest.fixture
+def on_terminal(forks):
+    """Run a command whose standard output is a terminal, and return what it shows."""
+    def run(arguments, **environment):
+        ours, theirs = pty.openpty()
+        with open(ours, 'rb', buffering=0) as terminal, open(os.devnull, 'r+') as nothing:
+            child = forks.start([str(one) for one in arguments],
+                                [nothing.fileno(), theirs, nothing.fileno()],
+                                {**os.environ, 'NO_COLOR': '', 'TERM': 'xterm', **environment})
+            os.close(theirs)
+            shown = b''
+            with contextlib.suppress(OSError):      # how a terminal ends
+                while chunk := terminal.read(65536):
+                    shown += chunk
+            child.wait(60)
+            return shown.decode()
+    return run
+
+
+@pytest.mark.parametrize(('environment', 'is_coloured'), [
+    ({}, True), ({'NO_COLOR': '1'}, False), ({'TERM': 'dumb'}, False)])
+def test_verdicts_are_coloured_on_a_terminal(on_terminal, novalink, environment, is_coloured):
+    shown = on_terminal(['check', '--simulator', novalink.url], **environment)
+    assert ('\033[32mok' in shown) == is_coloured
+
+
+def test_nothing_is_coloured_where_no_terminal_is(operate):
+    assert '\033' not in operate('check').out
+
+
+def test_a_path_can_be_had_whole(operate, make_volume):
+    path = make_volume(f'volume-{"x" * 60}')
+    operate('attach', path, '--lpar', 'lpar1')
+    assert operate('list', '-f', 'value', '-c', 'path').out == f'{path}\n'
+    assert path in operate('list').out
+
+
+def test_a_key_that_there_is_not_is_a_usage_error_with_the_nearest(operate):
+    outcome = operate('list', '-c', 'lpar_uid')
+    assert (outcome.code, outcome.out) == (2, '')
+    assert 'did you mean lpar_uuid?' in outcome.err
+
+
+def test_list_is_filtered(as_json, operate, make_volume):
+    for name, tag in (('a', 'vol-a'), ('b', 'vol-b')):
+        operate('attach', make_volume(name), '--lpar', 'lpar1', '--volume-id', tag)
+    os.unlink(make_volume('b'))
+    for filters, left in ((['--path', '/a'], ['vol-a']), (['--tag', 'vol-b'], ['vol-b']),
+                          (['--state', 'missing'], ['vol-b']), (['--state', 'hung'], []),
+                          (['--lpar', 'lpar2'], [])):
+        assert [disk['tag'] for disk in as_json('list', *filters)] == left
+    assert operate('list', '--state', 'hung').err == 'No disk fits.\n'
+
+
+def test_results_say_what_happened(operate, make_volume, write_json):
+    path = make_volume()
+    volumes = write_json([{'path': path, 'lpar': 'lpar1'}])
+    results = []
+    for name in ('attach', 'attach', 'extend', 'grow', 'extend', 'detach', 'detach'):
+        if name == 'grow':
+            os.truncate(path, 1 << 30)
+            continue
+        results.append(operate(name, volumes, '-f', 'value', '-c', 'result').out.strip())
+    assert results == ['attached', 'already attached', 'already 1 MiB', '1 MiB -> 1 GiB',
+                       'detached', 'was not attached']
+
+
+def test_attach_of_one_volume_says_in_the_table_whether_it_was_attached_already(operate,
+                                                                                make_volume):
+    path = make_volume()
+    assert re.search(r'\| result +\| attached +\|', operate('attach', path, '--lpar', 'lpar1').out)
+    assert re.search(r'\| result +\| already attached +\|',
+                     operate('attach', path, '--lpar', 'lpar1').out)
+
+
+def test_where_names_the_mount_point_and_the_line_of_fstab(run):
+    outcome = run('where', 'nas1:/vols', '-f', 'json')
+    assert outcome.code == 4
+    place = '/var/lib/nova/mnt/df8f2960bc699f860fbd3049c05792c6'
+    assert outcome.json['searched'][0] == place
+    assert outcome.json['mounted_at'] == []
+    assert outcome.json['fstab'] == f'nas1:/vols {place} nfs defaults,_netdev 0 0'
+
+
+def test_metrics_are_written_for_prometheus(operate, make_volume, tmp_path):
+    path = make_volume()
+    operate('attach', path, '--lpar', 'lpar1')
+    metrics = tmp_path / 'powervm.prom'
+    assert operate('audit', '--metrics', metrics).code == 0
+    text = metrics.read_text()
+    assert 'powervm_fileio_findings{finding="file missing"} 0.0' in text
+    assert 'powervm_fileio_disks{file_state="present",mount_state="healthy"} 1.0' in text
+    os.unlink(path)
+    assert operate('audit', '--metrics', metrics).code == 12
+    assert 'powervm_fileio_findings{finding="file missing"} 1.0' in metrics.read_text()
+    assert os.listdir(tmp_path) == ['powervm.prom']
+    outcome = operate('audit', '--metrics', '/no/such/directory/file')
+    assert (outcome.code, outcome.out) == (2, '')
+
+
+def test_json_is_one_document_even_when_the_command_fails(operate, make_volume):
+    os.unlink(path := make_volume())
+    outcome = operate('check', path, '-f', 'json')
+    assert outcome.code == 12
+    assert {row['check']: row['error_type'] for row in json.loads(outcome.out)}[
+        'file'] == 'VolumeFileNotFound'
