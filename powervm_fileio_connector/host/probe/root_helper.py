@@ -56,7 +56,7 @@ def ask(execute: Callable[..., Any], root_helper: str | None, message: object,
 
     def run() -> None:
         try:
-            output, _ = execute(*helper.command(), '--once', json.dumps([limit_s, message]),
+            output, _ = execute(*helper.command(), '--once', json.dumps([ends_at, message]),
                                 run_as_root=True, root_helper=root_helper)
             answers.extend(map(_parsed, output.splitlines()))
             if not answers and time.monotonic() < ends_at:
@@ -70,8 +70,9 @@ def ask(execute: Callable[..., Any], root_helper: str | None, message: object,
     try:
         _take_one(taken, deadline)
         # What it runs ends a moment earlier, so that no process of root's is left at the deadline.
-        limit_s = deadline.left() - min(_MARGIN_S, deadline.left() / 3)
-        ends_at = time.monotonic() + limit_s
+        # The clock is the host's, so that it does not matter how long sudo takes before.
+        left_s = deadline.left()
+        ends_at = time.monotonic() + left_s - min(_MARGIN_S, left_s / 3)
         threading.Thread(target=run, name='powervm-fileio-root-helper', daemon=True).start()
     except RuntimeError as err:
         give_back()

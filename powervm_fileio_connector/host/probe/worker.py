@@ -100,14 +100,13 @@ def serve(failure: str | None = None) -> None:
                 _write_frame([index, {'failure': failure}])
 
 
-def serve_once(timeout_s: float, message: Message) -> None:
-    """Answer one message; ends after ``timeout_s`` even if the kernel holds the one who probes.
+def serve_once(until: float, message: Message) -> None:
+    """Answer one message; ends at ``until`` (``time.monotonic()``) even if a probe does not.
 
     The root helper's daemon and its caller wait for this process without a limit of their own, so
     the probes are made by a child, which is left to init where it cannot be killed.
     """
     import json
-    until = time.monotonic() + timeout_s
     source, sink = os.pipe()
     child = os.fork()
     if not child:

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -122,10 +123,20 @@ def test_requests_on_the_command_line_are_answered_once(tree):
     requests = [probe.ListFiles(str(tree)), probe.ListFiles(str(tree / 'gone'))]
     message = [[[index, request.to_message()]] for index, request in enumerate(requests)]
     done = subprocess.run(
-        [sys.executable, '-I', '-S', worker.__file__, '--once', json.dumps([60, message])],
+        [sys.executable, '-I', '-S', worker.__file__, '--once',
+         json.dumps([time.monotonic() + 60, message])],
         capture_output=True, check=True)
     assert dict(map(json.loads, done.stdout.splitlines())) == {
         0: {'names': ['outside']}, 1: {'errno': 2}}
+
+
+def test_requests_whose_time_has_passed_are_not_waited_for(tree):
+    """As after a root helper that took long to start it."""
+    message = [[[0, probe.ListFiles(str(tree)).to_message()]]] * 100
+    done = subprocess.run(
+        [sys.executable, '-I', '-S', worker.__file__, '--once',
+         json.dumps([time.monotonic() - 1, message])], capture_output=True, check=True)
+    assert len(done.stdout.splitlines()) < 100
 
 
 def test_ordinary_probes_do_not_import_what_takes_long_to_import():
