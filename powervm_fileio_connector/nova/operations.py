@@ -6,11 +6,15 @@ nova-powervm makes a slot manager for each operation, and hands it to each volum
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os.path
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.volume import VolumeSpec
 
 
 @dataclasses.dataclass
@@ -21,10 +25,12 @@ class Operation:
         case that it is reverted
     :ivar silent: the error of each share that did not answer, by its export or else by the
         directory of the file: further volumes of it are not looked for by probing it again
+    :ivar is_pruned: the slot map holds no disk any more that the LPAR does not have
     """
 
     places: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
     silent: dict[str, exceptions.MountNotResponding] = dataclasses.field(default_factory=dict)
+    is_pruned: bool = False
 
 
 _operations: weakref.WeakKeyDictionary[Any, Operation] = weakref.WeakKeyDictionary()
@@ -33,3 +39,21 @@ _operations: weakref.WeakKeyDictionary[Any, Operation] = weakref.WeakKeyDictiona
 def of(slot_mgr: Any) -> Operation:
     """Return the operation that a slot manager was made for."""
     return _operations.setdefault(slot_mgr, Operation())
+
+
+@contextlib.contextmanager
+def noting_silence(spec: VolumeSpec, slot_mgr: Any, is_asked_once: bool = False) -> Iterator[None]:
+    """Remember for the rest of an operation that a volume's share does not answer.
+
+    :param is_asked_once: the share is not asked again if it is known not to answer
+    :raises MountNotResponding: it does not
+    """
+    silent = of(slot_mgr).silent
+    share = spec.export or os.path.dirname(spec.path or '')
+    if is_asked_once and share in silent:
+        raise silent[share]
+    try:
+        yield
+    except exceptions.MountNotResponding as err:
+        silent[share] = err
+        raise

@@ -77,6 +77,14 @@ def drop(slot_mgr: Any, udids: Iterable[str]) -> None:
             drop_from(slot_mgr, slot, udid)
 
 
+def keep_only(slot_mgr: Any, udids: Iterable[str]) -> None:
+    """Take all other disks out of the map: those that the LPAR does not have."""
+    kept = set(udids)
+    for slot, kinds in slot_mgr.topology.items():
+        for udid in kinds.get(VDisk.__name__, {}).keys() - kept:
+            drop_from(slot_mgr, slot, udid)
+
+
 def drop_from(slot_mgr: Any, slot: int, udid: str) -> None:
     """Take a disk out of one slot."""
     slot_mgr.drop_vscsi_mapping(_Mapping.of(udid, slot))

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os.path
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -19,7 +17,6 @@ from oslo_log import log as logging
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
-from powervm_fileio_connector import mappings
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector import plans
 from powervm_fileio_connector.attachments import Attachments
@@ -32,6 +29,7 @@ from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.nova import migration
 from powervm_fileio_connector.nova import operations
 from powervm_fileio_connector.nova import slots
+from powervm_fileio_connector.nova.feeds import LPARFeed
 from powervm_fileio_connector.plans import Plan
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
@@ -90,6 +88,7 @@ class InstanceVolumes:
             if record.is_new:
                 self._recheck_or_roll_back(plan)
             info = plans.device_info(plan.spec, plan.partition.uuid, record)
+            self._prune(slot_mgr, feed_task)
             self._attached(plan, slot_mgr, keep, info)
 
         self._defer(plan, feed_task, as_nova, report, before=lambda: self._recheck(plan))
@@ -164,7 +163,7 @@ class InstanceVolumes:
 
     def _plan(self, connection_info: Any, slot_mgr: Any) -> Plan:
         spec = self._parse(connection_info)
-        with _noting_silence(spec, slot_mgr):
+        with operations.noting_silence(spec, slot_mgr):
             plan = self.attachments.plan_attach(spec)
         edit = plan.edit
         assert isinstance(edit, AddMapping)
@@ -181,12 +180,9 @@ class InstanceVolumes:
         """Plan a detach; None: nothing can be attached on this host."""
         spec = parse_leniently(connection_info, lpar_uuid=self.lpar_uuid)
         spec = dataclasses.replace(spec, volume_id=info.volume_id or spec.volume_id)
-        silent = operations.of(slot_mgr).silent
 
         def find(spec: VolumeSpec, *args: Any) -> host.VolumeFile:
-            if _share(spec) in silent:
-                raise silent[_share(spec)]
-            with _noting_silence(spec, slot_mgr):
+            with operations.noting_silence(spec, slot_mgr, is_asked_once=True):
                 return self.attachments.find(spec, *args)
 
         try:
@@ -204,16 +200,32 @@ class InstanceVolumes:
     def _mapped(self, connection_info: Any, feed_task: Any) -> DeviceInfo:
         """Return where the feed shows the volume, which a silent share then need not tell."""
         spec = parse_leniently(connection_info, lpar_uuid=self.lpar_uuid)
-        with contextlib.suppress(exceptions.FileIOConnectorError, mappings.LPARIdNeeded):
-            vios_uuid = self.partition.uuid.upper()
-            for vios_w in feed_task.feed:
-                record = mappings.find(
-                    mappings.MappingTable(vios_w), self.lpar_uuid,
-                    host.candidate_paths(spec, self.settings), spec.volume_id
-                ) if vios_w.uuid.upper() == vios_uuid else None
-                if record is not None:
-                    return DeviceInfo(path=record.path)
+        with contextlib.suppress(exceptions.FileIOConnectorError):
+            record = self._feed(feed_task).find(host.candidate_paths(spec, self.settings),
+                                                spec.volume_id, self._deadlines().requests)
+            if record is not None:
+                return DeviceInfo(path=record.path)
         return DeviceInfo()
+
+    def _prune(self, slot_mgr: Any, feed_task: Any) -> None:
+        """Drop disks from the slot map that the LPAR does not have, as the answer shows.
+
+        Volumes that were detached while the instance was shelved are still in it.
+        """
+        operation = operations.of(slot_mgr)
+        if operation.is_pruned:
+            return
+        operation.is_pruned = True
+        try:
+            disks = self._feed(feed_task).file_disks(self._deadlines().requests)
+        except exceptions.FileIOConnectorError as err:
+            LOG.warning('The slot map may hold disks that are not attached any more: %s', err)
+            return
+        if disks is not None:
+            slots.keep_only(slot_mgr, map(slots.udid_of, disks))
+
+    def _feed(self, feed_task: Any) -> LPARFeed:
+        return LPARFeed(feed_task, self.partition.uuid, self.lpar_uuid, self.client)
 
     def _check_ready(self, plan: Plan) -> None:
         """Refuse an LPAR that cannot change its I/O now.
@@ -272,17 +284,3 @@ class InstanceVolumes:
             self.client.committer(plan.partition.uuid).submit(
                 removal, self._deadlines().requests)
             raise
-
-
-def _share(spec: VolumeSpec) -> str:
-    return spec.export or os.path.dirname(spec.path or '')
-
-
-@contextlib.contextmanager
-def _noting_silence(spec: VolumeSpec, slot_mgr: Any) -> Iterator[None]:
-    """Remember for the rest of the operation that a volume's share does not answer."""
-    try:
-        yield
-    except exceptions.MountNotResponding as err:
-        operations.of(slot_mgr).silent[_share(spec)] = err
-        raise

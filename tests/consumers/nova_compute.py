@@ -83,12 +83,12 @@ class NovaCompute:
             self._spawn(server, image_meta=self._image(server))
         except Exception:
             server.instance.vm_state = 'error'
-            self._destroy(server)
+            self.destroy(server)
             raise
         self._is_active(server)
 
     def delete(self, server):
-        self._destroy(server)
+        self.destroy(server)
         server.rows.clear()
         server.instance.vm_state = 'deleted'
 
@@ -117,7 +117,7 @@ class NovaCompute:
             instance.vm_state = 'shelved'       # after its snapshot
         self._acting()
         self.driver.power_off(instance)
-        self._destroy(server)
+        self.destroy(server)
         instance.vm_state, instance.host = 'shelved_offloaded', None
 
     def unshelve(self, server):
@@ -237,7 +237,7 @@ class NovaCompute:
             self._context(), server.instance, image_meta, [], None, {}, network_info=[],
             block_device_info=self._block_devices(server), accel_info=[])
 
-    def _destroy(self, server):
+    def destroy(self, server):
         self._acting()
         self.driver.destroy(self._context(), server.instance, [], self._block_devices(server))
 

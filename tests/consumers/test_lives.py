@@ -20,6 +20,7 @@ from nova_powervm.virt.powervm import exception as pvm_exception
 from nova_powervm.virt.powervm import live_migration
 from nova_powervm.virt.powervm import media
 from nova_powervm.virt.powervm import slot
+from nova_powervm.virt.powervm import volume as volumes
 from nova_powervm.virt.powervm.tasks import vm as vm_tasks
 from pypowervm import const
 from pypowervm.wrappers import virtual_io_server
@@ -134,6 +135,17 @@ def test_a_volume_that_was_unmapped_outside_nova_is_dropped_from_the_slot_map_wh
     assert two.disagreement(server) is None
 
 
+def test_a_volume_that_was_detached_while_the_instance_was_shelved_leaves_the_slot_map(
+        one, two, make_volumes):
+    server = one.create(make_volumes(3))
+    one.shelve(server)
+    server.rows.pop(0)      # Nova tells no driver
+    one.unshelve(server)
+    assert one.disagreement(server) is None
+    two.evacuate(server)
+    assert two.disagreement(server) is None
+
+
 def test_a_reverted_detach_puts_the_volume_back_where_it_was(one, make_volumes, options):
     options('max_mappings_per_bus', 1)
     server = one.create(make_volumes(3))
@@ -190,7 +202,7 @@ def test_a_volume_that_cannot_be_attached_again_hides_no_error_and_stops_no_othe
     assert set(one.places(server)) == {volumes[0].id, volumes[2].id}
 
 
-def test_an_attach_that_is_rolled_back_leaves_no_slot_registered(one, make_volumes):
+def test_an_attach_that_is_rolled_back_registers_no_slot(one, make_volumes):
     server = one.create(make_volumes(1))
     [volume] = make_volumes(1)
     copy = volume.path.with_suffix('.copy')
@@ -198,8 +210,14 @@ def test_an_attach_that_is_rolled_back_leaves_no_slot_registered(one, make_volum
     os.truncate(copy, 1 << 30)
     one.novalink.faults.add(WhenPosted(
         lambda: os.replace(copy, volume.path), method='POST'))
+    slot_mgr = slot.build_slot_mgr(server.instance, one.slot_maps)
+    before = slot_mgr.topology
+    info = {'driver_volume_type': 'gpfs', 'serial': volume.id, 'data': volume.connection_info()}
+    adapter = volumes.build_volume_driver(
+        one.driver.adapter, one.driver.host_uuid, server.instance, info)
     with pytest.raises(pvm_exception.VolumeAttachFailed, match='replaced'):
-        one.attach(server, volume)
+        adapter.connect_volume(slot_mgr)
+    assert slot_mgr.topology == before
     assert one.disagreement(server) is None
 
 

@@ -37,7 +37,7 @@ class Interruption:
 
     def run(self, flow, instance=None):
         nodes = [node for node, _ in flow.iter_nodes()]
-        if self.has_happened or self._tasks_left > len(nodes):
+        if self.has_happened or self._tasks_left >= len(nodes):
             self._tasks_left -= len(nodes)
             return _run(flow, instance=instance)
         self.has_happened = True
@@ -66,6 +66,7 @@ class Life:
         self.hosts, self.make_volumes = hosts, make_volumes
         self.here, self.there = hosts
         self.history = [f'seed {seed}']
+        self.was_killed = False
 
     def live(self):
         self.server = self.here.new_server(self.random.random() < 0.5)
@@ -105,6 +106,8 @@ class Life:
 
         def shelve():
             self.here.shelve(self.server)
+            if len(self.server.rows) > 1 and self.random.random() < 0.5:
+                self.server.rows.pop()      # detached meanwhile, of which no driver is told
             back.unshelve(self.server)
         return self.act('shelve', shelve, back)
 
@@ -142,6 +145,7 @@ class Life:
             with interruption.in_place():
                 act()
         except Killed:
+            self.was_killed = True
             self.here.start()
             self.there.start()
             return False
@@ -163,7 +167,9 @@ class Life:
     def end(self):
         self.history.append('delete')
         for host in self.hosts:
-            host.delete(self.server)
+            host.destroy(self.server)
+            if self.was_killed:
+                host.start()    # which scrubs what nobody has
             assert host.novalink.mappings() == [], self.history
             assert host.novalink.lpars == [], self.history
 

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the feed of a FeedTask shows of one LPAR's file disks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
+from typing import TypeVar
+
+from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import mappings
+from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.mappings import MappingTable
+from powervm_fileio_connector.mappings.edit import belongs_to
+from powervm_fileio_connector.novalink import Client
+
+T = TypeVar('T')
+
+
+class LPARFeed:
+    """One LPAR's mappings in the feed of a FeedTask, which may be old until the task has run.
+
+    :param vios_uuid: the management partition's
+    """
+
+    def __init__(self, feed_task: Any, vios_uuid: str, lpar_uuid: str, client: Client) -> None:
+        self._feed_task, self._vios_uuid = feed_task, vios_uuid.upper()
+        self._lpar_uuid, self._client = lpar_uuid, client
+
+    def find(self, paths: Iterable[str], tag: str | None, deadline: Any) -> MappingRecord | None:
+        """Return the mapping of a file, by path or else by tag; None: it shows none.
+
+        :raises FileIOConnectorError: the tag fits several files, or NovaLink does not answer
+        """
+        paths = tuple(paths)
+        return self._ask(lambda table: mappings.find(table, self._lpar_uuid, paths, tag), deadline)
+
+    def file_disks(self, deadline: Any) -> list[MappingRecord] | None:
+        """Return the mappings of files; None: the task has no management partition.
+
+        :raises NovaLinkUnavailable: the server does not answer
+        """
+        def of(table: MappingTable) -> list[MappingRecord]:
+            records = [entry.record for entry in table.entries()]
+            return [record for record in records if record.kind == 'file'
+                    and belongs_to(record, self._lpar_uuid, table)]
+        return self._ask(of, deadline)
+
+    def _ask(self, question: Callable[[MappingTable], T], deadline: Any) -> T | None:
+        for vios_w in self._feed_task.feed:
+            if vios_w.uuid.upper() == self._vios_uuid:
+                table = MappingTable(vios_w)
+                try:
+                    return question(table)
+                except mappings.LPARIdNeeded:
+                    # Mappings of files need not name their LPAR, other than by its id.
+                    table.lpar_ids[self._lpar_uuid.upper()] = self._lpar_id(deadline)
+                    return question(table)
+        return None
+
+    def _lpar_id(self, deadline: Any) -> int | None:
+        try:
+            return self._client.lpar(self._lpar_uuid, deadline).id
+        except exceptions.LPARNotFound:
+            return None
