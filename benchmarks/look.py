@@ -23,9 +23,9 @@ from powervm_fileio_connector.host import probe
 TITLE = 'What does one probe of a healthy share cost?'
 TABLES = [Table('Median in ms, helpers included', {'what': 'what'}, 'ms', '{:.2f}',
                 across='measure')]
-FIRST = 'the first look, which starts a helper'
-LOOK = 'a look'
-VALID = 'check_valid_device: a look and the mount table'
+FIRST = 'the first probe, which starts a helper'
+LOOK = 'a probe'
+VALID = 'check_valid_device: a probe and the mount table'
 STAT = 'os.stat in the same process, without protection'
 
 
@@ -69,6 +69,6 @@ def medians(call: Callable[[], Any], count: int) -> dict[str, float]:
 
 
 def targets(rows: Sequence[Row]) -> list[Target]:
-    return [Target(f'{name} of one look at a healthy share, in ms', 3,
+    return [Target(f'{name} of one probe of a healthy share, in ms', 3,
                    value(rows, 'ms', what=LOOK, measure=measure))
             for name, measure in (('Wall time', 'wall'), ('Processor time', 'cpu'))]

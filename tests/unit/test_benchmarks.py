@@ -11,6 +11,7 @@ from benchmarks import contenders
 from benchmarks import questions
 from benchmarks import results
 from benchmarks import stage
+from benchmarks.report import Figures
 from benchmarks.report import Table
 from benchmarks.report import Target
 
@@ -48,6 +49,14 @@ def test_a_table_marks_what_did_not_end_in_time():
                         {'contender': 'b', 'n': 1, 'wall_s': 1.0}]).splitlines()
     assert [re.split(r' {2,}', line.strip()) for line in (lines[1], lines[3])] == [
         ['n', 'a', 'b'], ['1', '> 9.0', '1.0']]
+
+
+def test_figures_of_one_row_each_stand_side_by_side():
+    table = Figures('t', {'n': ('number', '{:.0f}'), 's': ('seconds', '{:.1f}')})
+    lines = table.text([{'contender': 'a', 'n': 1, 's': 2.04}, {'contender': 'b', 'n': 3, 's': 4},
+                        {'contender': 'c', 'why_not': 'it is missing'}]).splitlines()
+    assert [re.split(r' {2,}', line.strip()) for line in (lines[1], *lines[3:5])] == [
+        ['figure', 'a', 'b'], ['number', '1', '3'], ['seconds', '2.0', '4.0']]
 
 
 def test_the_documentation_shows_what_was_measured():
