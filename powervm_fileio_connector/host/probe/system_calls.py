@@ -41,7 +41,9 @@ def size_and_mount_id(descriptor: int, is_fresh: bool = True) -> tuple[int | Non
     mask, = struct.unpack_from('=I', buffer, _MASK_AT)
     size, = struct.unpack_from('=Q', buffer, _SIZE_AT)
     mount_id, = struct.unpack_from('=Q', buffer, _MNT_ID_AT)
-    return size, mount_id if mask & _MNT_ID else None       # told since Linux 5.8
+    # Told since Linux 5.8. qemu's user mode (7.2) says that it is told, and leaves it 0, which no
+    # mount has.
+    return size, (mount_id or None) if mask & _MNT_ID else None
 
 
 def file_handle(descriptor: int) -> str | None:
