@@ -157,8 +157,8 @@ class BlockStorage:
             (pool.capabilities or {} for pool in pools if pool.name == volume.backend), {})
         if capabilities.get('online_extend_support') is False:
             return f'back end {volume.backend} reports online_extend_support: False'
-        # The scheduler replaces a protocol by a list of all ways to write it.
-        if 'nfs' in capabilities.get('storage_protocol', '') and (
+        # Cinder writes the driver's "nfs" as "NFS" here.
+        if str(capabilities.get('storage_protocol')).lower() == 'nfs' and (
                 capabilities.get('vendor_name') == _GENERIC_VENDOR):
             return "Cinder's generic NFS driver does not extend attached volumes"
         return None

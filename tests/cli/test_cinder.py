@@ -195,8 +195,7 @@ def test_extend_grows_the_volume_and_shows_the_new_size(cinder, volume, novalink
 
 @pytest.mark.parametrize('capabilities', [
     {'online_extend_support': False},
-    {'vendor_name': 'Open Source', 'storage_protocol': ['NFS', 'nfs']}],
-    ids=['reported', 'generic NFS'])
+    {'vendor_name': 'Open Source', 'storage_protocol': 'NFS'}], ids=['reported', 'generic NFS'])
 def test_extend_is_refused_before_cinder_is_asked(cinder, cloud, volume, capabilities):
     cloud.capabilities = capabilities
     cinder('attach', 'data', '--lpar', 'lpar1')

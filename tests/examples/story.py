@@ -142,7 +142,7 @@ def _tell_of_cinder(story: Teller) -> None:
     with cinder_api.CinderApi() as cloud:
         volume = cloud.add_volume('data', connection_info(VOLUME_ID)['data'] | {
             'driver_volume_type': 'nfs'}, id=VOLUME_ID)
-        cloud.capabilities.update(vendor_name='Open Source', storage_protocol=['NFS', 'nfs'])
+        cloud.capabilities.update(vendor_name='Open Source', storage_protocol='NFS')
         (story.directory / 'clouds.yaml').write_text(CLOUDS.format(url=cloud.url))
         story.outputs['clouds_yaml'] = (story.directory / 'clouds.yaml').read_text()
         (story.directory / 'clouds.yaml').write_text(
