@@ -15,7 +15,8 @@ hypothesis.settings.register_profile(
     'ci', deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile('ci')
 
-MARKERS = {'consumers': ['consumers', 'slow'], 'host': ['root'], 'kernel': ['root', 'slow']}
+MARKERS = {'consumers': ['consumers', 'slow'], 'host': ['root'], 'kernel': ['root', 'slow'],
+           'openstack': ['root', 'slow', 'openstack']}
 """The markers of all tests of a directory."""
 
 # pypowervm's and os-brick's import of eventlet warns; nothing of it is ours to mend.
