@@ -162,7 +162,8 @@ class CommitQueue:
 
     def _try_to_lead(self, mine: list[PendingEdit], commit: Commit) -> bool:
         """Commit a batch with one of these edits in it; False: others lead, or go first."""
-        if not any(one in mine for one in self._due(time.monotonic())):
+        # Hundreds may wait, and all of them look whenever one is done.
+        if self.is_led or not any(one in mine for one in self._due(time.monotonic())):
             return False
         try:
             self._lead.pop()
@@ -189,7 +190,10 @@ class CommitQueue:
         batch: list[PendingEdit] = []
         limit = None
         due = [one for one in tuple(self._waiting) if one.due <= now and not one.is_settled]
-        for pending in mappings.in_order(due, lambda one: one.edit):
+        if any(one.batch_limit is not None for one in due):
+            # An edit that names its place must not be overtaken by one that leaves it open.
+            due = mappings.in_order(due, lambda one: one.edit)
+        for pending in due:
             if pending.batch_limit is not None:
                 limit = pending.batch_limit if limit is None else min(limit, pending.batch_limit)
             if limit is not None and len(batch) >= limit:
