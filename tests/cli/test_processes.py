@@ -23,19 +23,19 @@ def arguments(operate, novalink, make_volume, write_json):
         'attach': [make_volume('volume-2'), '--lpar', 'lpar1', *simulator],
         'config': [],
         'demo': [],
-        'simulate': ['--help'],
-        'where': ['--help'],
         **{name: [make_volume('volume-1'), *simulator] for name in ('detach', 'extend', 'show')},
         **dict.fromkeys(('audit', 'check', 'list'), simulator)}
 
 
 @pytest.mark.parametrize('name', COMMANDS)
 def test_every_command_succeeds_in_a_process_that_starts_anew(command, arguments, name):
-    done = subprocess.run([command, name, *arguments[name]], capture_output=True, text=True,
-                          timeout=60, check=False)
+    # Those that need a cloud, an LPAR to try things on or a mounted export show their help here.
+    done = subprocess.run([command, *name.split('_'), *arguments.get(name, ['--help'])],
+                          capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done
     assert done.stdout or name == 'audit', done
-    assert done.stderr == ('No problems found.\n' if name == 'audit' else ''), done
+    assert done.stderr == {'audit': 'No problems found.\n'}.get(name, done.stderr), done
+    assert not done.stderr or name in ('audit', 'demo'), done
 
 
 def test_a_forked_command_reads_the_environment_and_directory_of_its_caller(
