@@ -52,7 +52,7 @@ def _imported(module: str) -> types.ModuleType:
     os-brick's maintainers.
     """
     name = f'{__name__}.{module}'
-    if 'os_brick' in sys.modules:
+    if name in sys.modules:
         return importlib.import_module(name)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')

@@ -140,11 +140,13 @@ def test_public_names_are_those_of_the_contract():
         powervm_fileio_connector.nothing  # noqa: B018
 
 
+@pytest.mark.parametrize('before', ['', 'pfc.exceptions'], ids=['nothing', 'exceptions'])
 @pytest.mark.parametrize('use', ['register', 'factory', 'FileIOConnector', 'exceptions'])
-def test_a_thread_that_uses_the_package_first_can_be_joined(use):
+def test_a_thread_that_uses_the_package_first_can_be_joined(use, before):
     code = f"""
 import threading
 import powervm_fileio_connector as pfc
+{before}
 thread = threading.Thread(target=lambda: pfc.{use}, daemon=True)
 thread.start()
 thread.join(30)
