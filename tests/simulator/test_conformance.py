@@ -166,7 +166,8 @@ def test_groups_show_their_elements_only(name):
 
 @pytest.mark.parametrize('name', [n for n in LOADABLE if 'VirtualIOServer' in CATALOGUE[n]])
 def test_adding_and_removing_leaves_recorded_mappings_as_they_were(name, make_file):
-    with NovaLinkSimulator(recording=name) as sim:
+    # pypowervm finds an LPAR's mappings by their links.
+    with NovaLinkSimulator(recording=name, links_of_files=True) as sim:
         adapter, path = sim.adapter(), make_file()
         lpar = sim.add_lpar('new')
         before = sim.mappings()
