@@ -48,10 +48,17 @@ def unlisted_lpar(records: list[MappingRecord], lpars: Mapping[str, int]) -> str
     """Return an LPAR that has a client adapter but is not among those listed; None: there is none.
 
     A list that leaves out an LPAR, since the user may not see it, tells of no LPAR that it is gone.
+    Where a mapping has no link, the id of its client decides.
     """
-    return next((record.lpar_uuid for record in records
-                 if record.slot is not None and record.lpar_uuid is not None
-                 and not record.is_vios_client and record.lpar_uuid not in lpars), None)
+    ids = set(lpars.values())
+    for record in records:
+        if record.slot is None or record.is_vios_client:
+            continue
+        if record.lpar_uuid is not None and record.lpar_uuid not in lpars:
+            return record.lpar_uuid
+        if record.lpar_uuid is None and record.lpar_id is not None and record.lpar_id not in ids:
+            return f'with id {record.lpar_id}'
+    return None
 
 
 @dataclasses.dataclass(frozen=True)

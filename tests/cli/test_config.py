@@ -18,6 +18,7 @@ def config_file(tmp_path):
     def write(text, name='powervm-fileio.conf'):
         path = tmp_path / name
         path.write_text(f'[powervm_fileio]\n{text}\n')
+        path.chmod(0o600)
         return path
     return write
 

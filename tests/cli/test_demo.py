@@ -33,7 +33,7 @@ def test_demo_counts_the_requests_of_each_step(run):
     assert (rows['attach']['get'], rows['attach']['post']) == (2, 1)
     assert rows['attach']['size_bytes'] == 64 << 20
     assert rows['attach again']['post'] == 0
-    assert (rows['detach']['get'], rows['detach']['post']) == (1, 1)
+    assert (rows['detach']['get'], rows['detach']['post']) == (2, 1)
     assert rows['detach again']['post'] == 0
     assert rows['detach again']['size_bytes'] is None
 

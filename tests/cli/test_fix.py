@@ -12,6 +12,9 @@ from tests.cli.conftest import posts
 from tests.contract.test_incomplete_mappings import CLIENTS
 from tests.contract.test_writer_answers import Without
 
+# Only a link tells that a mapping without client adapter is being made.
+pytestmark = pytest.mark.parametrize('novalink', [{'links_of_files': True}], indirect=True)
+
 
 @pytest.fixture
 def path(operate, make_volume):
