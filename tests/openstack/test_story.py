@@ -101,14 +101,14 @@ def test_a_qcow2_header_that_a_guest_wrote_below_an_overlay_is_refused(cloud, ad
     subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', f'{base}.other', '1M'], check=True)
     header = pathlib.Path(f'{base}.other').read_bytes()[:512]
     pathlib.Path(f'{base}.other').unlink()
+    # Before the header, which Cinder itself would take for an image's.
+    snapshot = cloud.wait(admin.create_snapshot(volume_id=volume.id))
     with open(base, 'r+b') as file:
         file.write(header)
-    snapshot = cloud.wait(admin.create_snapshot(volume_id=volume.id))
     refused = cinder('attach', volume.id, '--lpar', 'lpar1',
                      config='qcow2_backing = same-directory')
     assert refused.code == 5, refused
     assert is_detached(cloud, volume, novalink)
-    # Cinder itself takes the header for an image's, and cannot merge the snapshot into it.
     with open(base, 'r+b') as file:
         file.write(bytes(len(header)))
     admin.delete_snapshot(snapshot)
