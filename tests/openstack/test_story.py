@@ -231,7 +231,7 @@ def test_an_audit_finds_each_disagreement(cloud, admin, cinder, novalink, operat
     operate_novalink('detach', volumes['unmapped'].id)
     outcome = cinder('audit', '-f', 'json')
     assert outcome.code == 12, outcome
-    assert {(one['Finding'], one['Volume']) for one in outcome.json} == {
+    assert {(one['finding'], one['volume']) for one in outcome.json} == {
         ('attached elsewhere', volumes['elsewhere'].id), ('no attachment', volumes['none'].id),
         ('not mapped', volumes['unmapped'].id)}
     # Each is set right by what the finding says.
