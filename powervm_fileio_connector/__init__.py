@@ -11,6 +11,7 @@ import importlib
 import queue
 import sys
 import threading
+import time
 import types
 import warnings
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ def _imported(module: str) -> types.ModuleType:
     """
     name = f'{__name__}.{module}'
     if name in sys.modules:
-        return importlib.import_module(name)
+        return _import_whole(name)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         return _imported_safely(name)
@@ -61,12 +62,12 @@ def _imported(module: str) -> types.ModuleType:
 
 def _imported_safely(name: str) -> types.ModuleType:
     if threading.current_thread() is threading.main_thread():
-        return importlib.import_module(name)
+        return _import_whole(name)
     outcome: queue.SimpleQueue[types.ModuleType | BaseException] = queue.SimpleQueue()
 
     def import_it() -> None:
         try:
-            outcome.put(importlib.import_module(name))
+            outcome.put(_import_whole(name))
         except BaseException as err:  # noqa: BLE001 - raised again by who asked for it
             outcome.put(err)
 
@@ -75,6 +76,14 @@ def _imported_safely(name: str) -> types.ModuleType:
     if isinstance(imported, BaseException):
         raise imported
     return imported
+
+
+def _import_whole(name: str) -> types.ModuleType:
+    module = importlib.import_module(name)
+    # The import lock holds up other threads, but not other greenlets of the same one.
+    while getattr(module.__spec__, '_initializing', False):
+        time.sleep(0.01)
+    return module
 
 
 def __dir__() -> list[str]:

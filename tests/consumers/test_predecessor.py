@@ -124,7 +124,10 @@ def test_it_reads_everything_again_on_every_attach(make_both, make_gpfs_volume):
     first, second, third = (make_both(make_gpfs_volume()) for _ in range(3))
     first.ours().connect_volume(first.slot_mgr)
     ours, theirs = second.ours(), third.theirs(volume_id='id')
-    [post] = second.requests(lambda: ours.connect_volume(second.slot_mgr))
+    # Mappings of files do not name their LPAR, so that its id is asked for.
+    [lpar, post] = second.requests(lambda: ours.connect_volume(second.slot_mgr))
+    assert lpar.startswith('GET')
+    assert '/LogicalPartition/' in lpar
     assert post.startswith('POST')
     requests = third.requests(lambda: theirs.connect_volume(third.slot_mgr))
     assert [request.partition(' ')[0] for request in requests].count('GET') > 3

@@ -50,7 +50,7 @@ def test_dropping_a_connector_sends_nothing(novalink, connect, make_volume):
     novalink.faults.add(Slow(path='/rest', seconds=30, times=None))
     start = time.monotonic()
     gc.collect()
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 15        # a request would take 30 s
     assert novalink.requests.count() == requests
 
 

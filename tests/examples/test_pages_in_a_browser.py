@@ -26,7 +26,7 @@ def built(tmp_path_factory):
     pytest.importorskip('furo')
     directory = tmp_path_factory.mktemp('html')
     subprocess.run([sys.executable, '-m', 'sphinx', '-q', '-b', 'html', str(SOURCE),
-                    str(directory)], check=True, timeout=300)
+                    str(directory)], check=True, timeout=300, cwd=SOURCE.parents[1])
     return directory
 
 

@@ -61,24 +61,24 @@ def test_a_hung_share_is_said_to_hang_within_one_deadline(operate, shares):
     most_s = PROBE_TIMEOUT_S + START_S
 
     disks, took_s = operate('list')
-    assert {disk['Path']: (disk['File'], disk['Mount']) for disk in disks} == {
+    assert {disk['path']: (disk['file_state'], disk['mount_state']) for disk in disks} == {
         **{str(place / 'volume-1'): ('present', 'healthy') for place in places[:4]},
         str(places[4] / 'volume-1'): ('unknown', 'hung')}
     assert took_s < most_s
 
     [finding], took_s = operate('audit', code=12)
-    assert (finding['Finding'], finding['Path']) == ('mount hung', str(places[4] / 'volume-1'))
+    assert (finding['finding'], finding['path']) == ('mount hung', str(places[4] / 'volume-1'))
     assert took_s < most_s
 
     rows, took_s = operate('check', code=12)
-    verdicts = [row['Verdict'] for row in rows if row['Check'] == 'share']
+    verdicts = [row['verdict'] for row in rows if row['check'] == 'share']
     assert sorted(verdicts) == ['FAILED', 'ok', 'ok', 'ok', 'ok']
-    assert f'{places[4]} is hung' in next(row['Detail'] for row in rows
-                                          if row['Check'] == 'share' and row['Verdict'] != 'ok')
+    assert f'{places[4]} is hung' in next(row['detail'] for row in rows
+                                          if row['check'] == 'share' and row['verdict'] != 'ok')
     assert took_s < most_s
 
     rows, took_s = operate('check', places[4] / 'volume-1', '--lpar', 'lpar1', code=12)
-    assert 'did not answer' in {row['Check']: row['Detail'] for row in rows}['share']
+    assert 'did not answer' in {row['check']: row['detail'] for row in rows}['share']
     assert took_s < most_s
 
     shown, took_s = operate('show', places[4] / 'volume-1')
@@ -86,7 +86,7 @@ def test_a_hung_share_is_said_to_hang_within_one_deadline(operate, shares):
     assert took_s < most_s
 
     detached, took_s = operate('detach', places[4] / 'volume-1', '--lpar', 'lpar1')
-    assert detached['Result'] == 'detached'
+    assert detached['result'] == 'detached'
 
 
 def test_several_hung_shares_cost_one_deadline(operate, shares, tmp_path, fuse_share):
@@ -98,7 +98,7 @@ def test_several_hung_shares_cost_one_deadline(operate, shares, tmp_path, fuse_s
     for one in (share, *others):
         one.tell('hang')
     disks, took_s = operate('list')
-    assert [disk['Mount'] for disk in disks] == ['hung'] * 4
+    assert [disk['mount_state'] for disk in disks] == ['hung'] * 4
     assert took_s < PROBE_TIMEOUT_S + START_S
 
 
@@ -107,7 +107,7 @@ def test_a_stale_share_is_said_to_be_stale(operate, shares):
     operate('attach', places[4] / 'volume-1', '--lpar', 'lpar1')
     share.tell('stale')
     [finding], _ = operate('audit', code=12)
-    assert finding['Finding'] == 'mount stale'
+    assert finding['finding'] == 'mount stale'
     share.tell('answer')
     findings, _ = operate('audit')
     assert findings == []

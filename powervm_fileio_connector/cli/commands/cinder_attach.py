@@ -20,7 +20,7 @@ class CinderAttach(output.Table):
     is not necessary.
     """
 
-    example = 'powervm-fileio cinder attach 7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1 --lpar web01'
+    example = 'powervm-fileio cinder attach database-disk --lpar web01'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)

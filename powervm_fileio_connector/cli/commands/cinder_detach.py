@@ -19,7 +19,7 @@ class CinderDetach(output.Table):
     crash: what is gone already is success. An attachment of Nova's is refused.
     """
 
-    example = 'powervm-fileio cinder detach 7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
+    example = 'powervm-fileio cinder detach database-disk'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)

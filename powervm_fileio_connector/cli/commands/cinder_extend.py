@@ -19,7 +19,7 @@ class CinderExtend(output.Table):
     asked. Safe to repeat.
     """
 
-    example = 'powervm-fileio cinder extend 7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1 --size 20'
+    example = 'powervm-fileio cinder extend database-disk --size 20'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
