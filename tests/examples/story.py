@@ -129,6 +129,7 @@ def tell() -> dict[str, str]:
         story.tell('not_mounted', 'powervm-fileio attach --export nas2:/other --name volume-1 '
                                   '--lpar web01')
         story.tell('where', 'powervm-fileio where nas2:/other')
+        story.tell('qualify', 'powervm-fileio qualify --help')
         story.tell('demo', 'powervm-fileio demo')
         _tell_of_cinder(story)
         _lose_a_share(story)
