@@ -28,6 +28,8 @@ MOST_AT_ONCE = 64
 _QUIET_S = 0.5
 _LONG_ENOUGH_S = 5.0
 
+_LONGEST_WAIT_S = 0.5   # for an event, before signals are handled
+
 PlanOne = Callable[[Volume], Any]
 CarryOut = Callable[[list[Any]], list[Any]]
 
@@ -143,7 +145,10 @@ class _Workers:
 
     def wait(self) -> _Event:
         """Wait for the next volume to be finished, or for Ctrl-C."""
-        return self._events.get()
+        while True:
+            # A signal that comes just before the thread begins to wait does not end the wait.
+            with contextlib.suppress(queue.Empty):
+                return self._events.get(timeout=_LONGEST_WAIT_S)
 
     def stop(self) -> int:
         """Begin nothing more; return how many plans are being carried out."""
