@@ -30,6 +30,12 @@ TESTS = pathlib.Path(__file__).parent
 LPAR_UUID = '4D2C1F61-8F2D-4C1C-9E4C-0E6C2B6D3A11'
 
 
+@pytest.hookimpl(optionalhook=True)     # of xdist
+def pytest_xdist_auto_num_workers():
+    """Return how many workers ``-n auto`` starts: two a processor, since tests mostly wait."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
 def pytest_collection_modifyitems(items):
     """Mark tests by their directory."""
     for item in items:
