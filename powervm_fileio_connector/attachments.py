@@ -22,6 +22,7 @@ from powervm_fileio_connector import host
 from powervm_fileio_connector import plans
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.deadline import CallDeadlines
+from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host.probe import Prober
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import MappingRecord
@@ -30,7 +31,6 @@ from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.novalink import Client
 from powervm_fileio_connector.plans import Plan
 from powervm_fileio_connector.plans import Preview
-from powervm_fileio_connector.volume import QCOW
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
 
@@ -104,7 +104,11 @@ class Attachments:
         with plans.error_context(plans.DETACH, spec):
             partition = self.client.management_partition(deadlines.requests)
             edit = removal or self.removal(spec, info, deadlines)
-        return Plan(spec, partition, dataclasses.replace(edit, lpar_uuid=spec.lpar_uuid), deadlines)
+        # By a path or UDID that was observed, the mapping is found or gone.
+        is_known = info.path is not None or info.udid is not None or not edit.paths
+        edit = dataclasses.replace(edit, lpar_uuid=spec.lpar_uuid,
+                                   elsewhere=None if is_known else host.probed_paths())
+        return Plan(spec, partition, edit, deadlines)
 
     def preview(self, plan: Plan) -> Preview:
         """Tell what carrying out a plan would change now; sends and raises nothing."""
@@ -113,7 +117,8 @@ class Attachments:
                 change, before, after = self._committer(plan).try_out(
                     plan.edit, plan.deadlines.requests)
         except exceptions.FileIOConnectorError as err:
-            return Preview(error=err)
+            cleared = self._without_doubt(plan, err)
+            return Preview(error=err) if cleared is None else self.preview(cleared)
         if change.outcome is Outcome.UNCHANGED:
             return Preview(unchanged=change.records)
         return Preview(added=tuple(record for record in after if record not in before),
@@ -142,8 +147,7 @@ class Attachments:
         if not given:
             return []
         latest = max((plan.deadlines.requests for plan in given), key=lambda one: one.left())
-        answers = self._committer(given[0]).submit_all([plan.edit for plan in given], latest)
-        pairs = list(zip(given, answers, strict=True))
+        pairs = self._submit(given, latest)
         if len(pairs) == 1:
             return [self._finish(*pairs[0])]
         with concurrent.futures.ThreadPoolExecutor(min(len(pairs), _MOST_PROBES)) as pool:
@@ -163,7 +167,7 @@ class Attachments:
             committer = self.client.committer(partition.uuid)
             record = committer.find(spec.lpar_uuid, file.spellings, spec.volume_id,
                                     deadlines.requests)
-            udid = _extensible(spec, file, record)
+            udid = plans.extensible_udid(spec, file, record)
             self.client.rescan(partition.uuid, udid, deadlines.requests)
             # The rescan has changed the document.
             committer.forget()
@@ -196,6 +200,35 @@ class Attachments:
             names = host.names_among(file, mapped, prober=self.prober, deadline=probes)
         return dataclasses.replace(
             file, spellings=tuple(dict.fromkeys((*file.spellings, *names))))
+
+    def _submit(self, given: Sequence[Plan], deadline: Deadline) -> list[tuple[Plan, Any]]:
+        """Send the edits of plans; return each plan, as it was sent last, with the answer."""
+        answers = self._committer(given[0]).submit_all([plan.edit for plan in given], deadline)
+        pairs = list(zip(given, answers, strict=True))
+        cleared = {place: plan for place, pair in enumerate(pairs)
+                   if (plan := self._without_doubt(*pair)) is not None}
+        if cleared:
+            again = self._submit(list(cleared.values()), deadline)
+            for place, pair in zip(cleared, again, strict=True):
+                pairs[place] = pair
+        return pairs
+
+    def _without_doubt(self, plan: Plan, answer: Any) -> Plan | None:
+        """Return a plan that was refused for mappings of other files of the same name alone.
+
+        None: it was not, or one of their paths leads to no file, and may have led to this one.
+        """
+        if not isinstance(answer, exceptions.FileIOConnectorError):
+            return None
+        unresolved = answer.kwargs.get('unresolved', ())
+        if not unresolved:
+            return None
+        with plan.deadlines.probing() as probes:
+            elsewhere = host.leading_elsewhere(unresolved, plan.edit.paths, self.settings,
+                                               prober=self.prober, deadline=probes)
+        if elsewhere is None:
+            return None
+        return dataclasses.replace(plan, edit=dataclasses.replace(plan.edit, elsewhere=elsewhere))
 
     def _committer(self, plan: Plan) -> Any:
         return self.client.committer(plan.partition.uuid)
@@ -260,24 +293,3 @@ class Attachments:
             self._committer(plan).submit(removal, plan.deadlines.requests)
         except exceptions.FileIOConnectorError as err:
             LOG.warning('The mapping of %s remains: %s', plan.edit.path, err)
-
-
-def _extensible(spec: VolumeSpec, file: host.VolumeFile, record: MappingRecord | None) -> str:
-    """Return the UDID of a disk whose new size a rescan can show.
-
-    :raises ExtendFailed: not attached, served by ``user:qcow``, or smaller than before
-    """
-    if record is None or record.udid is None:
-        raise exceptions.ExtendFailed(
-            path=file.path, reason=f'{file.path} is not mapped to the LPAR',
-            remedy='Attach it first.')
-    if QCOW in (record.backstore, spec.backstore):
-        raise exceptions.ExtendFailed(
-            path=file.path, reason=f'{file.path} is served through user:qcow, which NovaLink '
-            'cannot rescan', remedy='Detach and attach the volume to see its new size.')
-    if record.is_larger_than(file.size):
-        raise exceptions.ExtendFailed(
-            path=file.path, reason=f'{file.path} has {file.size} bytes, but the LPAR already '
-            f'sees {record.capacity_gb} GB, and a disk in use is never shrunk',
-            remedy='Find out what made the file smaller.')
-    return record.udid

@@ -19,6 +19,7 @@ from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.novalink import ManagementPartition
+from powervm_fileio_connector.volume import QCOW
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
 
@@ -79,7 +80,7 @@ def addition(spec: VolumeSpec, file: host.VolumeFile, settings: Settings) -> Add
     """Return the edit that attaches a volume whose file was found."""
     return AddMapping(
         lpar_uuid=spec.lpar_uuid, path=file.path, spellings=file.spellings,
-        lookalikes=file.lookalikes, backstore=spec.backstore,
+        lookalikes=file.lookalikes, elsewhere=file.probed, backstore=spec.backstore,
         is_backstore_explicit=spec.is_backstore_explicit, tag=spec.volume_id, slot=spec.slot,
         lua=spec.lua, multiattach=spec.multiattach, max_per_bus=settings.max_mappings_per_bus)
 
@@ -127,3 +128,25 @@ def device_info(spec: VolumeSpec, vios_uuid: str, record: MappingRecord) -> Devi
         vios_uuid=vios_uuid, slot=record.slot, lua=record.lua, udid=record.udid,
         target_name=record.target_name, backstore=record.backstore or spec.backstore,
         is_new=record.is_new)
+
+
+def extensible_udid(spec: VolumeSpec, file: host.VolumeFile,
+                    record: MappingRecord | None) -> str:
+    """Return the UDID of a disk whose new size a rescan can show.
+
+    :raises ExtendFailed: not attached, served by ``user:qcow``, or smaller than before
+    """
+    if record is None or record.udid is None:
+        raise exceptions.ExtendFailed(
+            path=file.path, reason=f'{file.path} is not mapped to the LPAR',
+            remedy='Attach it first.')
+    if QCOW in (record.backstore, spec.backstore):
+        raise exceptions.ExtendFailed(
+            path=file.path, reason=f'{file.path} is served through user:qcow, which NovaLink '
+            'cannot rescan', remedy='Detach and attach the volume to see its new size.')
+    if record.is_larger_than(file.size):
+        raise exceptions.ExtendFailed(
+            path=file.path, reason=f'{file.path} has {file.size} bytes, but the LPAR already '
+            f'sees {record.capacity_gb} GB, and a disk in use is never shrunk',
+            remedy='Find out what made the file smaller.')
+    return record.udid

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 from powervm_fileio_connector.host.finder import VolumeFile
 from powervm_fileio_connector.host.finder import find
+from powervm_fileio_connector.host.finder import leading_elsewhere
 from powervm_fileio_connector.host.finder import names_among
 from powervm_fileio_connector.host.finder import recheck
 from powervm_fileio_connector.host.listing import list_files
 from powervm_fileio_connector.host.namespace import require_same_namespace
 from powervm_fileio_connector.host.spellings import candidate_paths
+from powervm_fileio_connector.host.spellings import probed_paths
 from powervm_fileio_connector.host.spellings import resolved_paths
 from powervm_fileio_connector.host.spellings import spellings_of
 from powervm_fileio_connector.host.spellings import unbound
 
-__all__ = ['VolumeFile', 'candidate_paths', 'find', 'list_files', 'names_among', 'recheck',
-           'require_same_namespace', 'resolved_paths', 'spellings_of', 'unbound']
+__all__ = ['VolumeFile', 'candidate_paths', 'find', 'leading_elsewhere', 'list_files',
+           'names_among', 'probed_paths', 'recheck', 'require_same_namespace', 'resolved_paths',
+           'spellings_of', 'unbound']

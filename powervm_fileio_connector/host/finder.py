@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
+from collections.abc import Collection
 from collections.abc import Iterable
 
 import retrying
@@ -23,6 +24,7 @@ from powervm_fileio_connector.host import failures
 from powervm_fileio_connector.host import lookup
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.host import same_file
 from powervm_fileio_connector.host import spellings
 from powervm_fileio_connector.volume import VolumeSpec
 
@@ -46,6 +48,7 @@ class VolumeFile:
     :ivar identity: device and inode number
     :ivar chain: identities of the backing files of a qcow2 image
     :ivar resolved: ``path``, or what a stable name of a block device leads to
+    :ivar probed: paths of all files that were probed since the mount table changed
     :ivar has_hard_links: whether it has several names on its file system
     :ivar ignores_case: whether its name in another case leads to it too
     """
@@ -60,6 +63,7 @@ class VolumeFile:
     lookalikes: tuple[str, ...] = ()
     chain: tuple[tuple[int, ...], ...] = ()
     resolved: str = ''
+    probed: Collection[str] = dataclasses.field(default=(), repr=False, compare=False)
     has_hard_links: bool = False
     ignores_case: bool = False
 
@@ -156,6 +160,43 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
                  and (answer.facts.dev, answer.facts.ino) == file.identity)
 
 
+def leading_elsewhere(paths: Iterable[str], own: Collection[str], settings: Settings, *,
+                      prober: probe.Prober,
+                      deadline: Deadline | None = None) -> Collection[str] | None:
+    """Return paths that lead to other files now, if all of the given ones do, on mounts of volumes.
+
+    One that leads nowhere, or to the root file system, may have led to any file when it was mapped,
+    by a mount that is gone. Where a mount does not answer, the mount table counts.
+
+    :param paths: none of which the mount table shows to be the file in question
+    :param own: all paths of that file
+    """
+    deadline = prober.deadline() if deadline is None else deadline
+    paths, before = tuple(paths), mount_table.table()
+    shares = [None if mount is None else mount.share for mount in map(before.covering, paths)]
+    # Half of the time: one that does not answer takes none from the probes that follow.
+    answers = prober.probe_all(
+        [probe.PathProbe(path, is_directory=False, share=share)
+         for path, share in zip(paths, shares, strict=True)], deadline.earlier(deadline.left() / 2))
+    table = mount_table.table()
+    is_trusted = checks.trust(settings, prober, deadline)
+
+    def is_elsewhere(path: str, answer: probe.Answer[probe.PathFacts]) -> bool:
+        if answer.facts is not None:
+            path, mount = answer.facts.path, table.by_id(answer.mount_id)
+        else:
+            mount = table.covering(path)
+        if mount is None or checks.is_unmounted(table, mount, path, is_trusted):
+            return False
+        if answer.errno is None and answer.facts is not None:
+            return path not in own
+        return failures.is_silent(answer, mount) or failures.is_stale(answer.errno, mount)
+
+    if not all(map(is_elsewhere, paths, answers)):
+        return None
+    return same_file.index(table).probed(*paths)
+
+
 def _find_once(spec: VolumeSpec, settings: Settings, prober: probe.Prober,
                deadline: Deadline) -> VolumeFile:
     find_file = lookup.by_export if spec.path is None else lookup.by_path
@@ -209,6 +250,7 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
         lookalikes=lookalikes, size=facts.size, format=spec.format,
         identity=(facts.dev, facts.ino), is_block_device=is_block_device, mount=found.mount,
         chain=_identities(facts, 0)[1:], resolved=resolved,
+        probed=same_file.index(found.table).probed(path),
         has_hard_links=facts.hard_links > 1, ignores_case=facts.ignores_case)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import collections
 import functools
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Hashable
 from collections.abc import Iterable
 from typing import Any
@@ -49,6 +50,7 @@ class SameFiles:
         self._leaders: dict[str, str] = {}
         self._groups: dict[str, set[str]] = collections.defaultdict(set)
         self._remembered: dict[Hashable, Any] = {}
+        self._probed: set[str] = set()
         for mount in table:
             name, _ = mount.location
             if name is not None:
@@ -64,6 +66,16 @@ class SameFiles:
                 self._remembered.clear()
             self._remembered[key] = make()
         return self._remembered[key]
+
+    def probed(self, *paths: str) -> Collection[str]:
+        """Add paths at which a probe found a file; return all of them since the table changed.
+
+        What is mounted has not changed since then, so that none of them has lost its mount.
+        """
+        if len(self._probed) >= _MOST_REMEMBERED:
+            self._probed = set()
+        self._probed.update(paths)
+        return self._probed
 
     def of(self, location: tuple[str, str]) -> list[Mount]:
         """Return the mounts that show exactly a directory of a server, in the table's order.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Collection
 from collections.abc import Hashable
 from collections.abc import Iterable
 
@@ -38,6 +39,11 @@ def spellings_of(path: str) -> tuple[str, ...]:
     table = _table()
     mount = table.covering(path)
     return (path,) if mount is None else by_table(table, mount, path)
+
+
+def probed_paths() -> Collection[str]:
+    """Return the paths of all files that were probed since the mount table changed."""
+    return same_file.index(_table()).probed()
 
 
 def unbound(spec: VolumeSpec) -> VolumeSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Collection
 from typing import Any
 
 from pypowervm.wrappers import storage
@@ -18,8 +19,11 @@ from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.edit import belongs_to
 from powervm_fileio_connector.mappings.edit import file_udid
 from powervm_fileio_connector.mappings.edit import is_left_over
+from powervm_fileio_connector.mappings.edit import is_other_volume
 from powervm_fileio_connector.mappings.edit import keys_of
 from powervm_fileio_connector.mappings.record import MappingRecord
+from powervm_fileio_connector.mappings.record import normalised
+from powervm_fileio_connector.mappings.search import names_of
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.volume import QCOW
@@ -33,6 +37,9 @@ class AddMapping:
     :ivar spellings: every path that reaches this same file; ``path`` may be among them
     :ivar lookalikes: paths of what may be the same file: a mapping of one to another LPAR refuses
         this one, but none is taken for a mapping of this file
+    :ivar elsewhere: paths that lead to other files; None: not known. A mapping of any other file of
+        the same name refuses this one, unless it is tagged as another volume, since its path may
+        have led to this file by a mount that is gone
     :ivar slot: client slot asked for, honoured or refused; ``lua`` likewise
     :ivar is_backstore_explicit: an existing mapping with another backstore is then an error
     :ivar multiattach: other LPARs may have the file too
@@ -43,6 +50,7 @@ class AddMapping:
     path: str
     spellings: tuple[str, ...] = ()
     lookalikes: tuple[str, ...] = ()
+    elsewhere: Collection[str] | None = dataclasses.field(default=None, compare=False)
     backstore: str = 'loop'
     is_backstore_explicit: bool = False
     tag: str | None = None
@@ -70,7 +78,8 @@ class AddMapping:
         """Add the mapping, and remove those of the file that have lost their client.
 
         :param may_defer: DEFERRED may be the outcome, since it will be applied to a later table
-        :raises VolumeInUse: the file is mapped to another LPAR, or to any
+        :raises VolumeInUse: the file is mapped to another LPAR, or to any, or may be; the field
+            ``unresolved`` then holds the paths of mappings that have to be known to lead elsewhere
         :raises SlotOrLUAConflict: slot or LUA are taken, or the volume has others
         :raises MappingFailed: it is mapped with another backstore than the one asked for
         :raises LPARIdNeeded: see there
@@ -81,6 +90,8 @@ class AddMapping:
         orphans = [entry for entry in others if self._may_replace(entry.record, table)]
         if not self.multiattach:
             self._require_unused(table, [one.record for one in others if one not in orphans])
+            if self.elsewhere is not None:
+                self._require_no_doubt(table, self.elsewhere)
         bus = buses.choose(table, self)
         if may_defer and (self._shares_new_bus(table) if bus is None
                           else self._mixes_luas(table, bus)):
@@ -139,6 +150,22 @@ class AddMapping:
             raise exceptions.VolumeInUse(
                 reason=f'{first.path} is {being} to {first.client}', path=self.path,
                 lpar=first.lpar_uuid or first.lpar_id, slot=first.slot)
+
+    def _require_no_doubt(self, table: MappingTable, elsewhere: Collection[str]) -> None:
+        known = {normalised(path) for path in (*self.paths, *self.lookalikes)}
+        doubtful = [entry.record for entry in table.of_names(names_of(known))
+                    if entry.file not in known and entry.record.path not in elsewhere
+                    and not is_left_over(entry.record, table)
+                    and not is_other_volume(entry.record, self.tag)]
+        if doubtful:
+            first = doubtful[0]
+            raise exceptions.VolumeInUse(
+                reason=f'{self.path} may be the file that is mapped to {first.client} as '
+                f'{first.path}, a path that leads to no file now: what was mounted there may have '
+                'been unmounted', path=self.path, lpar=first.lpar_uuid or first.lpar_id,
+                slot=first.slot, unresolved=tuple(one.path for one in doubtful),
+                remedy='Mount it again or detach that mapping first, or attach the volume with its '
+                'volume_id if that mapping is tagged as another volume, or as multiattach.')
 
     def _matching_existing(self, mine: list[MappingRecord]) -> MappingRecord:
         for record in mine:

@@ -152,6 +152,11 @@ def is_left_over(record: MappingRecord, table: MappingTable) -> bool:
     return record.lpar_uuid is None or not _lives(record.lpar_uuid, table)
 
 
+def is_other_volume(record: MappingRecord, tag: str | None) -> bool:
+    """Whether a mapping is tagged as another volume than the one with this tag."""
+    return tag is not None and record.tag not in (None, tag)
+
+
 def known_id(lpar_uuid: str, table: MappingTable) -> int | None:
     """The id of an LPAR; None: there is no such LPAR.
 

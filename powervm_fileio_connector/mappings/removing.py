@@ -17,11 +17,16 @@ from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.edit import belongs_to
 from powervm_fileio_connector.mappings.edit import is_left_over
+from powervm_fileio_connector.mappings.edit import is_other_volume
 from powervm_fileio_connector.mappings.edit import keys_of
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
+from powervm_fileio_connector.mappings.search import names_of
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
+
+_DETACH_BY = ('Detach it with the device_info that attaching it returned, or once the share is '
+              'mounted again.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +39,9 @@ class RemoveMapping:
     detached.
 
     :ivar spellings: paths that are the same file as the one that is found first
+    :ivar elsewhere: paths that lead to other files; None: not known. Where nothing is found, a
+        mapping of a file of the same name that is none of them, nor tagged as another volume, is an
+        error, since its path may have led to this file by a mount that is gone
     :ivar file_name: for the case that the file's place is not known for sure: a mapping of a file
         of that name counts if it lies in a directory called ``export_hash``
     """
@@ -43,6 +51,7 @@ class RemoveMapping:
     spellings: tuple[str, ...] = ()
     udid: str | None = None
     tag: str | None = None
+    elsewhere: Collection[str] | None = dataclasses.field(default=None, compare=False)
     file_name: str | None = None
     export_hash: str | None = None
 
@@ -56,7 +65,8 @@ class RemoveMapping:
     def apply(self, table: MappingTable, may_defer: bool = True) -> Change:
         """Remove the mappings.
 
-        :raises MappingFailed: what is known of the volume fits mappings of several files
+        :raises MappingFailed: what is known of the volume fits mappings of several files, or one
+            may be of the volume's; the field ``unresolved`` then holds paths as for ``AddMapping``
         :raises LPARIdNeeded: see there
         """
         found = self.matches(table)
@@ -109,7 +119,21 @@ class RemoveMapping:
                 raise self._ambiguous('tag', found)
         if not found and self.file_name:
             return self._find_by_name(table, self.file_name)
+        if not found and self.elsewhere is not None:
+            self._require_no_doubt(table, self.elsewhere)
         return found
+
+    def _require_no_doubt(self, table: MappingTable, elsewhere: Collection[str]) -> None:
+        known = {normalised(path) for path in self.paths}
+        doubtful = self._own(table, table.of_names(names_of(known)), lambda record: (
+            _path_of(record) not in known and record.path not in elsewhere
+            and not is_other_volume(record, self.tag)))
+        if doubtful:
+            paths = tuple(entry.record.path for entry in doubtful)
+            raise exceptions.MappingFailed(
+                reason=f'the LPAR has no mapping of {self.paths[0]}, but one of {paths[0]}, a path '
+                'that leads to no file now: it may be the same file, by a mount that is gone',
+                path=paths[0], unresolved=paths, remedy=_DETACH_BY)
 
     def _other_files(self, found: list[MappingEntry]) -> set[str]:
         """The files of mappings; those that are known to be one file are one."""
@@ -118,10 +142,8 @@ class RemoveMapping:
                 for path in (_path_of(entry.record) for entry in found)}
 
     def _find_by_name(self, table: MappingTable, file_name: str) -> list[MappingEntry]:
-        # One that is tagged as another volume is another volume.
-        named = self._own(table, table.containing(f'/{file_name}'), lambda record: (
-            posixpath.basename(_path_of(record)) == file_name
-            and (self.tag is None or record.tag in (None, self.tag))))
+        named = self._own(table, table.of_names([file_name]),
+                          lambda record: not is_other_volume(record, self.tag))
         if len(named) == 1 and self.export_hash is not None and (
                 posixpath.basename(posixpath.dirname(_path_of(named[0].record)))
                 == self.export_hash):
@@ -140,8 +162,7 @@ class RemoveMapping:
         paths = sorted({_path_of(entry.record) for entry in found})
         return exceptions.MappingFailed(
             reason=f'the volume is known by its {known} only, which fits ' + ' and '.join(paths),
-            path=paths[0], remedy='Detach it with the device_info that attaching it returned, or '
-            'once the share is mounted again.')
+            path=paths[0], remedy=_DETACH_BY)
 
 
 def find(table: MappingTable, lpar_uuid: str, paths: Iterable[str],

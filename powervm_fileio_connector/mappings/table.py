@@ -93,9 +93,14 @@ class MappingTable:
     def of_paths(self, paths: Collection[str]) -> list[MappingEntry]:
         """The mappings of these files, whatever LPAR they belong to."""
         wanted = {normalised(path) for path in paths}
+        return [entry for entry in self.of_names(names_of(wanted)) if entry.file in wanted]
+
+    def of_names(self, names: Collection[str]) -> list[MappingEntry]:
+        """The mappings of files with these names, in whatever directories."""
         places = None if self._search is None else {
-            place for name in names_of(wanted) for place in self._search.named(name)}
-        return [entry for entry in self._at(places) if entry.file in wanted]
+            place for name in names for place in self._search.named(name)}
+        return [entry for entry in self._at(places) if entry.file is not None
+                and entry.file[entry.file.rfind('/') + 1:] in names]
 
     def of_lpar(self, lpar_uuid: str) -> Iterator[MappingEntry]:
         """The mappings that are linked to an LPAR; see also :meth:`without_link`."""
