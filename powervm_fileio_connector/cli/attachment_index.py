@@ -41,18 +41,21 @@ class AttachmentIndex:
         """Return the mappings of a volume, and those of its file that have no client.
 
         :param criteria: what tells the volume, whichever LPAR they name
-        :raises UsageError: its id fits several files, or a file that is tagged as another volume
+        :raises UsageError: its id fits several files, or a file that is tagged as another volume,
+            or also as another volume
         :raises MappingFailed: only its file name is known, and that fits files of other places
         """
-        found = self._matching(dataclasses.replace(criteria, tag=None, file_name=None))
-        if found:
-            self._require_own_tag(volume, found)
-        else:
-            found = self._tagged(volume)
-        found = found or self._matching(criteria) or self._named_after(volume)
+        by_path = self._matching(dataclasses.replace(criteria, tag=None, file_name=None))
+        if by_path:
+            self._require_own_tag(volume, by_path)
+        found = (by_path or self._tagged(volume) or self._matching(criteria)
+                 or self._named_after(volume))
         paths = {*criteria.paths, *criteria.spellings, *(record.path or '' for record in found)}
-        return found + [entry.record for entry in self._table.of_paths(paths)
-                        if entry.record not in found]
+        more = [entry.record for entry in self._table.of_paths(paths)
+                if entry.record not in found]
+        if not by_path:
+            self._require_only_tag(volume, more)
+        return found + more
 
     def find_without_probing(self, volume: volumes.Volume) -> list[mappings.MappingRecord]:
         """As :meth:`find`, but the share is probed only where the path alone finds nothing.
@@ -80,6 +83,18 @@ class AttachmentIndex:
                     'Give only one of the two.')
             warn(f'Volume {volume_id}: its file {record.path} is tagged {record.tag}, as after a '
                  'migration; the path decides.')
+
+    def _require_only_tag(self, volume: volumes.Volume,
+                          more: list[mappings.MappingRecord]) -> None:
+        """:raises UsageError: the file that the id tells is attached as another volume, too"""
+        volume_id = volume.spec.volume_id
+        for record in more:
+            if (volume_id is not None and record.tag is not None and not record.is_orphan
+                    and not volumes.same_id(record.tag, volume_id)
+                    and volume.lpar_uuid in (None, self._host.lpar_of(record))):
+                raise UsageError(
+                    f'The file of volume {volume_id}, {record.path}, is attached to LPAR '
+                    f'{self._host.lpar_name(record)} as volume {record.tag}. Give the path.')
 
     def _tagged(self, volume: volumes.Volume) -> list[mappings.MappingRecord]:
         volume_id = volume.spec.volume_id

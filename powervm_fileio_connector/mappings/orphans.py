@@ -14,6 +14,7 @@ from powervm_fileio_connector.mappings.edit import LPARsNeeded
 from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.edit import keys_of
+from powervm_fileio_connector.mappings.edit import known_id
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.table import MappingTable
 
@@ -66,7 +67,7 @@ class RemoveOrphans:
     """Remove mappings of files that have lost their client.
 
     The LPARs are listed after the table was read, and each mapping is judged anew: what is no
-    orphan any more stays, and so does one whose LPAR is there.
+    orphan any more stays, and so does one whose LPAR is there, listed or not.
 
     :ivar orphans: as they were shown; those that have become doubtful stay
     :ivar agreed: doubtful ones that the user agreed to remove, having seen which LPAR has the id
@@ -97,13 +98,14 @@ class RemoveOrphans:
 
         :raises MappingFailed: the list of LPARs is empty or incomplete
         :raises LPARsNeeded: see there
+        :raises LPARIdNeeded: see there
         """
         lpars = table.lpars
         if lpars is None:
             raise LPARsNeeded
         self._require_complete(table, lpars)
         found = [entry for entry in table.of_paths(self.paths)
-                 if self._is_removable(entry.record, lpars)]
+                 if self._is_removable(entry.record, lpars, table)]
         if any(entry in table.added for entry in found):
             return Change(Outcome.DEFERRED)
         for entry in found:
@@ -121,10 +123,15 @@ class RemoveOrphans:
                 raise NotConfirmed(f'the answer still shows the orphan of {entry.record.path}')
         return change.records
 
-    def _is_removable(self, record: MappingRecord, lpars: Mapping[str, int]) -> bool:
+    def _is_removable(self, record: MappingRecord, lpars: Mapping[str, int],
+                      table: MappingTable) -> bool:
         state = orphan_state(record, lpars)
-        return ((state is OrphanState.GONE and record in (*self.orphans, *self.agreed))
-                or (state is OrphanState.DOUBTFUL and record in self.agreed))
+        if state is OrphanState.DOUBTFUL:
+            return record in self.agreed
+        if state is not OrphanState.GONE or record not in (*self.orphans, *self.agreed):
+            return False
+        # A list that leaves the LPAR out is no proof: the server is asked for that very one.
+        return record.lpar_uuid is None or known_id(record.lpar_uuid, table) is None
 
     def _require_complete(self, table: MappingTable, lpars: Mapping[str, int]) -> None:
         unlisted = unlisted_lpar([entry.record for entry in table.entries()], lpars)

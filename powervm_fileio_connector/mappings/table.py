@@ -144,8 +144,9 @@ class MappingTable:
         :raises KeyError: neither tells
         """
         uuid = lpar_uuid.upper()
-        if self.lpars is not None:
-            return self.lpars.get(uuid)
+        # One that is not listed may be there: a user need not see all.
+        if self.lpars is not None and uuid in self.lpars:
+            return self.lpars[uuid]
         if uuid in self.lpar_ids:
             return self.lpar_ids[uuid]
         if uuid not in self._shown_ids:

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from powervm_fileio_connector.simulator import Fault
+from powervm_fileio_connector.simulator import LPARListCutShort
 from tests.cli.conftest import posts
 from tests.contract.test_incomplete_mappings import CLIENTS
 from tests.contract.test_writer_answers import Without
@@ -83,6 +84,16 @@ def test_fix_leaves_a_mapping_that_is_being_made(operate, novalink, path):
     assert outcome.code == 12
     assert '| incomplete ' in outcome.out
     assert len(novalink.mappings()) == 1
+
+
+def test_fix_leaves_a_mapping_that_is_being_made_for_an_lpar_that_is_not_listed(operate, novalink,
+                                                                                path):
+    novalink.faults.add(Without(times=None, pattern=CLIENTS), LPARListCutShort(keep=1))
+    sent = posts(novalink)
+    outcome = operate('audit', '--fix', '--yes')
+    assert outcome.code == 12
+    assert 'not removed' in outcome.out
+    assert (posts(novalink), len(novalink.mappings())) == (sent, 1)
 
 
 @pytest.mark.parametrize(('answer', 'left'), [('y\n', 0), ('n\n', 1)])

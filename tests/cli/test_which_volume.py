@@ -65,6 +65,20 @@ def test_a_file_that_is_tagged_as_another_volume_is_never_the_volume(attach, ope
     assert len(novalink.mappings()) == 1
 
 
+@pytest.mark.parametrize('is_gone', [True, False], ids=['orphan', 'other LPAR'])
+def test_a_file_that_is_attached_as_another_volume_as_well_is_refused(attach, operate, novalink,
+                                                                      refused, is_gone):
+    path = attach('a', A, 'lpar1')
+    assert operate('attach', path, '--lpar', 'lpar2', '--volume-id', B, '--multiattach').code == 0
+    if is_gone:
+        novalink.remove_lpar(novalink.lpars[0].uuid)
+    for more in ([], ['--lpar', 'lpar2']):
+        said = refused('detach', A, *more)
+        assert all(part in said for part in (path, A, B))
+    assert operate('detach', B, '--lpar', 'lpar2').code == 0
+    assert [mapping.tag for mapping in novalink.mappings()] == ([] if is_gone else [A])
+
+
 def test_a_copy_is_not_taken_for_the_volume(attach, refused):
     path = attach(f'backup-of-{A}.img')
     assert path in refused('detach', A)

@@ -154,10 +154,20 @@ class TestRemovingOrphans:
     def test_only_those_whose_client_is_gone_are_removed_unasked(self, make, text, state):
         table = make(text, mapping('/mnt/b', TWO, 6))
         record = next(one for one in records_of(table) if one.path == '/mnt/a')
-        table.lpars = {ONE: 5, TWO: 6}
+        table.lpars, table.lpar_ids = {ONE: 5, TWO: 6}, {THREE: None}
         assert orphan_state(record, table.lpars) is state
         removed = RemoveOrphans((record,)).apply(table).records
         assert removed == ((record,) if state is OrphanState.GONE else ())
+
+    @pytest.mark.parametrize(('lpar_id', 'is_removed'), [(7, False), (None, True)])
+    def test_an_lpar_that_the_list_leaves_out_is_asked_for(self, make, lpar_id, is_removed):
+        table = make(incomplete(lpar=THREE))
+        table.lpars = {ONE: 5}
+        edit = RemoveOrphans(tuple(records_of(table)))
+        with pytest.raises(LPARIdNeeded) as need:
+            edit.apply(table)
+        table.lpar_ids[need.value.lpar_uuid] = lpar_id
+        assert bool(edit.apply(table).records) == is_removed
 
     @pytest.mark.parametrize(('text', 'is_removed'), [
         (without_client(lpar_id=5), True), (of_vios(), True), (incomplete(lpar=ONE), False),

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logs in files, in journald and in syslog: the lines that belong there, by oslo.log's handlers."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from powervm_fileio_connector.cli.errors import UsageError
+
+_PACKAGE = 'powervm_fileio_connector'
+_FORMAT = '%(name)s %(levelname)s %(message)s'
+
+
+def leave_out_noise(handler: logging.Handler) -> None:
+    """Let a handler take what this package logs, and only warnings of libraries."""
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING
+                      or record.name.startswith(_PACKAGE))
+
+
+def add_handlers(config: Any, is_debug: bool) -> None:
+    """Log to journald and syslog as oslo.log's options say; each is added once.
+
+    :param config: has ``use_journal``, ``use_syslog`` and ``syslog_log_facility``
+    :param is_debug: everything is logged, else no noise of libraries
+    :raises UsageError: it cannot be done on this host
+    """
+    if not (config.use_journal or config.use_syslog):
+        return
+    from oslo_log import handlers
+
+    kinds = [kind for is_used, kind in ((config.use_journal, handlers.OSJournalHandler),
+                                        (config.use_syslog, handlers.OSSysLogHandler)) if is_used]
+    root = logging.getLogger('')
+    for kind in kinds:
+        if any(type(handler) is kind for handler in root.handlers):
+            continue
+        try:
+            handler = kind(facility=_facility(config.syslog_log_facility))
+        except RuntimeError as err:
+            raise UsageError('use_journal needs the Python package systemd-python, which is not '
+                             'installed here.') from err
+        handler.setFormatter(logging.Formatter(_FORMAT))
+        if not is_debug:
+            leave_out_noise(handler)
+        root.addHandler(handler)
+
+
+def _facility(name: str) -> int:
+    """:raises UsageError: there is no facility of that name"""
+    import syslog
+
+    name = name.upper()
+    number = getattr(syslog, name if name.startswith('LOG_') else f'LOG_{name}', None)
+    if number is None:
+        raise UsageError(f'syslog has no facility {name}; try LOG_USER.')
+    return int(number)
