@@ -46,6 +46,7 @@ class Batch:
         self._leader = leader
         self._members = members
         self._deadline = leader.deadline
+        self._is_fence_needed = False
         self._fence_for: set[str] = set()
         self._sent_count = 0
         self.refused: list[Job] = []
@@ -79,7 +80,7 @@ class Batch:
             table = self._documents.read(self._deadline, table)
             table.vios_w.element.adapter = self._documents.rest.adapter(self._deadline)
             jobs = self._apply_all(table)
-        if not jobs and self._fence_for:
+        if not jobs and self._is_fence_needed:
             table = self._fence(table, self._fence_for)
             jobs = self._apply_all(table)
         return table, jobs
@@ -97,7 +98,7 @@ class Batch:
         jobs: dict[Any, Job] = {}
         touched: frozenset[str] = frozenset()
         waited_for: frozenset[str] = frozenset()
-        self._fence_for = set()
+        self._is_fence_needed, self._fence_for = False, set()
         for pending in in_order(self._members, lambda member: member.edit):
             edit = pending.edit
             if pending.is_settled:
@@ -122,10 +123,8 @@ class Batch:
             change = self._with_lpar_ids(table, pending, lambda: pending.edit.apply(table))
             if change.outcome is Outcome.CHANGED:
                 return change
-            if change.outcome is Outcome.UNCHANGED and is_final:
-                if self._turn.may_change_late(table.vios_w.etag, pending.edit.keys):
-                    self._fence_for |= pending.edit.keys
-                    return None
+            if change.outcome is Outcome.UNCHANGED and is_final and not self._needs_fence(
+                    table, pending):
                 # What was sent before, and its answer lost, is now seen to have been carried out.
                 sent = pending.sent or change
                 pending.settle(self._with_lpar_ids(
@@ -133,13 +132,22 @@ class Batch:
         except RequestFailed as err:
             self._put_off(pending, err)
         except exceptions.FileIOConnectorError as err:
-            if is_final:
+            # A detach that is applied late may free the file, or the slot.
+            if is_final and not self._needs_fence(table, pending):
                 pending.fail(err)
         except NotConfirmed as err:
             pending.fail(exceptions.MappingFailed(reason=str(err), vios=self._documents.vios_uuid))
         except Exception as err:  # noqa: BLE001 - its own caller is told
             pending.fail(_unexpected(err))
         return None
+
+    def _needs_fence(self, table: MappingTable, pending: PendingEdit) -> bool:
+        """Whether what the table says of an edit's volume may change late; then it is noted."""
+        if not self._turn.may_change_late(table.vios_w.etag, pending.edit.keys):
+            return False
+        self._fence_for |= pending.edit.keys
+        self._is_fence_needed = True
+        return True
 
     def _with_lpar_ids(self, table: MappingTable, pending: PendingEdit,
                        call: Callable[[], Any]) -> Any:

@@ -142,11 +142,15 @@ class Committer:
         self._state.kept = None
 
     def note_unshown(self, edit: Edit) -> None:
-        """Remember that the server accepted a mapping and does not show it, though it may later.
+        """Remember that the server may make or show the change of an edit late.
 
         An edit of that volume that finds nothing to do has the server drop what it does not show.
         """
         self._find_turn().note_unshown(edit.keys)
+
+    def forget_unshown(self, edit: Edit) -> None:
+        """Forget that, since the server has made the change or a later one."""
+        self._find_turn().forget_unshown(edit.keys)
 
     def _with_lpar_ids(self, table: MappingTable, deadline: Deadline, call: Callable[[], _T]) -> _T:
         try:

@@ -18,6 +18,7 @@ from powervm_fileio_connector.mappings import MappingSplitter
 from powervm_fileio_connector.mappings import MappingTable
 from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink import partitions
+from powervm_fileio_connector.novalink import retry
 from powervm_fileio_connector.novalink.failures import FailureKind
 from powervm_fileio_connector.novalink.failures import RequestFailed
 from powervm_fileio_connector.novalink.rest import Rest
@@ -65,6 +66,9 @@ class VIOSDocuments:
 
         :raises RequestFailed: sorted by what it means
         """
+        if deadline.left() < min(retry.LEAST_S, deadline.seconds / 2):
+            raise RequestFailed(FailureKind.BUSY, 'the change was not sent, since no time was left '
+                                'for its answer')
         # wrapper.update() posts to the link that the document calls its own, which need not name
         # the group, and the etag is that of the group.
         path = self.rest.adapter(deadline).build_path(

@@ -33,6 +33,7 @@ class FailureKind(enum.Enum):
 
 
 AWAY = (FailureKind.UNREACHABLE, FailureKind.SHORTAGE, FailureKind.LOST, FailureKind.LATE)
+NOT_SENT = (FailureKind.UNREACHABLE, FailureKind.SHORTAGE, FailureKind.BUSY, FailureKind.STALE)
 UNKNOWN = (FailureKind.LOST, FailureKind.LATE, FailureKind.FAULT)
 REFUSED = (FailureKind.REFUSED, FailureKind.MISSING)
 

@@ -96,6 +96,8 @@ class _FeedTaskEdit:
         if change.outcome is not Outcome.CHANGED:
             return False
         self._change, self._was_changed = change, True
+        # The task may fail without a word to us, and the server still make the change.
+        self.committer.note_unshown(self.edit)
         return True
 
     def settle_from(self, feed: list[Any]) -> None:
@@ -107,6 +109,7 @@ class _FeedTaskEdit:
                     reason=f'the task does not include VIOS {self.committer.vios_uuid}',
                     vios=self.committer.vios_uuid))
             elif self._change is not None:
+                self.committer.forget_unshown(self.edit)
                 self._settle(self._shown(vios_w, self._change))
             elif self._before_apply is not None:
                 self._before_apply()

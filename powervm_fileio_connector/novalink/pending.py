@@ -61,8 +61,7 @@ class PendingEdit:
     def fail(self, error: exceptions.FileIOConnectorError) -> None:
         """Record the error; every caller gets an exception of its own."""
         if not self.is_settled:
-            self._error = type(error)(**error.kwargs)
-            self._error.__cause__ = error.__cause__
+            self._set_error(error)
             self.is_settled = True
 
     def try_again(self, failure: RequestFailed) -> None:
@@ -70,18 +69,20 @@ class PendingEdit:
         self._failure = failure
         pause_s = self.retry.pause_s(failure)
         if pause_s is None:
-            self._fail_for(failure)
+            self.fail(failures.as_error(self._with_earlier_tries(failure)))
         else:
             self.due = time.monotonic() + pause_s
 
     def time_out(self) -> None:
         """Fail, since the deadline has passed."""
+        # In this order: a leader says that it is in flight, and then applies it if it is open.
+        self.is_settled = True
         if self.is_in_flight:
             failure = RequestFailed(FailureKind.LATE, 'the deadline passed')
         else:
             failure = self._failure or RequestFailed(
                 FailureKind.BUSY, 'the edits of others took until the deadline')
-        self._fail_for(failure)
+        self._set_error(failures.as_error(self._with_earlier_tries(failure)))
 
     def outcome(self) -> Any:
         """Return the result, or raise the error."""
@@ -89,11 +90,15 @@ class PendingEdit:
             raise self._error
         return self._result
 
-    def _fail_for(self, failure: RequestFailed) -> None:
-        if self.sent is not None and failure.kind in (FailureKind.BUSY, FailureKind.STALE):
-            # Busy now, but an earlier try may have been carried out: that is what counts.
-            failure = RequestFailed(FailureKind.LOST, failure.detail)
-        self.fail(failures.as_error(failure))
+    def _set_error(self, error: exceptions.FileIOConnectorError) -> None:
+        self._error = type(error)(**error.kwargs)
+        self._error.__cause__ = error.__cause__
+
+    def _with_earlier_tries(self, failure: RequestFailed) -> RequestFailed:
+        """A failure that says what the server may have done over an earlier try, if any."""
+        if self.sent is not None and failure.kind in failures.NOT_SENT:
+            return RequestFailed(FailureKind.LOST, failure.detail)
+        return failure
 
 
 @dataclasses.dataclass

@@ -24,7 +24,7 @@ PATIENCE_S = 5.0
 """How long a server that does not answer is tried: callers want an answer, too."""
 
 _TRANSIENT = (FailureKind.BUSY, FailureKind.STALE)
-_LEAST_S = 0.1
+LEAST_S = 0.1
 """Less time than this is not worth another try: the deadline would cut it off, and nobody would
 know what it did."""
 
@@ -56,7 +56,7 @@ class Retry:
             return None
         pause_s = random.uniform(0.5, 1.0) * min(0.05 * 2 ** self._tries, 2.0)
         self._tries += 1
-        return pause_s if pause_s + _LEAST_S <= self._deadline.left() else None
+        return pause_s if pause_s + LEAST_S <= self._deadline.left() else None
 
     @property
     def elapsed_s(self) -> float:

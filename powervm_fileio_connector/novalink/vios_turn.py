@@ -21,6 +21,9 @@ class ViosTurn:
 
     A server may apply a POST after its client has gone. As long as the document still has the etag
     that the POST carried, that may yet happen; once the etag is another, the server refuses it.
+    A POST of the unchanged document waits behind it, since a VIOS makes one change at a time.
+    That it gives the document another etag cannot be relied on: recorded etags differ as hash
+    codes of the contents do.
 
     :ivar etag: that of the document when a session of this process saw it last
     """
@@ -28,7 +31,7 @@ class ViosTurn:
     def __init__(self, vios_uuid: str) -> None:
         self._lock = FairLock()
         self._file_lock = FileLock(f'powervm-fileio-{vios_uuid.lower()}')
-        self._unknown: dict[str, float] = {}
+        self._unknown: dict[object, tuple[str, float]] = {}
         self._unshown: dict[str, float] = {}
         self.etag: str | None = None
 
@@ -42,20 +45,22 @@ class ViosTurn:
     @contextlib.contextmanager
     def posting(self, etag: str) -> Iterator[PostOutcome]:
         """Remember a POST until its outcome is known, also if the block is interrupted."""
-        before, outcome = self._unknown.get(etag), PostOutcome()
-        self._unknown[etag] = time.monotonic()
+        post, outcome = object(), PostOutcome()
+        self._unknown[post] = etag, time.monotonic()
         try:
             yield outcome
         finally:
             if outcome.is_known:
-                if before is None:
-                    self._unknown.pop(etag, None)
-                else:
-                    self._unknown[etag] = before
+                self._unknown.pop(post, None)
 
     def note_unshown(self, keys: Collection[str]) -> None:
-        """Remember that the server accepted a mapping of this volume and does not show it."""
+        """Remember that a change of this volume may be made, or shown, late, whatever the etag."""
         self._unshown.update(dict.fromkeys(keys, time.monotonic()))
+
+    def forget_unshown(self, keys: Collection[str]) -> None:
+        """Forget that, since a later change has been made, of a document that did not show it."""
+        for key in keys:
+            self._unshown.pop(key, None)
 
     def may_change_late(self, etag: str | None, keys: Collection[str]) -> bool:
         """Tell whether a POST of ours may yet change a document, in what it shows of a volume.
@@ -64,17 +69,22 @@ class ViosTurn:
         :param keys: the volume's, see ``Edit.keys``
         """
         oldest = time.monotonic() - _REMEMBER_S
-        for remembered in (self._unknown, self._unshown):
-            for known, since in [*remembered.items()]:
-                if since < oldest:
-                    remembered.pop(known, None)
-        return etag in self._unknown or not self._unshown.keys().isdisjoint(keys)
+        for post, (_, since) in [*self._unknown.items()]:
+            if since < oldest:
+                self._unknown.pop(post, None)
+        for key, since in [*self._unshown.items()]:
+            if since < oldest:
+                self._unshown.pop(key, None)
+        return bool(self._posts_with(etag)) or not self._unshown.keys().isdisjoint(keys)
 
     def note_fence(self, etag: str, keys: Collection[str] = ()) -> None:
         """Forget what a POST with this etag has made harmless, and what it has taken back."""
-        self._unknown.pop(etag, None)
-        for key in keys:
-            self._unshown.pop(key, None)
+        for post in self._posts_with(etag):
+            self._unknown.pop(post, None)
+        self.forget_unshown(keys)
+
+    def _posts_with(self, etag: str | None) -> list[object]:
+        return [post for post, (known, _) in [*self._unknown.items()] if known == etag]
 
     def reset(self) -> None:
         """In a forked child: threads of the parent hold nothing here."""

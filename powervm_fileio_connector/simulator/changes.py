@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextlib import nullcontext
 
 from lxml import etree
@@ -26,6 +29,27 @@ from .schema import UOM
 _FC_PATH = f'{{{UOM}}}VirtualFibreChannelMappings/{{{UOM}}}VirtualFibreChannelMapping'
 
 
+class _Turns:
+    """Turns in the order in which they were asked for; that of a lock is any."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._queue: deque[object] = deque()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        ticket = object()
+        with self._condition:
+            self._queue.append(ticket)
+            self._condition.wait_for(lambda: self._queue[0] is ticket)
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._queue.popleft()
+                self._condition.notify_all()
+
+
 class Changes:
     """Makes one change of a VIOS at a time."""
 
@@ -35,21 +59,21 @@ class Changes:
         """
         self._on_apply = on_apply
         self._serialise = serialise_posts
-        self._turns: dict[str, threading.Lock] = {}
+        self._turns: dict[str, _Turns] = {}
 
     def post(self, context: Context) -> Answer:
         """Replace the mappings of a VIOS by those of the posted document.
 
-        ASSUMED: A VIOS makes one change at a time and compares the etag when its turn comes, so
-        that a stale one costs no time.
+        ASSUMED: A VIOS makes one change at a time, in the order in which they arrive, and compares
+        the etag when its turn comes, so that a stale one costs no time.
 
         ASSUMED: The server changes nothing of a VIOS but its mappings; other differences of
         the posted document are ignored.
         """
         vios = context.vios = context.partition()
         etag = context.request.headers.get('if-match')
-        turn = self._turns.setdefault(vios.uuid, threading.Lock())
-        with turn if self._serialise else nullcontext():
+        turns = self._turns.setdefault(vios.uuid, _Turns())
+        with turns.taken() if self._serialise else nullcontext():
             context.state.check_etag(vios.uuid, context.group, etag)
             self._on_apply(context)
             self._apply(context, vios, etag)

@@ -3,12 +3,22 @@
 
 import dataclasses
 import threading
+from concurrent import futures
 
 import pytest
+from pypowervm import const
+from pypowervm import exceptions as pvm_exceptions
+from pypowervm.utils import transaction
+from pypowervm.wrappers import virtual_io_server
 
 import powervm_fileio_connector as pfc
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.novalink import add_to_feed_task
+from powervm_fileio_connector.novalink import retry
 from powervm_fileio_connector.simulator import HeldPost
 from powervm_fileio_connector.simulator import NotShown
 from powervm_fileio_connector.simulator import StaleEtag412
@@ -59,6 +69,54 @@ def test_a_detach_leaves_nothing_that_a_late_change_could_map(
     assert [one.path for one in novalink.mappings()] == [make_volume('other')]
 
 
+@pytest.fixture
+def held_detach(novalink, config, make_connector, make_volume):
+    """A detach of a volume in slot 5 that is held, and whose caller has given up."""
+    make_connector().connect_volume({'path': make_volume('late'), 'slot': 5})
+    held = HeldPost()
+    novalink.faults.add(held)
+    config.set_override('rest_timeout_s', 1.0, group=conf.GROUP)
+    with pytest.raises(exceptions.NovaLinkUnavailable):
+        make_connector().disconnect_volume({'path': make_volume('late')}, None)
+    config.set_override('rest_timeout_s', 30.0, group=conf.GROUP)
+    assert held.reached.is_set()
+    return held
+
+
+@pytest.mark.parametrize('is_same_session', [True, False])
+@pytest.mark.parametrize(('number', 'slot'), [
+    pytest.param(0, None, id='nothing-to-do'), pytest.param(0, 6, id='slot-taken'),
+    pytest.param(1, None, id='volume-in-use')])
+def test_an_attach_believes_no_mapping_that_a_late_detach_could_remove(
+        novalink, held_detach, make_connector, make_volume, is_same_session, number, slot):
+    lpar = novalink.lpars[number].uuid
+    wanted = {'path': make_volume('late'), 'lpar_uuid': lpar}
+    if slot is not None:
+        wanted['slot'] = slot
+    connector = make_connector(is_same_session)
+    with futures.ThreadPoolExecutor() as pool:
+        attach = pool.submit(connector.connect_volume, wanted)
+        # Without the wait for the change that is held, it would have ended by then.
+        futures.wait([attach], 0.3)
+        held_detach.release()
+        info = attach.result(20)
+    assert info['slot'] == (slot or info['slot'])
+    assert [(one.path, one.lpar_uuid, one.slot) for one in novalink.mappings()] == [
+        (make_volume('late'), lpar, info['slot'])]
+
+
+def test_a_change_is_not_sent_when_no_time_is_left_for_its_answer(novalink, vios, lpar,
+                                                                  make_volume):
+    vios.submit(AddMapping(lpar, make_volume('other')), Deadline(20))
+    posts = novalink.requests.count('POST')
+    deadline = Deadline(1.0)
+    while deadline.left() > retry.LEAST_S / 2:
+        pass
+    with pytest.raises(exceptions.NovaLinkBusy):
+        vios.submit(AddMapping(lpar, make_volume('late')), deadline)
+    assert novalink.requests.count('POST') == posts
+
+
 def test_a_detach_posts_nothing_once_no_change_is_outstanding(novalink, held, make_connector,
                                                               make_volume):
     held.release()
@@ -74,6 +132,23 @@ def test_a_mapping_that_no_answer_shows_is_taken_back(novalink, connector, make_
     with pytest.raises(exceptions.MappingFailed, match=r'does not show .* taken back'):
         connector.connect_volume({'path': make_volume()})
     assert [one.path for one in novalink.mappings()] == [make_volume('other')]
+
+
+def test_a_detach_leaves_nothing_that_a_late_change_of_a_task_could_map(novalink, vios, lpar,
+                                                                        make_volume):
+    path, held = make_volume(), HeldPost()
+    task = transaction.FeedTask('feed', virtual_io_server.VIOS.getter(
+        novalink.adapter(), xag=[const.XAG.VIO_SMAP]), update_timeout=1)
+    add_to_feed_task(task, AddMapping(lpar, path), vios, 20.0)
+    novalink.faults.add(held)
+    with pytest.raises(pvm_exceptions.TimeoutError):
+        task.execute()
+    with futures.ThreadPoolExecutor() as pool:
+        detach = pool.submit(vios.submit, RemoveMapping(lpar, paths=(path,)), Deadline(20))
+        futures.wait([detach], 0.3)
+        held.release()
+        assert [record.path for record in detach.result(20)] == [path]
+    assert novalink.mappings() == []
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,3 +71,19 @@ def test_an_edit_whose_deadline_has_passed_is_not_committed():
     late = PendingEdit(None, Deadline(0))
     CommitQueue().submit([late], None)
     assert late.is_settled
+
+
+def test_an_edit_is_withdrawn_before_its_caller_is_told_that_it_was_not_sent():
+    class Watched(PendingEdit):
+        @property
+        def is_in_flight(self):
+            seen.append(self.is_settled)
+            return False
+
+        @is_in_flight.setter
+        def is_in_flight(self, value):
+            pass
+
+    seen = []
+    Watched(None, Deadline(0)).time_out()
+    assert seen == [True]
