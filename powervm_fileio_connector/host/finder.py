@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Collection
 from collections.abc import Iterable
+from typing import Any
 
 import retrying
 from oslo_log import log as logging
@@ -136,14 +137,17 @@ def recheck(file: VolumeFile, settings: Settings, *, prober: probe.Prober,
 
 def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
                 deadline: Deadline | None = None) -> tuple[str, ...]:
-    """Return those of the given paths that are the file: by its inode, whatever their names.
+    """Return those of the given paths that are the file, whatever their names.
 
-    Only paths on mounts of the same file system are probed.
+    Its inode decides, or, on another mount of the same server that has a device of its own, its
+    file handle. No other mounts are probed.
 
     :param paths: such as those of all mappings
     """
     table = mount_table.table()
-    asked = []
+    index = same_file.index(table)
+    asked: list[str] = []
+    requests: list[probe.Request[Any]] = []
     # A file with one name has it in other cases only.
     names = {os.path.basename(path).casefold() for path in file.spellings}
     for path in dict.fromkeys(paths):
@@ -151,13 +155,28 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
             continue
         mount = table.covering(path)
         below = None if mount is None else mount.below(path)
-        if mount is not None and below is not None and mount.device == file.mount.device:
-            asked.append((path, probe.FileProbe(mount.mount_point, below, mount.id,
-                                                share=mount.share)))
-    answers = prober.probe_all([request for _, request in asked], deadline) if asked else []
-    return tuple(path for (path, _), answer in zip(asked, answers, strict=True)
-                 if answer.facts is not None
-                 and (answer.facts.dev, answer.facts.ino) == file.identity)
+        if mount is None or below is None:
+            continue
+        if mount.device == file.mount.device:
+            requests.append(probe.FileProbe(mount.mount_point, below, mount.id, share=mount.share))
+        elif index.are_of_one_server(mount, file.mount):
+            requests.append(probe.HandleProbe(mount.mount_point, below, share=mount.share))
+        else:
+            continue
+        asked.append(path)
+    if not asked:
+        return ()
+    own, *answers = prober.probe_all([probe.HandleProbe(
+        file.mount.mount_point, file.mount.below(file.path) or '', share=file.mount.share),
+        *requests], deadline)
+
+    def is_file(facts: probe.FileFacts | probe.HandleFacts | None) -> bool:
+        if isinstance(facts, probe.FileFacts):
+            return (facts.dev, facts.ino) == file.identity
+        return facts is not None and facts.handle is not None and facts == own.facts
+
+    return tuple(path for path, answer in zip(asked, answers, strict=True)
+                 if is_file(answer.facts))
 
 
 def leading_elsewhere(paths: Iterable[str], own: Collection[str], settings: Settings, *,

@@ -94,12 +94,29 @@ class Mount:
         server, directory = named
         if self.root == '/':
             return named
-        if server.startswith('//'):
-            share, _, below = directory.lstrip('/').partition('/')
-            if below and f'{self.root}/'.startswith(f'/{below}/'):
-                # CIFS may show the directory of the share as root, besides in the source.
-                directory = f'/{share}'
+        if self.starts_at_share:
+            return self.location_in_share
         return server, export_module.single_slashes(directory + self.root)
+
+    @functools.cached_property
+    def starts_at_share(self) -> bool:
+        """Whether the root of a CIFS mount repeats the directory that its source names.
+
+        Then the file system is the whole share, and the roots of all its mounts are counted from
+        there, although each shows the source of the first one.
+        """
+        if not self.source.startswith('//') or self.root == '/':
+            return False
+        named = export_module.server_and_directory(self.source)
+        below = '' if named is None else named[1].lstrip('/').partition('/')[2]
+        return bool(below) and f'{self.root}/'.startswith(f'/{below}/')
+
+    @property
+    def location_in_share(self) -> tuple[str | None, str]:
+        """The server of a CIFS mount, and the share with the root counted from there."""
+        server, directory = export_module.server_and_directory(self.source) or (None, '/')
+        share = directory.lstrip('/').partition('/')[0]
+        return server, export_module.single_slashes(f'/{share}{self.root}')
 
     @functools.cached_property
     def address(self) -> str | None:
@@ -195,16 +212,12 @@ def table() -> MountTable:
     :raises MountNotResponding: this process has no descriptor or memory left to read it
     :raises ShareNotMounted: ``/proc`` is not mounted
     """
-    return table_watch.current(_read)
+    return table_watch.current(parse)
 
 
 def close() -> None:
     """Close the mount table; the next :func:`table` opens it again."""
     table_watch.close()
-
-
-def _read(text: bytes) -> MountTable:
-    return parse(text)
 
 
 @functools.lru_cache(maxsize=2)

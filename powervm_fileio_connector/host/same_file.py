@@ -51,13 +51,16 @@ class SameFiles:
         self._groups: dict[str, set[str]] = collections.defaultdict(set)
         self._remembered: dict[Hashable, Any] = {}
         self._probed: set[str] = set()
+        whole_shares = {mount.device for mount in table if mount.starts_at_share}
+        self._locations = {mount.id: mount.location_in_share if mount.device in whole_shares
+                           else mount.location for mount in table}
         for mount in table:
-            name, _ = mount.location
+            name, _ = self._locations[mount.id]
             if name is not None:
                 self._join(mount.device, f'{name} {mount.port}')
         self._group = {device: self._leader(device) for device in self._devices}
         for mount in table:
-            self._add(mount, self._group[mount.device], *mount.location)
+            self._add(mount, self._group[mount.device], *self._locations[mount.id])
 
     def remember(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """Return what depends on the table and a key alone, made once for each key."""
@@ -88,7 +91,7 @@ class SameFiles:
 
     def location(self, mount: Mount, path: str) -> tuple[str, str] | None:
         """Return the group of the server and the path there of what is at a path on a mount."""
-        _, root = mount.location
+        _, root = self._locations[mount.id]
         if path == mount.mount_point:
             inside = root
         else:
@@ -140,8 +143,13 @@ class SameFiles:
     def shows(self, mount: Mount, location: tuple[str, str]) -> bool:
         """Whether a mount shows exactly a directory of a server; see :meth:`of`."""
         server, directory = location
-        return (mount.location[1] == directory
+        return (self._locations[mount.id][1] == directory
                 and self._group[mount.device] in self._groups.get(server, ()))
+
+    def are_of_one_server(self, one: Mount, other: Mount) -> bool:
+        """Whether two mounts are of one server that gives file handles."""
+        return (one.fstype in _WITH_FILE_HANDLES and other.fstype in _WITH_FILE_HANDLES
+                and self._group[one.device] == self._group[other.device])
 
     def may_have_another_name(self, mount: Mount) -> bool:
         """Whether the kernel may show another name of the server than was given to mount it."""
@@ -149,7 +157,7 @@ class SameFiles:
 
     def is_directory(self, mount: Mount, directory: str) -> bool:
         """Whether a mount shows a directory of its server, whatever the server's name."""
-        server, shown = mount.location
+        server, shown = self._locations[mount.id]
         return server is not None and shown == directory
 
     def _add(self, mount: Mount, group: str, name: str | None, directory: str) -> None:

@@ -159,6 +159,37 @@ def test_a_file_that_is_swap_space_is_refused(
     mounter.unmount(place)
 
 
+@pytest.mark.parametrize('is_unmounted', [False, True])
+def test_a_file_behind_a_mounted_loop_device_is_refused_whatever_name_it_was_bound_to(
+        is_unmounted, make_image, attach, mounter, tmp_path, find):
+    image = make_image('disk')
+    make_file_system('ext4', image)
+    bound = tmp_path / 'bound'
+    bound.touch()
+    mounter.bind(image, bound)
+    place = mounter._mount(tmp_path / 'var', attach(bound)[1])
+    if is_unmounted:
+        mounter.unmount(bound)
+    with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
+        find(image)
+    mounter.unmount(place)
+
+
+def test_a_file_that_is_swap_space_under_a_bound_name_is_refused(
+        make_image, attach, mounter, tmp_path, find):
+    image = make_image('disk')
+    make_file_system('ext4', image)
+    place = mounter._mount(tmp_path / 'var', attach(image)[1])
+    swap, bound = place / 'swap', tmp_path / 'a\tbound name'
+    swap.write_bytes(bytes(2 << 20))
+    swap.chmod(0o600)
+    bound.touch()
+    mounter.bind(swap, bound)
+    with swap_space(bound), pytest.raises(exceptions.UnsafeVolumePath, match='swap space'):
+        find(swap)
+    mounter.unmount(place)
+
+
 def test_a_file_behind_a_loop_device_that_nobody_uses_is_served(make_image, attach, find):
     # NovaLink serves files through loop devices: that is no use by this host.
     image = make_image('disk')

@@ -201,6 +201,20 @@ def test_a_block_device_is_served_where_allowed(device, allowing, find):
     assert str(node) in found.spellings
 
 
+@pytest.mark.parametrize('way', ['directory', 'chain', 'file'])
+def test_a_block_device_keeps_its_stable_name_behind_a_symlink_into_dev(
+        way, device, allowing, tmp_path, find):
+    by_id = device[0].parent / 'by-id'
+    by_id.mkdir()
+    (by_id / 'disk').symlink_to('../disk')
+    (tmp_path / 'link').symlink_to(by_id)
+    (tmp_path / 'chain').symlink_to('link')
+    (tmp_path / 'file').symlink_to(by_id / 'disk')
+    path = {'directory': 'link/disk', 'chain': 'chain/disk', 'file': 'file'}[way]
+    found = find(tmp_path / path, allowing, protocol='local')
+    assert (found.path, found.is_block_device) == (f'{by_id}/disk', True)
+
+
 def test_a_block_device_is_refused_where_not_allowed(device, settings, allowing, find):
     for allowed, protocol in ((settings, 'local'), (allowing, 'nfs')):
         with pytest.raises(exceptions.UnsafeVolumePath, match='is a block device'):

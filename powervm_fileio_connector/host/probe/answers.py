@@ -78,7 +78,8 @@ def path(request: dict[str, Any]) -> dict[str, Any]:
     with PathWalk('/') as walk:
         failed: dict[str, Any] = {}
         try:
-            walk.follow(request['path'] + '/' * request['is_directory'])
+            walk.follow(request['path'] + '/' * request['is_directory'],
+                        keeps_devices=not request['is_directory'])
             system_calls.size_and_mount_id(walk.end)        # does the server answer
         except OSError as err:
             failed = {'errno': err.errno, 'rest': [name for name in walk.rest if name]}

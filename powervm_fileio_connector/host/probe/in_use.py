@@ -7,10 +7,16 @@ Runs in the share probe process. Nothing is opened exclusively, which would dist
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
 import stat
+import struct
 
 _SYS_DEVICES = '/sys/dev/block'
+
+_LOOP_GET_STATUS64 = 0x4C05     # linux/loop.h
+_LOOP_INFO64_SIZE = 232         # which begins with the device and inode number of the file
 
 
 def block_device(rdev: int) -> dict[str, object]:
@@ -31,27 +37,45 @@ def block_device(rdev: int) -> dict[str, object]:
 def regular_file(seen: os.stat_result, name: str, mounted_loops: list[str]) -> str | None:
     """Return what this host uses a regular file for; None: nothing.
 
-    Files of other names are not touched, since they may lie on a share that hangs; where the file
-    has several names, all are compared.
+    Root is told by a loop device which file it is behind, under whatever name. For others, files of
+    other names are not touched, since they may lie on a share that hangs; where the file has
+    several names, all are compared. The file of swap space is only known by the path that it was
+    given as: nothing tells it once that path leads elsewhere.
 
     :param name: the last component of its path
     :param mounted_loops: numbers of the loop devices, or of partitions of such, that are mounted
     """
     for path in _swaps():
-        if _is_same(path, seen, name):
+        if _is_same(path, seen):
             return f'swap space ({path})'
     loops = {loop: f'what is mounted from {loop}' for loop in map(_loop_of, mounted_loops) if loop}
     loops |= {loop: f'what {holder} holds by {loop}' for loop, holder in _held_loops()}
     for loop, use in loops.items():
-        backing = _read(f'/sys/block/{loop}/loop/backing_file')
-        if backing and _is_same(backing, seen, name):
+        identity = _behind(loop)
+        if identity == (seen.st_dev, seen.st_ino):
+            return use
+        backing = _read(f'/sys/block/{loop}/loop/backing_file') if identity is None else None
+        if backing and (seen.st_nlink > 1 or os.path.basename(backing) == name) and (
+                _is_same(backing, seen)):
             return use
     return None
 
 
-def _is_same(path: str, seen: os.stat_result, name: str) -> bool:
-    if seen.st_nlink == 1 and os.path.basename(path) != name:
-        return False
+def _behind(loop: str) -> tuple[int, int] | None:
+    """Return device and inode number of the file behind a loop device; None: it is not told."""
+    try:
+        descriptor = os.open(f'/dev/{loop}', os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            status = fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, bytes(_LOOP_INFO64_SIZE))
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return None
+    device, inode = struct.unpack_from('=QQ', status)
+    return device, inode
+
+
+def _is_same(path: str, seen: os.stat_result) -> bool:
     with contextlib.suppress(OSError):
         file = os.stat(path)
         return (file.st_dev, file.st_ino) == (seen.st_dev, seen.st_ino)
@@ -90,7 +114,9 @@ def _swap_devices(numbers: list[str]) -> str | None:
 
 def _swaps() -> list[str]:
     lines = (_read('/proc/swaps') or '').splitlines()[1:]
-    return [line.split()[0].replace('\\040', ' ') for line in lines if line.split()]
+    # Its blanks, tabs, newlines and backslashes are written in octal.
+    return [re.sub(r'\\([0-3][0-7]{2})', lambda match: chr(int(match[1], 8)), line.split()[0])
+            for line in lines if line.split()]
 
 
 def _held_loops() -> list[tuple[str, str]]:

@@ -77,9 +77,11 @@ class PathWalk:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return path
 
-    def follow(self, path: str) -> None:
+    def follow(self, path: str, keeps_devices: bool = False) -> None:
         """Go on along ``path`` from here; a trailing slash insists on a directory.
 
+        :param keeps_devices: end at a symlink in /dev that leads to a block device: it is the
+            device's stable name
         :raises OSError: the file system's error
         """
         self.rest = path.split('/')
@@ -90,7 +92,8 @@ class PathWalk:
                 self._passed.append(os.open(name, _DIRECTORY, dir_fd=self.end))
             except NotADirectoryError:
                 self._passed.append(os.open(name, _ANYTHING, dir_fd=self.end))
-                if stat.S_ISLNK(os.fstat(self.end).st_mode):
+                if stat.S_ISLNK(os.fstat(self.end).st_mode) and not (
+                        keeps_devices and len(self.rest) == 1 and self._is_device_name(name)):
                     self._follow_link(name)
                     continue
             del self.rest[0]
@@ -110,6 +113,11 @@ class PathWalk:
         self.rest[:1] = target.split('/')
         if target.startswith('/'):
             self._passed.append(os.open('/', _START))
+
+    def _is_device_name(self, name: str) -> bool:
+        """Whether the last component, a symlink, is in /dev and leads to a block device."""
+        return self.path.startswith('/dev/') and stat.S_ISBLK(
+            os.stat(name, dir_fd=self.directory).st_mode)
 
     def _mount_of_target(self, name: str) -> int:
         try:

@@ -130,7 +130,8 @@ class PathProbe(Request[PathFacts]):
 
     Its facts are there also with an error, for the part of the path that exists.
 
-    :ivar is_directory: it has to lead to a directory
+    :ivar is_directory: it has to lead to a directory; else, a symlink in /dev to a block device is
+        not followed
     """
 
     KIND: ClassVar[str] = 'path'

@@ -7,6 +7,8 @@ second way, add a line to ``WAYS``.
 
 import contextlib
 import dataclasses
+import os
+import pathlib
 
 from powervm_fileio_connector import exceptions
 from tests.kernel import cases
@@ -101,6 +103,21 @@ def detach_by_export_removes_the_mapping(share):
     assert not share.site.mapped_paths()
 
 
+def second_lpar_by_a_hard_link_is_refused(share):
+    share.site.detach_all()
+    link = share.file.with_name(f'link-{share.file.name}')
+    os.link(share.file, link)
+    try:
+        by_link = sites.by_path(pathlib.Path(share.by_path['path']).with_name(link.name))
+        info = share.site.attach(share.by_export)
+        with share.site.refused(exceptions.VolumeInUse):
+            share.site.attach(by_link, lpar=2)
+        assert share.site.attach(by_link) == info
+        share.site.detach_all()
+    finally:
+        link.unlink()
+
+
 def attach_by_the_second_export_maps_the_file(share):
     share.site.detach_all()
     share.site.attach(share.by_other_export)
@@ -133,6 +150,8 @@ def _checks(way, version):
     steps = _PERHAPS_ONE_DISK if version in way.other_address else ONE_DISK
     if _is_an_export_of_its_own(way):
         steps = (*steps, attach_by_the_second_export_maps_the_file)
+    if way.name == 'nosharecache':
+        steps = (*steps, second_lpar_by_a_hard_link_is_refused)
     return (*steps, sites.no_process_is_left)
 
 

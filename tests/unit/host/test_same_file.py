@@ -46,6 +46,21 @@ def test_cifs_may_show_the_directory_as_root_as_well():
     assert spellings('/a/dir/sub/v', *lines) == {'/b/sub/v', '/c/v'}
 
 
+def test_cifs_mounts_of_one_file_system_show_the_source_of_the_first():
+    lines = (nfs(30, '//srv/share/a', '/a', root='/a', fstype='cifs'),
+             nfs(31, '//srv/share/a', '/b', root='/b', fstype='cifs'),
+             nfs(32, '//srv/share/b', '/c', device='0:51', fstype='cifs'))
+    assert spellings('/b/v', *lines) == {'/c/v'}
+    assert spellings('/a/v', *lines) == set()
+
+
+def test_a_bound_directory_of_a_cifs_mount_lies_below_its_source():
+    lines = (nfs(30, '//srv/share/a', '/a', fstype='cifs'),
+             nfs(31, '//srv/share/a', '/b', root='/b', fstype='cifs'),
+             nfs(32, '//srv/share/a/b', '/c', device='0:51', fstype='cifs'))
+    assert spellings('/b/v', *lines) == {'/a/b/v', '/c/v'}
+
+
 def test_one_device_is_one_server_whatever_its_names():
     lines = (nfs(30, 'nas1:/vols', '/a'), nfs(31, 'nas2:/vols/cinder', '/b'),
              nfs(32, 'nas2:/vols', '/c', device='0:51'))
