@@ -104,10 +104,14 @@ class _FeedTaskEdit:
         """Take the outcome from the answer to the task, if that tells it."""
         try:
             vios_w = next(filter(self._is_concerned, feed), None)
-            if vios_w is None:
+            if vios_w is None and isinstance(self.edit, AddMapping):
                 self._settle(exceptions.MappingFailed(
-                    reason=f'the task does not include VIOS {self.committer.vios_uuid}',
-                    vios=self.committer.vios_uuid))
+                    reason=f'the task does not include VIOS {self.committer.vios_uuid}, the '
+                           'management partition, as where that is not running',
+                    remedy='Start it, then retry.', vios=self.committer.vios_uuid))
+            elif vios_w is None:
+                # There may be nothing to remove, which only the committer can tell.
+                return
             elif self._change is not None:
                 self.committer.forget_unshown(self.edit)
                 self._settle(self._shown(vios_w, self._change))

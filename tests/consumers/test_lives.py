@@ -189,6 +189,23 @@ def test_an_instance_whose_spawn_was_refused_can_be_deleted_where_nothing_can_be
     assert host.novalink.lpars == []
 
 
+def test_where_the_management_partition_is_not_running_a_spawn_fails_and_a_destroy_does_not(
+        cluster, make_volumes):
+    """The FeedTask is of the VIOS that run, and so without ours."""
+    host = cluster('neo-3', other_vioses=1)
+    ours = host.novalink.vios_uuid
+    server = host.create(make_volumes(2))
+    host.novalink.change_lpar(ours, state='shutting down')
+    refused = host.new_server()
+    with pytest.raises(pvm_exception.VolumeAttachFailed, match=f'does not include VIOS {ours}'):
+        host.spawn(refused, make_volumes(1))
+    assert len(host.novalink.mappings()) == 2
+    for one in (refused, server):
+        host.delete(one)
+        assert host.slots(one) == []
+    assert host.novalink.mappings() == []
+
+
 @pytest.mark.parametrize('fault', [{'encrypted': True}, {'access_mode': 'ro'}])
 def test_a_volume_that_cannot_be_attached_again_hides_no_error_and_stops_no_other_revert(
         one, make_volumes, fault):
