@@ -19,6 +19,7 @@ from tests.cli.conftest import forks  # noqa: F401  a fixture
 from tests.openstack import identity
 from tests.openstack import services
 from tests.openstack.__main__ import IN_NAMESPACES
+from tests.openstack.__main__ import WHY_NOT
 
 _WAIT_S = 60
 
@@ -27,7 +28,7 @@ _WAIT_S = 60
 def namespaces():
     """The tree of packages; these tests run in namespaces of their own, with loopback alone."""
     if IN_NAMESPACES not in os.environ:
-        pytest.skip('needs namespaces of its own: tox -e openstack')
+        pytest.skip(os.environ.get(WHY_NOT, 'needs namespaces of its own: tox -e openstack'))
     with socket.socket() as any_socket:
         fcntl.ioctl(any_socket, 0x8914, struct.pack('16sh', b'lo', 0x1))     # SIOCSIFFLAGS, IFF_UP
     return pathlib.Path(os.environ[IN_NAMESPACES])
@@ -78,9 +79,13 @@ class Cloud:
         self.volumes = []
 
     def create(self, backend, **fields):
+        return self.wait(self.begin(backend, **fields))
+
+    def begin(self, backend, **fields):
+        """Have Cinder create a volume, without waiting for it."""
         volume = self.admin.create_volume(size=1, volume_type=backend, **fields)
         self.volumes.append(volume.id)
-        return self.wait(volume)
+        return volume
 
     def wait(self, resource, status='available'):
         return self.admin.wait_for_status(resource, status, ['error'], 0.3, _WAIT_S)
@@ -92,14 +97,26 @@ class Cloud:
         return list(self.admin.attachments(details=True, volume_id=volume.id))
 
     def delete_all(self):
-        """Delete the volumes of a test, which are attached to nothing any more."""
+        """Delete the volumes of a test.
+
+        What a test that failed has left goes too, so that it fails no other; one that succeeded
+        leaves no attachment, since Cinder deletes no volume that has one.
+        """
         from openstack import exceptions
 
+        errors = []
         for volume_id in self.volumes:
-            self.admin.delete_volume(volume_id)
+            try:
+                self.admin.delete_volume(volume_id)
+            except exceptions.HttpException as err:
+                errors.append(err)
+                for attachment in self.admin.attachments(details=True, volume_id=volume_id):
+                    self.admin.delete_attachment(attachment.id)
+                self.admin.delete_volume(volume_id, force=True)
         for volume_id in self.volumes:
             with contextlib.suppress(exceptions.NotFoundException):
                 self.admin.wait_for_delete(self.admin.get_volume(volume_id), 0.3, _WAIT_S)
+        return errors
 
     @staticmethod
     def files():
@@ -113,8 +130,10 @@ def cloud(admin, novalink):
     """Cinder; afterwards nothing is left in it, at NovaLink and on the shares."""
     cloud = Cloud(admin)
     yield cloud
-    cloud.delete_all()
-    assert (Cloud.files(), novalink.mappings()) == ([], [])
+    errors, files = cloud.delete_all(), Cloud.files()
+    for path in files:
+        os.unlink(path)
+    assert (errors, files, novalink.mappings()) == ([], [], [])
 
 
 @pytest.fixture
@@ -152,8 +171,9 @@ def cinder(start):
 
 @pytest.fixture
 def killed_at(start, keystone, novalink):
-    """Run a command, and kill it at one of its requests to Cinder or NovaLink.
+    """Run a command, and kill it at one of its requests to Cinder.
 
+    Before the request, so that Cinder never gets it, or after it, so that its answer is not seen.
     Returns whether it came to that request.
     """
     def run(moment, method, path, *args):
@@ -163,6 +183,8 @@ def killed_at(start, keystone, novalink):
             if (when, asked) == (moment, method) and path in place and not reached:
                 reached.append(place)
                 os.kill(children[0].pid, signal.SIGKILL)
+                return True
+            return False
 
         keystone.at = at
         child, streams = start(*args)

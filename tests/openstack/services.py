@@ -45,8 +45,7 @@ public_endpoint = http://127.0.0.1:{identity}/volume
 transport_url = rabbit://guest:guest@127.0.0.1:{rabbit}//
 enabled_backends = nfs,gpfs
 default_volume_type = __DEFAULT__
-periodic_interval = 2
-backend_stats_polling_interval = 3
+backend_stats_polling_interval = 20
 service_down_time = 600
 rpc_response_timeout = 60
 [database]

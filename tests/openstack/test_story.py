@@ -46,7 +46,7 @@ def test_a_gpfs_volume_grows_while_it_is_attached(cloud, cinder, novalink):
     volume = cloud.create('gpfs')
     cinder('attach', volume.id, '--lpar', 'lpar1')
     outcome = cinder('extend', volume.id, '--size', 2, '-f', 'json')
-    assert (outcome.code, outcome.json['Bytes']) == (0, 2 << 30), outcome
+    assert (outcome.code, outcome.json['size_bytes']) == (0, 2 << 30), outcome
     assert (cloud.volume(volume).size, cloud.volume(volume).status) == (2, 'in-use')
     assert float(novalink.mappings()[0].capacity_gb) == 2
     assert cinder('detach', volume.id).code == 0
@@ -74,6 +74,54 @@ def test_a_gpfs_volume_is_snapshot_while_it_is_attached(cloud, admin, cinder, no
     admin.wait_for_delete(snapshot, 0.3, 60)
     for left in pathlib.Path('/gpfs/cinder').glob('snapshot-*'):
         pytest.fail(f'{left} is left')
+
+
+@BOTH
+@pytest.mark.skipif(not shutil.which('qemu-img'), reason='needs qemu-img')
+def test_a_volume_that_is_made_from_a_snapshot_is_attached(cloud, admin, cinder, novalink, backend):
+    snapshot = cloud.wait(admin.create_snapshot(volume_id=cloud.create(backend).id))
+    copy = cloud.create(backend, snapshot_id=snapshot.id)
+    assert cinder('attach', copy.id, '--lpar', 'lpar1').code == 0
+    assert cinder('audit').code == 0
+    assert cinder('detach', copy.id).code == 0
+    assert is_detached(cloud, copy, novalink)
+    admin.delete_snapshot(snapshot)
+    admin.wait_for_delete(snapshot, 0.3, 60)
+
+
+@pytest.mark.skipif(not shutil.which('qemu-img'), reason='needs qemu-img')
+def test_an_attached_nfs_volume_stays_as_it_is_when_nova_does_not_help_with_a_snapshot(
+        cloud, admin, cinder, novalink):
+    volume = cloud.create('nfs')
+    cinder('attach', volume.id, '--lpar', 'lpar1')
+    before = novalink.mappings()[0].path
+    snapshot = admin.create_snapshot(volume_id=volume.id, is_forced=True)
+    admin.wait_for_status(snapshot, 'error', [], 0.3, 60)
+    assert [mapping.path for mapping in novalink.mappings()] == [before]
+    assert cinder('audit').code == 0
+    assert cinder('detach', volume.id).code == 0
+    admin.delete_snapshot(snapshot)
+    admin.wait_for_delete(snapshot, 0.3, 60)
+    # Cinder leaves the overlay that it made for the snapshot.
+    pathlib.Path(f'{before}.{snapshot.id}').unlink()
+
+
+@pytest.mark.skipif(not shutil.which('qemu-img'), reason='needs qemu-img')
+def test_an_nfs_volume_that_a_snapshot_renamed_while_attached_is_found_and_detached(
+        cloud, admin, cinder, novalink, keystone):
+    volume = cloud.create('nfs')
+    cinder('attach', volume.id, '--lpar', 'lpar1')
+    keystone.has_snapshots = True
+    snapshot = cloud.wait(admin.create_snapshot(volume_id=volume.id, is_forced=True))
+    keystone.has_snapshots = False
+    outcome = cinder('audit', '-f', 'json')
+    [finding] = outcome.json
+    assert (outcome.code, finding['finding'], finding['volume']) == (12, 'other file', volume.id)
+    assert f'volume-{volume.id}.{snapshot.id}' in finding['detail']
+    assert cinder('detach', volume.id).code == 0
+    assert is_detached(cloud, volume, novalink)
+    admin.delete_snapshot(snapshot)
+    admin.wait_for_delete(snapshot, 0.3, 60)
 
 
 @pytest.mark.skipif(not shutil.which('qemu-img'), reason='needs qemu-img')
