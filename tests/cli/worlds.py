@@ -57,7 +57,7 @@ class World:
         self.shows_links = self.rng.random() < 0.7
         snapshot = state.snapshot()
         snapshot['mappings'] += [dataclasses.asdict(one) for one in self._make_mappings(state)]
-        faults = [] if self.shows_links else [NoLPARLinks()]
+        faults = [Asked(self), *([] if self.shows_links else [NoLPARLinks()])]
         self.is_list_cut = self.rng.random() < 0.25
         if self.is_list_cut:
             faults.append(LPARListCutShort(keep=self.rng.randint(0, 2)))
@@ -67,6 +67,7 @@ class World:
         self.state = self.novalink.state
         self.removals, self.additions = [], []
         self.has_changed = False
+        self.unseen = set()     # LPARs that came after the last request for them
         self._known = {one.id: one for one in self.state.mappings()}
         self.state.subscribe(self._record)
 
@@ -79,8 +80,8 @@ class World:
 
     @property
     def living(self):
-        """The ids of all partitions, by their UUIDs."""
-        return {one.uuid: one.id for one in self.state.partitions()}
+        """The ids of all partitions that a client can know of, by their UUIDs."""
+        return {one.uuid: one.id for one in self.state.partitions() if one.uuid not in self.unseen}
 
     @property
     def lpars(self):
@@ -90,6 +91,7 @@ class World:
         """Forget what was changed so far."""
         self.removals, self.additions = [], []
         self.has_changed = False
+        self.unseen.clear()
 
     def is_protected(self, removal):
         """Whether a mapping that was removed was anybody's.
@@ -118,7 +120,10 @@ class World:
                                         successor=self.rng.choice([None, 'successor']))
 
     def change_lpars_meanwhile(self):
-        """Change the LPARs when one of the next requests comes."""
+        """Change the LPARs when one of the next requests comes.
+
+        What comes then cannot be known before NovaLink is asked again: no etag tells of it.
+        """
         self.novalink.faults.add(Meanwhile(self, self.rng.randint(1, 8)))
 
     # -- what there is from the start ------------------------------------------------------
@@ -198,4 +203,20 @@ class Meanwhile(Fault):
             object.__setattr__(self, 'left', self.left - 1)
             is_time = self.left == 0
         if is_time:
+            before = {one.uuid: one.id for one in self.world.lpars}
             self.world.change_lpars()
+            self.world.unseen |= {one.uuid for one in self.world.lpars
+                                  if before.get(one.uuid) != one.id}
+
+
+class Asked(Fault):
+    """Notes which LPARs clients have asked for."""
+
+    def __init__(self, world):
+        super().__init__(times=None, method='GET', path='/LogicalPartition')
+        object.__setattr__(self, 'world', world)
+
+    def on_request(self, context):
+        path = context.request.path
+        self.world.unseen -= {uuid for uuid in self.world.unseen
+                              if path.endswith(('/LogicalPartition', f'/{uuid}'))}
