@@ -5,15 +5,17 @@ import importlib.util
 import json
 import os
 import pathlib
+import queue
+import random
 import signal
 import tempfile
-import time
 import urllib.request
 
 import pytest
 from lxml import etree
 
 from powervm_fileio_connector.cli.qualification import ALL_LINES
+from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import NovaLinkSimulator
 from powervm_fileio_connector.simulator.state import State
 
@@ -76,18 +78,33 @@ def test_a_server_with_other_rules_is_told_by_their_lines(qualify, host, directo
     assert os.listdir(directory) == []
 
 
-@pytest.mark.parametrize('requests', [12, 60, 110])
-def test_ctrl_c_removes_what_was_made(forks, host, directory, requests):
+class SignalAt(Fault):
+    """Sends a process a signal when a request comes, before it is looked at."""
+
+    def __init__(self, request, number):
+        super().__init__(times=request)
+        object.__setattr__(self, 'left', [*range(request)])
+        object.__setattr__(self, 'number', number)
+        object.__setattr__(self, 'pid', queue.Queue())
+
+    def on_request(self, exchange):
+        self.left.pop()
+        if not self.left:
+            os.kill(self.pid.get(timeout=60), self.number)
+
+
+@pytest.mark.parametrize(('seed', 'number'), [
+    *((seed, signal.SIGINT) for seed in range(10)), (10, signal.SIGTERM), (11, signal.SIGHUP)])
+def test_a_signal_at_a_random_moment_removes_what_was_made(forks, host, directory, seed, number):
     before = host.mappings()
-    with tempfile.TemporaryFile('w+') as err, open(os.devnull, 'r+') as null:
+    fault = SignalAt(random.Random(seed).randint(10, 120), number)
+    host.faults.add(fault)
+    with open(os.devnull, 'r+') as null:
         child = forks.start(
             ['qualify', '--simulator', host.url, '--lpar', 'lpar1', '--directory', directory,
-             '--yes'], [null.fileno(), null.fileno(), err.fileno()], dict(os.environ))
-        until = time.monotonic() + 60
-        while host.requests.count() < requests and time.monotonic() < until:
-            time.sleep(0.01)
-        os.kill(child.pid, signal.SIGINT)
-        assert child.wait(60) == 130
+             '--yes'], [null.fileno()] * 3, dict(os.environ))
+        fault.pid.put(child.pid)
+        assert child.wait(120) == 128 + number
     assert host.mappings() == before
     assert os.listdir(directory) == []
 

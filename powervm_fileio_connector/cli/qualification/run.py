@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 from collections.abc import Callable
-from collections.abc import Iterator
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.cli import signals
 from powervm_fileio_connector.cli.qualification import disk_lines
 from powervm_fileio_connector.cli.qualification import refusal_lines
 from powervm_fileio_connector.cli.qualification import rest_lines
@@ -29,7 +28,7 @@ Told = Callable[[Line, Finding], None]
 
 
 def qualify(site: Site, tell: Told) -> tuple[list[tuple[Line, Finding]], list[str]]:
-    """Try all statements; what was made is removed, also after Ctrl-C.
+    """Try all statements; what was made is removed, also after Ctrl-C, SIGTERM and SIGHUP.
 
     :param tell: is given each line with its verdict
     :returns: the lines with their verdicts, and what could not be removed
@@ -37,13 +36,19 @@ def qualify(site: Site, tell: Told) -> tuple[list[tuple[Line, Finding]], list[st
     """
     before = site.others()
     findings: list[tuple[Line, Finding]] = []
-    try:
-        site.make_directory()
-        for line in ALL_LINES[:-1]:
-            findings.append((line, _tried(line, site)))
-            tell(*findings[-1])
-    finally:
-        with _without_interrupts():
+    interrupts = _Interrupts()
+    with signals.ending_cleanly(), interrupts:
+        try:
+            try:
+                site.make_directory()
+                for line in ALL_LINES[:-1]:
+                    findings.append((line, _tried(line, site)))
+                    tell(*findings[-1])
+            finally:
+                interrupts.ignore()
+        finally:
+            # Again: one that came a moment before has ended the block above.
+            interrupts.ignore()
             remaining = site.clean_up()
     findings.append((UNTOUCHED, expect(site.others() == before, '')))
     tell(*findings[-1])
@@ -57,11 +62,16 @@ def _tried(line: Line, site: Site) -> Finding:
         return Finding(Verdict.DIFFERS, str(err), type(err).__name__)
 
 
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Let Ctrl-C not stop what removes mappings and files."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+class _Interrupts:
+    """Lets Ctrl-C not stop what removes mappings and files; as before after the ``with`` block."""
+
+    def __enter__(self) -> _Interrupts:
+        self._before = signal.getsignal(signal.SIGINT)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def ignore(self) -> None:
+        """From now on, Ctrl-C does nothing."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
