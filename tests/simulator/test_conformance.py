@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is served is held against what was recorded from real systems."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
 
 import pytest
 from lxml import etree
@@ -106,6 +113,40 @@ def test_served_documents_equal_the_recording(name):
                 etree.fromstring(before.toxmlstring()))
             assert dict(properties(after)) == dict(properties(before))
             assert response.entry.properties['title'] == before.entry.properties['title']
+
+
+@pytest.fixture(scope='module')
+def report(tmp_path_factory):
+    """The report of a qualification, as a path: what the simulator is to start from."""
+    command = shutil.which('powervm-fileio', path=os.path.dirname(sys.executable))
+    path = tmp_path_factory.mktemp('report') / 'report.json'
+    with (NovaLinkSimulator(lpars=2, mappings=6) as sim,
+          tempfile.TemporaryDirectory(dir='/dev/shm') as directory):
+        subprocess.run([command, 'qualify', '--simulator', sim.url, '--lpar', 'lpar1',
+                        '--directory', directory, '--yes', '--report', path], check=True,
+                       capture_output=True)
+    return path
+
+
+def test_a_report_of_a_qualification_is_served_as_it_was_reported(report):
+    documents = json.loads(report.read_text())['documents']
+    with NovaLinkSimulator(recording=str(report)) as sim:
+        adapter = sim.adapter()
+        for before, path in zip(documents, (
+                'ManagedSystem', 'VirtualIOServer?group=ViosSCSIMapping', 'LogicalPartition'),
+                strict=True):
+            request = urllib.request.Request(f'{sim.url}/rest/api/uom/{path}', headers={
+                'X-API-Session': adapter.session._sessToken,
+                'Accept': 'application/atom+xml'})
+            with urllib.request.urlopen(request) as answer:
+                after = answer.read()
+            assert contents(after) == contents(before.encode()) != {}
+
+
+def contents(feed):
+    """What a feed holds, by UUID."""
+    return {entry.findtext('{*}id').lower(): canonical(entry.find('{*}content')[0])
+            for entry in etree.fromstring(feed).iter('{*}entry')}
 
 
 def test_recordings_of_one_machine_are_put_together(make_file):
