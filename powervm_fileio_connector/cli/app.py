@@ -16,6 +16,7 @@ from cliff import commandmanager
 
 from powervm_fileio_connector.cli import completion
 from powervm_fileio_connector.cli import errors
+from powervm_fileio_connector.cli import logs
 from powervm_fileio_connector.cli import parser as parser_module
 
 _DISTRIBUTION = 'powervm-fileio-connector'
@@ -44,6 +45,9 @@ class FileIOApp(app.App):
         """Return the parser of the global options, with errors of one line."""
         parser = super().build_option_parser(description, version, argparse_kwargs)
         parser.prog = self.NAME
+        parser.add_argument('--use-journal', action='store_true', help='log to journald, too')
+        parser.add_argument('--use-syslog', action='store_true', help='log to syslog, too')
+        parser.set_defaults(syslog_log_facility='LOG_USER')
         parser.error = functools.partial(parser_module.Parser.error, parser)
         return parser
 
@@ -68,11 +72,14 @@ class FileIOApp(app.App):
         console.addFilter(lambda record: record.levelno >= level or (
             record.name == self.LOG.name and record.levelno >= logging.ERROR))
         warnings.simplefilter('default' if self.options.debug else 'ignore')
+        try:
+            logs.add_handlers(self.options, self.options.debug)
+        except errors.UsageError as err:
+            self.parser.error(str(err))
 
     def _configure_log_file(self, handler: logging.FileHandler) -> None:
         if not self.options.debug:
-            handler.addFilter(lambda record: record.levelno >= logging.WARNING
-                              or record.name.startswith('powervm_fileio_connector'))
+            logs.leave_out_noise(handler)
 
         def handle_error(record: logging.LogRecord) -> None:
             # Once: what cannot be written now is left out, and so is all that follows.

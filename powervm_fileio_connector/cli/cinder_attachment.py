@@ -15,6 +15,7 @@ from powervm_fileio_connector import cinder
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.attachments import Attachments
 from powervm_fileio_connector.cinder import errors
+from powervm_fileio_connector.cli import inventory
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.cli.errors import NotAttached
 from powervm_fileio_connector.cli.errors import UsageError
@@ -89,10 +90,11 @@ class CinderAttachments:
             note.close()
         return volume.id, lpar_uuid if own or mapped else None
 
-    def extend(self, text: str, size_gb: int) -> tuple[str, str, int]:
+    def extend(self, text: str, size_gb: int) -> tuple[str, str, int | None, int]:
         """Grow a volume in Cinder, and show the LPAR its new size; safe to repeat.
 
-        :returns: the volume's id, the LPAR that has it, and its size in bytes
+        :returns: the volume's id, the LPAR that has it, the bytes that the LPAR saw before (None:
+            not known), and those that it sees now
         """
         doing = f'extend volume {text}'
         volume = self._cinder.find(text, doing)
@@ -102,7 +104,8 @@ class CinderAttachments:
             if not own:
                 raise NotAttached(f'Cannot {doing}: Cinder has no attachment of it to host '
                                   f'{self._cinder.host}. Attach it first.')
-            lpar_uuid = self._only_lpar(volume, own, self._mapped(volume), note)
+            mapped = self._mapped(volume)
+            lpar_uuid = self._only_lpar(volume, own, mapped, note)
             if lpar_uuid is None:
                 raise NotAttached(f'Cannot {doing}: no LPAR of this host has it, although Cinder '
                                   'has it attached here. "powervm-fileio cinder attach" mends '
@@ -118,7 +121,9 @@ class CinderAttachments:
                         f'Cannot {doing}: {refusal}. Nothing was changed. Detach it, extend it, '
                         'and attach it again.')
                 self._cinder.extend(volume, size_gb)
-            return volume.id, lpar_uuid, self._attachments.extend(spec)
+            size = self._attachments.extend(spec)
+            before = next((inventory.size_of(record, size) for record in mapped), None)
+            return volume.id, lpar_uuid, before, size
 
     def lpar_shown(self, lpar_uuid: str | None) -> str | None:
         """An LPAR as users know it."""

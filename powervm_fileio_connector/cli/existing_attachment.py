@@ -165,11 +165,7 @@ class Extending(ExistingAttachmentOperation):
             return list(pool.map(self._extended, given))
 
     def said(self, value: tuple[MappingRecord, int]) -> str:
-        before, size = inventory.size_of(*value), value[1]
-        shown = output.size_shown(size)
-        if before == size:
-            return f'already {shown}'
-        return f'{"unknown" if before is None else output.size_shown(before)} -> {shown}'
+        return output.growth_shown(inventory.size_of(*value), value[1])
 
     def more(self, value: tuple[MappingRecord, int]) -> tuple[Any, ...]:
         return output.Size(value[1]), value[0].path

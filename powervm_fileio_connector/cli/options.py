@@ -81,11 +81,6 @@ def add_volume(parser: argparse.ArgumentParser, *, is_optional: bool = False,
                        help='id of the volume, with which its disk is tagged')
 
 
-def add_cinder_volume(parser: argparse.ArgumentParser) -> None:
-    """Let the user say which volume of Cinder is meant."""
-    parser.add_argument('volume', metavar='VOLUME', help='id, or a name that one volume has')
-
-
 def add_cinder(parser: argparse.ArgumentParser) -> None:
     """Let the user say which cloud is meant, and how this host is called there."""
     group = parser.add_argument_group(
@@ -114,11 +109,14 @@ def config(args: argparse.Namespace) -> cfg.ConfigOpts:
     :raises UsageError: a file cannot be read, or a value makes no sense
     """
     from oslo_config import cfg
+    from oslo_log import log as logging
 
     from powervm_fileio_connector import conf
+    from powervm_fileio_connector.cli import logs
 
     config = cfg.ConfigOpts()
     try:
+        logging.register_options(config)
         config([], project=PROJECT, prog=PROJECT, default_config_files=args.config_files or None)
         config.register_opts(conf.OPTS, group=conf.GROUP)
         for option in conf.OPTS:
@@ -128,6 +126,7 @@ def config(args: argparse.Namespace) -> cfg.ConfigOpts:
                 config.set_override(name, value, group=conf.GROUP)
         if args.timeout is not None:
             config.set_override('rest_timeout_s', args.timeout, group=conf.GROUP)
+        logs.add_handlers(config, args.is_debug)
     except cfg.Error as err:
         raise UsageError(f'The configuration cannot be used: {err}') from err
     for path in config.config_file or []:

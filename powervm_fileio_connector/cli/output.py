@@ -175,6 +175,13 @@ def size_shown(size_bytes: int) -> str:
     return f'{gib * 1024:.4g} MiB' if gib < 1 else f'{gib:.6g} GiB'
 
 
+def growth_shown(before: int | None, after: int) -> str:
+    """How the size of a disk has changed, in bytes; None: it was not known."""
+    if before == after:
+        return f'already {size_shown(after)}'
+    return f'{"unknown" if before is None else size_shown(before)} -> {size_shown(after)}'
+
+
 def seconds_shown(seconds: float) -> str:
     """A time in the unit that shows it best."""
     return f'{seconds * 1000:.3g} ms' if seconds < 1 else f'{seconds:.1f} s'

@@ -62,8 +62,10 @@ class CommandBase(command.Command):
     example = ''
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        return Parser(prog=prog_name, example=self.example, description=self.get_description(),
-                      epilog=errors.exit_codes_text())
+        parser = Parser(prog=prog_name, example=self.example, description=self.get_description(),
+                        epilog=errors.exit_codes_text())
+        parser.set_defaults(is_debug=getattr(self.app_args, 'debug', False))
+        return parser
 
     def get_epilog(self) -> str:
         """Nothing: cliff would read the metadata of every installed distribution to find none."""

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
+from powervm_fileio_connector.cli import cinder_command
 from powervm_fileio_connector.cli import options
-from powervm_fileio_connector.cli import output
 
 
-class CinderAttach(output.Table):
+class CinderAttach(cinder_command.CinderCommand):
     """Attach a volume of Cinder to an LPAR of this host.
 
     Cinder is told, as it is by Nova. Safe to repeat, also after a crash: one attachment and one
@@ -22,22 +22,17 @@ class CinderAttach(output.Table):
 
     example = 'powervm-fileio cinder attach database-disk --lpar web01'
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        options.add_cinder_volume(parser)
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument('--lpar', metavar='LPAR', required=True,
                             help='LPAR to attach to; by name, id or UUID')
         options.add_place(parser)
-        options.add_cinder(parser)
-        options.add_novalink(parser)
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        options.require_cinder()
-        from powervm_fileio_connector.cli import cinder_attachment
-
-        with cinder_attachment.of(parsed_args, self.say) as attachments:
+        with self.attachments(parsed_args) as attachments:
             info = attachments.attach(parsed_args.volume, parsed_args.lpar,
-                                      slot=parsed_args.slot, lua=parsed_args.lua).to_dict()
+                                      slot=parsed_args.slot, lua=parsed_args.lua)
+            self.also = (('result', 'attached' if info.is_new else 'already attached'),
+                         ('lpar', attachments.lpar_shown(info.lpar_uuid)))
         self.is_one, self.was_done = True, 'the volume is attached'
-        return tuple(info), tuple(info.values())
+        shown = info.to_dict()
+        return tuple(shown), tuple(shown.values())

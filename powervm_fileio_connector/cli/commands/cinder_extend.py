@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
-from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import cinder_command
 from powervm_fileio_connector.cli import output
 
 
-class CinderExtend(output.Table):
-    """Grow a volume of Cinder that an LPAR of this host has, and show the LPAR its new size.
+class CinderExtend(cinder_command.CinderCommand):
+    """Grow a volume of Cinder, and show its LPAR the new size.
 
     Where the volume's driver cannot grow it while attached, as far as that is known, Cinder is not
     asked. Safe to repeat.
@@ -21,22 +21,21 @@ class CinderExtend(output.Table):
 
     example = 'powervm-fileio cinder extend database-disk --size 20'
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        options.add_cinder_volume(parser)
-        parser.add_argument('--size', type=int, metavar='GB', required=True,
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument('--size', type=_gib, metavar='GB', required=True,
                             help='the size that it shall have, in GiB as Cinder counts')
-        options.add_cinder(parser)
-        options.add_novalink(parser)
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        options.require_cinder()
-        from powervm_fileio_connector.cli import cinder_attachment
-
-        with cinder_attachment.of(parsed_args, self.say) as attachments:
-            volume_id, lpar, size = attachments.extend(parsed_args.volume, parsed_args.size)
-            lpar = attachments.lpar_shown(lpar)
+        with self.attachments(parsed_args) as attachments:
+            volume_id, lpar_uuid, before, size = attachments.extend(
+                parsed_args.volume, parsed_args.size)
+            lpar = attachments.lpar_shown(lpar_uuid)
         self.is_one, self.was_done = True, 'the volume is extended'
-        return ('volume', 'lpar', 'result', 'size_bytes'), (
-            volume_id, lpar, 'extended', output.Size(size))
+        return ('volume', 'lpar', 'lpar_uuid', 'result', 'size_bytes'), (
+            volume_id, lpar, lpar_uuid, output.growth_shown(before, size), output.Size(size))
+
+
+def _gib(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 31):
+        raise argparse.ArgumentTypeError(f'{text} is not a size in whole GiB')
+    return int(text)
