@@ -22,6 +22,9 @@ from .http_messages import serialize
 _BACKLOG = 512
 _MAX_CONNECTIONS = 1000
 _GRACE_S = 1.0
+# Python may collect a session of pypowervm in a thread that accepts; it then logs off in there, by
+# a request to this very server, which another thread has to accept.
+_ACCEPTING_THREADS = 2
 
 
 class Listener:
@@ -41,7 +44,7 @@ class Listener:
         self._stopping = threading.Event()
         self._busy = 0
         self._idle = threading.Condition(self._lock)
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def serve(self, handle: Callable[[Request], Answer], admit: Callable[[], bool],
               body_limit: Callable[[Request], int]) -> None:
@@ -51,9 +54,11 @@ class Listener:
         :param body_limit: how many bytes of the body of a request are wanted
         """
         self._handle, self._admit, self._body_limit = handle, admit, body_limit
-        self._thread = threading.Thread(target=self._accept, name='novalink-simulator',
-                                        daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._accept, name='novalink-simulator', daemon=True)
+            for _ in range(_ACCEPTING_THREADS)]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Stop listening and close every connection; may be called again.
@@ -70,8 +75,8 @@ class Listener:
         self._stop_w.send(b'x')
         for connection in connections:
             _shut(connection)
-        if self._thread is not None:
-            self._thread.join(5)
+        for thread in self._threads:
+            thread.join(5)
         for sock in (*self._sockets, self._stop_r, self._stop_w):
             sock.close()
 
@@ -87,6 +92,8 @@ class Listener:
     def _accept_one(self, sock: socket.socket) -> None:
         try:
             connection, _ = sock.accept()
+        except BlockingIOError:  # the other thread has accepted it
+            return
         except OSError:  # the client is gone again, or this process has no descriptor left
             self._stopping.wait(0.01)
             return
@@ -199,6 +206,7 @@ def _listen(family: int, address: str, port: int) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address, port))
         sock.listen(_BACKLOG)
+        sock.setblocking(False)
     except OSError:
         sock.close()
         raise

@@ -150,3 +150,18 @@ def test_1000_hostile_requests_leave_it_answering_below_200_mib():
             assert adapter.read('LogicalPartition').status == 200
             assert process.memory_info().rss < 200 * 2**20
         sim.check_invariants()
+
+
+def test_a_request_that_is_made_while_a_connection_is_accepted_is_answered(novalink):
+    """As by a session of pypowervm that Python happens to collect in the thread that accepts."""
+    class LogsOff(s.Fault):
+        def on_connect(self):
+            with socket.create_connection(('127.0.0.1', novalink.port), timeout=20) as client:
+                client.sendall(GET + b'\r\n')
+                answers.append(client.recv(20))
+            return False
+
+    answers = []
+    novalink.faults.add(LogsOff(times=1))
+    assert send(novalink, GET + b'\r\n')[0] == 401
+    assert [one.split()[1] for one in answers] == [b'401']
