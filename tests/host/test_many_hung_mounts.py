@@ -3,7 +3,10 @@
 
 import contextlib
 import ctypes
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -22,6 +25,7 @@ from tests.host.conftest import write
 
 HUNG = 60
 MOST_PROCESSES = 20
+MOST_THREADS = 5        # the guard's, and a worker's: its own two, and two that probe
 TIMEOUT_S = 2.0
 
 MS_NOSUID, MS_NODEV = 2, 4
@@ -144,20 +148,68 @@ def test_a_hung_share_that_is_mounted_many_times_holds_one_probe(
     spec = VolumeSpec(export='nas1:/vols', name='volume-1')
     with bounded() as watch:
         assert host.list_files(None, settings, prober=prober) == [str(volume)]
-    assert watch.threads <= 4       # the guard, and a worker with two
+    assert watch.threads <= MOST_THREADS
     with bounded() as watch:
         assert host.list_files(spec, settings, prober=prober) == []
-    assert watch.threads <= 4
+    assert watch.threads <= MOST_THREADS
     with bounded() as watch, pytest.raises(exceptions.MountNotResponding):
         finder.find(spec, settings, prober=prober)
-    assert watch.threads <= 4
+    assert watch.threads <= MOST_THREADS
     with bounded() as watch:
         resolved = host.resolved_paths(host.candidate_paths(spec, settings), prober=prober)
     assert resolved == (f'{base}/{spec.export_hash}/volume-1',)
-    assert watch.threads <= 4
+    assert watch.threads <= MOST_THREADS
     with bounded() as watch:
         assert {one.state for one in health.of_mounts(mounts, prober)} == {health.MountState.HUNG}
-    assert watch.threads <= 4
+    assert watch.threads <= MOST_THREADS
+
+
+CALLS = """
+import concurrent.futures, json, sys, time
+patched = sys.argv[1] == 'eventlet'
+if patched:
+    import eventlet
+    eventlet.monkey_patch()
+from powervm_fileio_connector import conf, exceptions
+from powervm_fileio_connector.host import finder, probe
+from powervm_fileio_connector.volume import VolumeSpec
+volume, timeout_s, hung = sys.argv[2], float(sys.argv[3]), sys.argv[4:]
+settings = conf.Settings()
+
+def find(path):
+    started = time.monotonic()
+    try:
+        finder.find(VolumeSpec(path=path), settings, prober=probe.Prober(timeout_s))
+        found = 'found'
+    except exceptions.MountNotResponding:
+        found = 'hung'
+    return found, time.monotonic() - started
+
+find(volume)
+paths = [f'{place}/volume-1' for place in hung]
+paths[20:20] = paths[40:40] = [volume] * 5
+paths += [volume] * 5
+with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
+    started = time.monotonic()
+    told = list(pool.map(find, paths))
+print(json.dumps([[path == volume, *one] for path, one in zip(paths, told)]))
+"""
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('mode', ['native', 'eventlet'])
+def test_calls_on_many_hung_shares_at_once_share_few_processes(mode, hung, volume):
+    pytest.importorskip('eventlet')
+    timeout_s = 4.0
+    with Watch() as watch:
+        done = subprocess.run(
+            [sys.executable, '-W', 'ignore', '-c', CALLS, mode, volume, str(timeout_s), *hung],
+            text=True, stdout=subprocess.PIPE, check=True, timeout=120)
+    told = json.loads(done.stdout)
+    assert [found for is_healthy, found, _ in told if is_healthy] == ['found'] * 15
+    assert [found for is_healthy, found, _ in told if not is_healthy] == ['hung'] * HUNG
+    assert max(took_s for _, _, took_s in told) < timeout_s + 1
+    assert watch.processes - 1 <= MOST_PROCESSES
 
 
 def test_more_probes_than_one_process_makes_take_few_processes(hung, volume):

@@ -11,11 +11,10 @@ that is referred to by nobody any more ends itself.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import errno
-import fcntl
 import functools
-import marshal
 import os
 import posix
 import signal
@@ -25,14 +24,12 @@ import time
 import weakref
 from typing import Any
 
-from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.host.probe.channel import Channel
+from powervm_fileio_connector.host.probe.channel import socket_pair
 
 _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'worker.py')
 
-_MOST_WAIT_S = 3600.0   # that a socket can be asked for at once
-_BUFFERED = 32768       # bytes that a socket takes at once for certain
 _REAP_S = 0.1           # for a worker that was killed to end, where it is our child
-_FIRST_DESCRIPTOR = 3   # eventlet does not watch 0, and others write to 1 and 2
 
 # What says that this host or process has no more to give, not that a share is ill.
 _SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC))
@@ -50,29 +47,41 @@ class CannotStart(Exception):
                          f'{err.strerror or err}. {remedy}')
 
 
-busy: dict[int, float] = {}
+MOST = 8
+"""Helpers that a process has at the same time; each is two processes."""
+
+busy: dict[int, tuple[float, weakref.ref[Helper]]] = {}
 """Since when helpers are at work, by the id of the object, so that this keeps none of them."""
 
+_free = collections.deque(range(MOST))      # numbers of helpers that may be started
 _all: weakref.WeakSet[Helper] = weakref.WeakSet()
 _unreaped: set[int] = set()     # process groups of ours in which a child may be left
 
 
-class Helper:
+class Helper(Channel):
     """A worker, its guard, which is our child, and our end of the socket to the worker.
 
     :param identity: what it sees, as of now
+    :ivar guests: the ids of those that it serves besides
+    :ivar is_held: a probe of a guest did not answer, and holds it
     :raises CannotStart: this process cannot start another one
+    :raises IndexError: this process has as many as it may have
     """
 
     def __init__(self, identity: Identity) -> None:
+        super().__init__()
         self._pids: list[int] = []
-        self._received = b''
+        self._number: list[int] = []
         self._owner = os.getpid()
         self.identity = identity
-        self.was_idle = False
+        self.is_fresh = True
+        self.is_held = False
+        self.guests: set[int] = set()
         _all.add(self)
-        self.hand_out()
         try:
+            # In one step, so that no exception comes between taking it and keeping it.
+            self._number.extend(map(collections.deque.pop, [_free]))
+            self.hand_out()
             self._start()
         except OSError as err:
             self.close()
@@ -91,25 +100,19 @@ class Helper:
         return self._pids[0] if self._pids else 0
 
     def _start(self) -> None:
-        self.socket, theirs = socket.socketpair()
-        with theirs:
-            self.socket = _moved_up(self.socket)
-            theirs = _moved_up(theirs)
-            with theirs:
-                descriptor = theirs.fileno()
-                # A session of its own: Ctrl-C at our terminal is not meant for it.
-                spawn = functools.partial(
-                    os.posix_spawn, setsid=True, setsigmask=(), file_actions=[
-                        (os.POSIX_SPAWN_DUP2, descriptor, 0), (os.POSIX_SPAWN_DUP2, descriptor, 1),
-                        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_RDWR, 0)])
-                # In one step, so that no exception comes between the start and keeping the id.
-                paths = [path for path in sys.path if path.startswith('/')]
-                self._pids.extend(map(spawn, [sys.executable], [[*command(), *paths]],
-                                      [os.environ]))
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait at for answers."""
-        return self.socket.fileno()
+        self.socket, theirs = socket_pair(socket.SOCK_STREAM)
+        self.door, their_door = socket_pair(socket.SOCK_SEQPACKET)
+        with theirs, their_door:
+            # A session of its own: Ctrl-C at our terminal is not meant for it.
+            spawn = functools.partial(
+                os.posix_spawn, setsid=True, setsigmask=(), file_actions=[
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 1),
+                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_RDWR, 0),
+                    (os.POSIX_SPAWN_DUP2, their_door.fileno(), 3)])
+            # In one step, so that no exception comes between the start and keeping the id.
+            paths = [path for path in sys.path if path.startswith('/')]
+            self._pids.extend(map(spawn, [sys.executable], [[*command(), *paths]], [os.environ]))
 
     def close(self) -> None:
         """Kill it, unless that has been done, and close the socket."""
@@ -117,41 +120,18 @@ class Helper:
         group = self.pid
         self.kill()
         reap_group(group, time.monotonic() + _REAP_S)
-        if hasattr(self, 'socket'):
-            self.socket.close()
+        self._close_sockets()
+        while self._number:
+            _free.append(self._number.pop())
+
+    def _close_sockets(self) -> None:
+        for name in ('socket', 'door'):
+            if hasattr(self, name):
+                getattr(self, name).close()
 
     def hand_out(self) -> None:
         """Count it as busy, from now on; also while it is still being started."""
-        busy[id(self)] = time.monotonic()
-
-    def send(self, message: Any, deadline: Deadline) -> None:
-        """Send a message, as far as that is possible by the deadline.
-
-        One that is gone, or does not read, is noticed when its answer is read.
-        """
-        data = marshal.dumps(message)
-        data = len(data).to_bytes(4, 'little') + data
-        if len(data) > _BUFFERED:
-            self.socket.settimeout(min(deadline.left(), _MOST_WAIT_S))
-        with contextlib.suppress(OSError):
-            self.socket.sendall(data)
-
-    def receive(self) -> list[Any]:
-        """Return the answers that are whole by now.
-
-        :raises OSError: the process is gone
-        """
-        chunk = self.socket.recv(65536)
-        if not chunk:
-            raise ConnectionResetError(errno.ECONNRESET, 'the process ended')
-        data = self._received + chunk
-        answers = []
-        start = 0
-        while (end := start + 4 + int.from_bytes(data[start:start + 4], 'little')) <= len(data):
-            answers.append(marshal.loads(data[start + 4:end]))  # noqa: S302  of our own child
-            start = end
-        self._received = data[start:]
-        return answers
+        busy[id(self)] = time.monotonic(), weakref.ref(self)
 
     def kill(self) -> None:
         """Kill and reap; the worker itself may take longer to end, see :meth:`has_ended`."""
@@ -194,8 +174,44 @@ class Helper:
     def forget(self) -> None:
         """Leave it to the process that we were forked from."""
         self._pids.clear()
+        self._number.clear()
+        self._close_sockets()
+
+
+class Guest(Channel):
+    """A socket of its own to a worker that is busy, and may hang, for somebody else.
+
+    It answers by a thread of its own. When that worker ends, this has to be asked elsewhere.
+
+    :raises OSError: there is no descriptor left, or the worker does not take any more
+    """
+
+    def __init__(self, host: Helper) -> None:
+        super().__init__()
+        self._host = host
+        host.guests.add(id(self))
+        self.socket, theirs = socket_pair(socket.SOCK_STREAM)
+        with theirs:
+            socket.send_fds(host.door, [b'.'], [theirs.fileno()], socket.MSG_DONTWAIT)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self, has_answered: bool = False) -> None:
+        """Close it; a probe of its that did not answer holds the worker until that is killed."""
+        if id(self) in self._host.guests and not has_answered:
+            self._host.is_held = True
+        self._host.guests.discard(id(self))
         if hasattr(self, 'socket'):
             self.socket.close()
+
+
+def host_for_guest(identity: Identity, busy_for_s: float) -> Helper | None:
+    """Return the helper of an identity with the fewest guests, of those busy for long enough."""
+    since = time.monotonic() - busy_for_s
+    hosts = [helper for taken_at, ref in list(busy.values()) if taken_at <= since
+             and (helper := ref()) is not None and helper.identity == identity and helper.pid]
+    return min(hosts, key=lambda helper: len(helper.guests), default=None)
 
 
 def command() -> list[str]:
@@ -228,20 +244,13 @@ def reap_group(group: int, until: float = 0.0) -> None:
     _unreaped.discard(group)
 
 
-def _moved_up(given: socket.socket) -> socket.socket:
-    """Return a socket whose descriptor is none of the standard streams', which may be closed."""
-    if given.fileno() >= _FIRST_DESCRIPTOR:
-        return given
-    with given:
-        return socket.socket(
-            fileno=fcntl.fcntl(given.fileno(), fcntl.F_DUPFD_CLOEXEC, _FIRST_DESCRIPTOR))
-
-
 def _forget_all() -> None:
     for helper in list(_all):
         helper.forget()
     busy.clear()
     _unreaped.clear()
+    _free.clear()
+    _free.extend(range(MOST))
 
 
 os.register_at_fork(after_in_child=_forget_all)

@@ -1,29 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """The share probe processes of this process: handed out, kept while idle, and ended.
 
-An idle one serves the next probe of any thread that sees the same mounts as the same user. They end
-when the process does, however it ends. No lock is held: handing helpers out and taking them back
-are single operations on a deque.
+An idle one serves the next probe of any thread that sees the same mounts as the same user. There
+are few of them, however many shares hang: those that hang are shared. They end when the process
+does, however it ends. No lock is held: handing helpers out and taking them back are single
+operations on a deque.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Sequence
 
 from oslo_log import log as logging
 
+from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host.probe import helper as helper_module
 from powervm_fileio_connector.host.probe.helper import CannotStart
+from powervm_fileio_connector.host.probe.helper import Guest
 from powervm_fileio_connector.host.probe.helper import Helper
 from powervm_fileio_connector.host.probe.helper import Identity
 
 LOG = logging.getLogger(__name__)
 
-_MOST_IDLE = 8          # kept for the next probe; each takes some 10 MB, mostly shared
 _SOON_S = 0.2           # within which a helper is back unless its share hangs
 _PAUSE_S = 0.005
 _KILL_WAIT_S = 0.5      # for workers to die; those that the kernel holds are left to init
@@ -31,22 +34,36 @@ _KILL_WAIT_S = 0.5      # for workers to die; those that the kernel holds are le
 _idle: collections.deque[Helper] = collections.deque()
 
 
-def take(may_wait: bool = True) -> Helper:
+def take(deadline: Deadline, may_wait: bool = True) -> Helper | Guest | None:
     """Return an idle helper that sees what we see, as the user that we are, or a new one.
 
-    :param may_wait: where many have just been handed out, one of them is waited for
+    Where there are as many as there may be, one of them is waited for, or, if they have been at
+    work for so long that their shares may hang, shared.
+
+    :param may_wait: False where the caller has some of them, which come back only to it
+    :returns: None where the deadline passed
     :raises CannotStart: this process cannot start another one
     """
     helper_module.reap()
     identity = _current_identity()
-    until = time.monotonic() + _SOON_S if may_wait and _are_many_back_soon() else 0.0
-    while True:
+    while not deadline.has_passed:
         helper = _idle_one(identity)
         if helper is not None:
             return helper
-        if time.monotonic() >= until:
+        with contextlib.suppress(IndexError):
             return Helper(identity)
         time.sleep(_PAUSE_S)
+        host = helper_module.host_for_guest(identity, _SOON_S if may_wait else 0.0)
+        if host is not None:
+            try:
+                return Guest(host)
+            except BlockingIOError:
+                continue            # it does not take any more
+            except OSError as err:
+                if err.errno in (errno.EPIPE, errno.ECONNRESET, errno.EBADF):
+                    continue        # it has ended meanwhile
+                raise CannotStart(err) from err
+    return None
 
 
 def _current_identity() -> Identity:
@@ -71,7 +88,6 @@ def _idle_one(identity: Identity) -> Helper | None:
             helper = _idle.pop()
             try:
                 if helper.identity == identity:
-                    helper.was_idle = True
                     helper.hand_out()
                     return helper
             except BaseException:
@@ -81,25 +97,16 @@ def _idle_one(identity: Identity) -> Helper | None:
     return None
 
 
-def _are_many_back_soon() -> bool:
-    """Whether as many as are kept are at work, and not for so long that their share may hang.
-
-    To start one more takes twenty times as long as they take for a probe, and it would be ended
-    right after it.
-    """
-    if len(helper_module.busy) < _MOST_IDLE:
-        return False
-    since = time.monotonic() - _SOON_S
-    return sum(taken_at > since for taken_at in list(helper_module.busy.values())) >= _MOST_IDLE
-
-
-def give_back(helper: Helper) -> None:
-    """Keep a helper that answered for the next probe, or end it where enough are kept."""
-    helper_module.busy.pop(id(helper), None)
-    _idle.append(helper)
-    while len(_idle) > _MOST_IDLE:
-        with contextlib.suppress(IndexError):
-            end([_idle.popleft()])
+def give_back(helper: Helper | Guest) -> None:
+    """Keep a helper that answered for the next probe, unless a probe of another one holds it."""
+    if isinstance(helper, Guest):
+        helper.close(has_answered=True)
+    elif helper.guests or helper.is_held:
+        end([helper])
+    else:
+        helper.is_fresh = False
+        helper_module.busy.pop(id(helper), None)
+        _idle.append(helper)
 
 
 def close_idle() -> None:
@@ -111,10 +118,9 @@ def close_idle() -> None:
     end(ending)
 
 
-def end(helpers: Sequence[Helper]) -> None:
+def end(ending: Sequence[Helper | Guest]) -> None:
     """Kill helpers, and report those that the kernel does not let die within a moment."""
-    if not helpers:
-        return
+    helpers = [helper for helper in ending if isinstance(helper, Helper)]
     groups = [helper.pid for helper in helpers]
     try:
         for helper in helpers:
@@ -127,8 +133,8 @@ def end(helpers: Sequence[Helper]) -> None:
                 LOG.warning('A share probe process (process group %d) is held by the kernel '
                             'although it was killed; it will end when the share answers', group)
     finally:
-        for helper in helpers:
-            helper.close()
+        for one in ending:
+            one.close()
 
 
 os.register_at_fork(after_in_child=_idle.clear)

@@ -25,13 +25,13 @@ from powervm_fileio_connector.host.probe import helper as helper_module
 from powervm_fileio_connector.host.probe import pool
 from powervm_fileio_connector.host.probe import protocol
 from powervm_fileio_connector.host.probe import root_helper as root_helper_module
+from powervm_fileio_connector.host.probe.helper import Guest
 from powervm_fileio_connector.host.probe.helper import Helper
 from powervm_fileio_connector.host.probe.protocol import Answer
 from powervm_fileio_connector.host.probe.protocol import Facts
 from powervm_fileio_connector.host.probe.protocol import Request
 
 _MOST_IN_ONE = 64       # shares that one helper probes at the same time, but for what follows
-_MOST_HELPERS = 8       # of one call
 _MOST_WAIT_S = 3600.0   # that can be asked for at once
 _HEADSTART_S = 1.0      # for the first of several equally good probes
 
@@ -149,7 +149,7 @@ class _InFlight:
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
-        self._running: dict[Helper, dict[int, Request[Any]]] = {}
+        self._running: dict[Helper | Guest, dict[int, Request[Any]]] = {}
         self._started = time.monotonic()
         self._failed: dict[int, Answer[Any]] = {}
 
@@ -165,18 +165,20 @@ class _InFlight:
     def start(self, requests: Numbered[Any]) -> None:
         """Hand requests to idle helpers, or new ones."""
         shares = _by_share(requests)
-        size = max(_MOST_IN_ONE, -(-len(shares) // _MOST_HELPERS))
+        size = max(_MOST_IN_ONE, -(-len(shares) // helper_module.MOST))
         for first in range(0, len(shares), size):
             self._start(shares[first:first + size])
 
     def _start(self, shares: Sequence[Numbered[Any]]) -> None:
         requests = {index: share[index] for share in shares for index in share}
         try:
-            # Those that are in use here come back only when they are waited for.
-            self._running[helper := pool.take(may_wait=not self._running)] = requests
+            helper = pool.take(self._deadline, may_wait=not self._running)
         except helper_module.CannotStart as err:
             self._failed.update(dict.fromkeys(requests, Answer(failure=str(err))))
             return
+        if helper is None:
+            return
+        self._running[helper] = requests
         helper.send(_message(shares), self._deadline)
 
     def wait(self, until: Deadline) -> Iterator[tuple[int, Answer[Any]]]:
@@ -197,19 +199,20 @@ class _InFlight:
                     del self._running[helper]
                 yield index, answer
 
-    def _replace(self, helper: Helper) -> None:
-        """Make the probes of a helper that ended by itself once more, with a new one."""
+    def _replace(self, helper: Helper | Guest) -> None:
+        """Make the probes of a helper that ended by itself once more, with another one."""
         pool.end([helper])
         requests = self._running.pop(helper)
-        if helper.was_idle:
-            pool.close_idle()    # the others are as old
+        if not helper.is_fresh:
+            if isinstance(helper, Helper):
+                pool.close_idle()    # the others are as old
             self._start(_by_share(requests))
         else:
             self._failed.update(dict.fromkeys(requests, Answer(
                 failure='the share probe process exited unexpectedly')))
 
 
-def _readable(running: Collection[Helper], until: Deadline) -> list[Helper]:
+def _readable(running: Collection[Helper | Guest], until: Deadline) -> list[Helper | Guest]:
     """Wait for helpers that have something to be read; none when the time is up."""
     wait_s = min(until.left(), _MOST_WAIT_S)
     if not hasattr(select, 'poll'):         # eventlet takes it away, and has a select()

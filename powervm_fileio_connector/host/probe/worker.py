@@ -40,13 +40,12 @@ _PARENT_CHECK_MS = 30_000
 # How often a guard checks that the caller lives, on a kernel before 5.3, which has no pidfd.
 _CALLER_CHECK_MS = 1000
 
+_DOOR = 3                   # by which sockets of others come, see attend()
+
 _MOST_WAIT_S = 3600.0       # that select() can be asked for at once
 
 _SHORTAGE = ('this host cannot start a share probe {0}: {1}. Raise the limit of processes (threads '
              'count as such)')
-
-_WRITING = _thread.allocate_lock()
-
 
 def guard() -> None:
     """Return in a child of ours; here, outlive neither it nor the caller.
@@ -57,7 +56,7 @@ def guard() -> None:
     child = os.fork()
     if not child:
         return
-    for descriptor in (0, 1):       # the worker's end of the socket is the worker's alone
+    for descriptor in (0, 1, _DOOR):        # the worker's end of the socket is the worker's alone
         os.dup2(2, descriptor)
     ends = select.poll()
     for process in (child, caller):
@@ -81,7 +80,7 @@ def serve(failure: str | None = None) -> None:
     parent = os.getppid()
     caller = select.poll()
     caller.register(0, select.POLLIN)
-    received = b''
+    received, write = b'', _writer(1, _frame)
     while os.getppid() == parent:
         events = caller.poll(_PARENT_CHECK_MS)
         if not events:
@@ -94,10 +93,47 @@ def serve(failure: str | None = None) -> None:
             continue
         message, received = marshal.loads(received[4:]), b''    # noqa: S302  of our caller
         if failure is None:
-            _answer_all(message, _write_frame)
+            _answer_all(message, write)
         else:
             for index in [index for share in message for index, _ in share]:
-                _write_frame([index, {'failure': failure}])
+                write([index, {'failure': failure}])
+
+
+def attend() -> None:
+    """Answer those to whom the caller lends this process while it is busy with a message.
+
+    Each brings a socket of its own, and is answered by a thread of its own, whatever hangs here.
+    """
+    import _socket  # socket itself takes long to import
+    os.set_blocking(_DOOR, True)    # a caller's eventlet makes both ends of a socket non-blocking
+    door = _socket.socket(fileno=_DOOR)
+    while True:
+        data, passed, *_ = door.recvmsg(1, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            return              # the caller is gone
+        for _, _, descriptor in passed:
+            number = int.from_bytes(descriptor, sys.byteorder)
+            try:
+                _thread.start_new_thread(_serve_guest, (number,))
+            except RuntimeError:
+                os.close(number)        # which tells the caller to try again
+
+
+def _serve_guest(descriptor: int) -> None:
+    received = b''
+    try:
+        os.set_blocking(descriptor, True)
+        while len(received) < 4 or len(received) < 4 + int.from_bytes(received[:4], 'little'):
+            chunk = os.read(descriptor, 65536)
+            if not chunk:
+                return
+            received += chunk
+        message = marshal.loads(received[4:])       # noqa: S302  of our caller
+        _answer_all(message, _writer(descriptor, _frame))
+    except OSError:
+        pass                    # nobody waits for the answer any more
+    finally:
+        os.close(descriptor)
 
 
 def serve_once(until: float, message: Message) -> None:
@@ -115,7 +151,7 @@ def serve_once(until: float, message: Message) -> None:
         for fd in (0, 1, 2):        # else the reader of our output would wait for the child's end
             os.dup2(null, fd)
         os.close(source)
-        _answer_all(message, lambda told: _write(json.dumps(told).encode() + b'\n', sink))
+        _answer_all(message, _writer(sink, lambda told: json.dumps(told).encode() + b'\n'))
         os.kill(os.getpid(), _signal.SIGKILL)        # without waiting for threads
     os.close(sink)
     while select.select([source], [], [], max(0.0, min(until - time.monotonic(), _MOST_WAIT_S)))[0]:
@@ -157,15 +193,25 @@ def _answer_share(requests: list[tuple[int, dict[str, Any]]], write: Callable[[o
         end.release()
 
 
-def _write_frame(told: Any) -> None:
+def _writer(sink: int, encode: Callable[[Any], bytes]) -> Callable[[object], None]:
+    """Return a function that writes an answer; those of several threads one after the other."""
+    writing = _thread.allocate_lock()
+
+    def write(told: object) -> None:
+        data = encode(told)
+        with writing:
+            _write(data, sink)
+    return write
+
+
+def _frame(told: Any) -> bytes:
     data = marshal.dumps(told)
-    _write(len(data).to_bytes(4, 'little') + data, 1)
+    return len(data).to_bytes(4, 'little') + data
 
 
 def _write(data: bytes, sink: int) -> None:
-    with _WRITING:
-        while data:
-            data = data[os.write(sink, data):]
+    while data:
+        data = data[os.write(sink, data):]
 
 
 if __name__ == '__main__':
@@ -174,12 +220,15 @@ if __name__ == '__main__':
         import json
         serve_once(*json.loads(sys.argv[2]))
     else:
-        os.closerange(3, 1 << 20)       # what the caller left open is the caller's
+        os.closerange(_DOOR + 1, 1 << 20)       # what the caller left open is the caller's
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)       # ignored, it would reap our child
         failure = None
         try:
             guard()
         except OSError as err:      # a probe without a guard could not be ended for certain
             failure = _SHORTAGE.format('process', err.strerror)
+        else:
+            os.set_blocking(0, True)
+            _thread.start_new_thread(attend, ())
         sys.path += [path for path in sys.argv[1:] if path not in sys.path]
         serve(failure)

@@ -211,7 +211,8 @@ def left_over():
     return {'processes': processes, 'children': children(),
             'descriptors': descriptors(),
             'threads': len(os.listdir('/proc/self/task')),
-            'busy': len(helper.busy), 'root helper threads': len(root_helper._free)}
+            'busy': len(helper.busy), 'helpers free': len(helper._free),
+            'root helper threads': len(root_helper._free)}
 
 
 def descriptors():

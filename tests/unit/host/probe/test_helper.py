@@ -102,11 +102,13 @@ def test_nothing_is_left_unreaped_where_the_caller_is_init(directory):
 @needs_root
 @pytest.mark.skipif(not shutil.which('unshare'), reason='needs unshare')
 @pytest.mark.parametrize('end', [
-    'assert probe.Prober(0.1).probe(request).is_hung', 'pool.take().close()', 'pool.take()'])
+    'assert probe.Prober(0.1).probe(request).is_hung', 'pool.take(Deadline(9)).close()',
+    'pool.take(Deadline(9))'])
 def test_a_worker_that_was_killed_is_reaped_at_once_where_the_caller_is_init(directory, end):
     """A time-out, an exception's clean-up, and the end of the last reference to it."""
     done = run(f'''
         import signal
+        from powervm_fileio_connector.deadline import Deadline
         from powervm_fileio_connector.host.probe import pool
         request = {REQUEST}
         assert probe.Prober(20).probe(request).facts
@@ -123,10 +125,11 @@ def test_a_worker_that_was_killed_is_reaped_at_once_where_the_caller_is_init(dir
 def test_a_worker_that_is_busy_ends_with_its_caller(directory):
     program = '''
         import os, signal, sys
+        from powervm_fileio_connector.deadline import Deadline
         from powervm_fileio_connector.host import probe
         from powervm_fileio_connector.host.probe import pool
         probe.Prober(20).probe(probe.ListFiles('/'))
-        helper = pool.take()
+        helper = pool.take(Deadline(9))
         (worker,) = open(f'/proc/{helper.pid}/task/{helper.pid}/children').read().split()
         os.kill(int(worker), signal.SIGSTOP)
         print(worker, flush=True)

@@ -54,7 +54,7 @@ def interrupted(call, line):
 
 
 def left():
-    return guards(), len(os.listdir('/proc/self/fd')), dict(helper.busy)
+    return guards(), len(os.listdir('/proc/self/fd')), dict(helper.busy), len(helper._free)
 
 
 def new_process(share):

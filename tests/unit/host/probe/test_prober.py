@@ -135,37 +135,69 @@ def test_probes_of_many_threads_share_the_helpers_and_few_are_kept(list_share):
     with concurrent.futures.ThreadPoolExecutor(30) as threads:
         for names in threads.map(lambda _: list_share(), range(300)):
             assert names == ['volume-1']
-    assert 1 <= len(helpers()) <= 8
+    assert 1 <= len(helpers()) <= helper_module.MOST
 
 
 @pytest.fixture
-def busy(prober, monkeypatch):
-    """As many helpers at work as are kept, and long patience with them."""
-    monkeypatch.setattr(pool, '_SOON_S', 30)
-    taken = [pool.take(may_wait=False) for _ in range(8)]
+def busy(prober):
+    """As many helpers at work as there may be."""
+    taken = [pool.take(Deadline(20)) for _ in range(helper_module.MOST)]
+    while len(helpers()) < len(taken):
+        time.sleep(0.01)        # their guards have not started them yet
     yield taken
     pool.end(taken)
 
 
-def test_where_many_are_at_work_one_of_them_is_waited_for(busy):
+@pytest.fixture
+def long_busy(busy):
+    for key, (taken_at, helper) in helper_module.busy.items():
+        helper_module.busy[key] = taken_at - 60, helper
+    return busy
+
+
+def test_where_many_are_at_work_one_of_them_is_waited_for(busy, monkeypatch):
+    monkeypatch.setattr(pool, '_SOON_S', 30)
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(pool.take)
+        waiting = threads.submit(pool.take, Deadline(20))
         assert not concurrent.futures.wait([waiting], 0.3).done
         pool.give_back(busy[3])
         assert waiting.result(10) is busy[3]
 
 
-def test_those_that_have_been_at_work_for_long_are_not_waited_for(busy):
-    helper_module.busy[id(busy[0])] -= 60
-    busy.append(pool.take())
-    assert not busy[-1].was_idle
+def test_helpers_that_have_been_at_work_for_long_are_shared(long_busy, list_share):
+    before = guards()
+    for _ in range(20):
+        assert list_share() == ['volume-1']
+    assert guards() == before
+    assert not any(helper.guests or helper.is_held for helper in long_busy)
 
 
-def test_no_call_waits_for_its_own_helpers(busy, prober, share):
-    for helper in busy:
-        helper_module.busy[id(helper)] -= 60
-    answers = prober.probe_all([probe.ListFiles(str(share))] * 16)
-    assert [answer.facts.names for answer in answers] == [()] * 16
+def test_a_probe_that_shares_a_helper_is_made_elsewhere_when_that_is_killed(
+        long_busy, prober, share):
+    (share / 'volume-1').touch()
+    for pid in helpers():
+        os.kill(pid, signal.SIGSTOP)
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(prober.probe, probe.ListFiles(str(share)))
+        while not any(helper.guests for helper in long_busy):
+            assert not waiting.done()
+        pool.end(long_busy)
+        assert waiting.result(20).facts.names == ('volume-1',)
+
+
+def test_a_helper_that_a_shared_probe_hangs_in_is_not_kept(long_busy, share):
+    for pid in helpers():
+        os.kill(pid, signal.SIGSTOP)
+    assert probe.Prober(0.3).probe(probe.ListFiles(str(share))).is_hung
+    [held] = [helper for helper in long_busy if helper.is_held]
+    guard = held.pid
+    pool.give_back(held)
+    assert guard not in guards()
+
+
+def test_no_call_waits_for_its_own_helpers(long_busy, prober, share):
+    answers = prober.probe_all([probe.ListFiles(str(share))] * 700)
+    assert {answer.facts.names for answer in answers} == {()}
 
 
 def test_more_probes_than_run_at_once_are_all_answered(prober, share):

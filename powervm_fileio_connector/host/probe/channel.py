@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The socket to a share probe process: requests and answers, as frames of marshal."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import marshal
+import socket
+from typing import Any
+
+from powervm_fileio_connector.deadline import Deadline
+
+_MOST_WAIT_S = 3600.0   # that a socket can be asked for at once
+_BUFFERED = 32768       # bytes that a socket takes at once for certain
+_FIRST_DESCRIPTOR = 4   # eventlet does not watch 0, others write to 1 and 2, and a worker has 3
+
+
+class Channel:
+    """Our end of a socket to a worker, for one caller at a time.
+
+    :ivar is_fresh: the worker was started for this caller, so that its end is not due to another
+    """
+
+    socket: socket.socket
+    is_fresh = False
+
+    def __init__(self) -> None:
+        self._received = b''
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait at for answers."""
+        return self.socket.fileno()
+
+    def send(self, message: Any, deadline: Deadline) -> None:
+        """Send a message, as far as that is possible by the deadline.
+
+        One that is gone, or does not read, is noticed when its answer is read.
+        """
+        data = marshal.dumps(message)
+        data = len(data).to_bytes(4, 'little') + data
+        if len(data) > _BUFFERED:
+            self.socket.settimeout(min(deadline.left(), _MOST_WAIT_S))
+        with contextlib.suppress(OSError):
+            self.socket.sendall(data)
+
+    def receive(self) -> list[Any]:
+        """Return the answers that are whole by now.
+
+        :raises OSError: the process is gone
+        """
+        chunk = self.socket.recv(65536)
+        if not chunk:
+            raise ConnectionResetError(errno.ECONNRESET, 'the process ended')
+        data = self._received + chunk
+        answers = []
+        start = 0
+        while (end := start + 4 + int.from_bytes(data[start:start + 4], 'little')) <= len(data):
+            answers.append(marshal.loads(data[start + 4:end]))  # noqa: S302  of our own child
+            start = end
+        self._received = data[start:]
+        return answers
+
+
+def socket_pair(kind: int) -> tuple[socket.socket, socket.socket]:
+    """Return two sockets, none of whose descriptors is one that others use."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    return _moved_up(ours), _moved_up(theirs)
+
+
+def _moved_up(given: socket.socket) -> socket.socket:
+    """Return a socket whose descriptor is none of the standard streams', which may be closed."""
+    if given.fileno() >= _FIRST_DESCRIPTOR:
+        return given
+    with given:
+        return socket.socket(
+            fileno=fcntl.fcntl(given.fileno(), fcntl.F_DUPFD_CLOEXEC, _FIRST_DESCRIPTOR))
