@@ -98,7 +98,7 @@ class AddMapping:
             return Change(Outcome.DEFERRED)
         for orphan in orphans:
             table.remove(orphan)
-        table.append(self._build(table, bus))
+        buses.note(table, self, table.append(self._build(table, bus)))
         return Change(Outcome.CHANGED, makes_adapters=bus is None,
                       is_alone=len(orphans) == len(others))
 
@@ -217,8 +217,7 @@ class AddMapping:
 
         A server could give one that another of them names.
         """
-        return any((one.record.lua is None) != (self.lua is None) for one in table.added
-                   if one.record.server_slot == bus.record.server_slot)
+        return (self.lua is not None) in table.new_luas.get(bus.record.server_slot, ())
 
     def _build(self, table: MappingTable, bus: MappingEntry | None) -> Any:
         # scsi_mapper.build_vscsi_mapping would wrap every mapping again to find a pair to clone,

@@ -47,56 +47,95 @@ def choose(table: MappingTable, wish: Wish) -> MappingEntry | None:
         return next(filter(_has_adapters, table.of_lpar(wish.lpar_uuid)), None)
     buses = _buses(table, wish.lpar_uuid)
     if wish.slot is not None:
-        members = buses.get(wish.slot, [])
-        _require_free(wish, members)
+        bus = buses.get(wish.slot)
+        if bus is None:
+            return None
+        _require_free(wish, bus)
         # A slot asked for is honoured past max_per_bus, which is a guideline: the slot is taken,
         # so the alternative is to refuse.
-        return members[0] if members else None
-    for members in buses.values():
-        if len(members) < limit(wish) and not _holder(wish.lua, members):
-            return members[0]
+        return bus.first
+    for bus in buses.values():
+        if bus.count < limit(wish) and not bus.holder(wish.lua):
+            return bus.first
     return None
+
+
+def note(table: MappingTable, wish: Wish, added: MappingEntry) -> None:
+    """Count a mapping that was added, as far as the buses of its LPAR are known."""
+    buses = table.buses.get(wish.lpar_uuid.upper())
+    if buses is not None:
+        _add(buses, added)
 
 
 def same_lua(one: str, other: str) -> bool:
     """Whether two LUAs are one; hexadecimal ones come in both cases."""
-    return one.lower() == other.lower()
+    return _comparable(one) == _comparable(other)
 
 
-def _require_free(wish: Wish, members: list[MappingEntry]) -> None:
-    holder = _holder(wish.lua, members)
+class _Bus:
+    """The mappings on one bus, counted."""
+
+    def __init__(self, first: MappingEntry) -> None:
+        self.first = first
+        self.count = 0
+        self._holders: dict[str, MappingEntry] = {}
+
+    def add(self, entry: MappingEntry) -> None:
+        """Count a mapping."""
+        self.count += 1
+        if entry.record.lua is not None:
+            self._holders.setdefault(_comparable(entry.record.lua), entry)
+
+    def holder(self, lua: str | None) -> MappingEntry | None:
+        """The mapping that has a LUA."""
+        return None if lua is None else self._holders.get(_comparable(lua))
+
+
+def _comparable(lua: str) -> str:
+    return lua.lower()
+
+
+def _require_free(wish: Wish, bus: _Bus) -> None:
+    holder = bus.holder(wish.lua)
     place = f'slot {wish.slot} of LPAR {wish.lpar_uuid}'
     if holder is not None:
         raise exceptions.SlotOrLUAConflict(
             reason=f'{wish.lua} in {place} is taken by '
             f'{holder.record.path or "storage of kind " + holder.record.kind}',
             path=wish.path, slot=wish.slot, lua=wish.lua)
-    if wish.lua is None and len(members) >= MOST_DISKS:
+    if wish.lua is None and bus.count >= MOST_DISKS:
         raise exceptions.SlotOrLUAConflict(
-            reason=f'{place} has {len(members)} disks, and a Linux client finds no more than '
+            reason=f'{place} has {bus.count} disks, and a Linux client finds no more than '
             f'{MOST_DISKS} unless their LUA is chosen for it',
             path=wish.path, slot=wish.slot, lua=wish.lua)
 
 
-def _buses(table: MappingTable, lpar_uuid: str) -> dict[int, list[MappingEntry]]:
-    """The mappings on each bus of an LPAR, by client slot; adapters yet to be made are none."""
+def _buses(table: MappingTable, lpar_uuid: str) -> dict[int, _Bus]:
+    """The buses of an LPAR, by client slot; adapters yet to be made are none."""
+    uuid = lpar_uuid.upper()
+    if uuid not in table.buses:
+        table.buses[uuid] = _counted(table, lpar_uuid)
+    return table.buses[uuid]
+
+
+def _counted(table: MappingTable, lpar_uuid: str) -> dict[int, _Bus]:
     members = [*table.of_lpar(lpar_uuid)]
     if next(table.without_link(), None) is not None:
         lpar_id = known_id(lpar_uuid, table)
         members += table.without_link(lpar_id) if lpar_id is not None else ()
-    buses: dict[int, list[MappingEntry]] = {}
-    for entry in filter(_has_adapters, members):
-        assert entry.record.slot is not None
-        buses.setdefault(entry.record.slot, []).append(entry)
+    buses: dict[int, _Bus] = {}
+    for entry in members:
+        _add(buses, entry)
     return buses
+
+
+def _add(buses: dict[int, _Bus], entry: MappingEntry) -> None:
+    slot = entry.record.slot
+    if slot is not None and _has_adapters(entry):
+        if slot not in buses:
+            buses[slot] = _Bus(entry)
+        buses[slot].add(entry)
 
 
 def _has_adapters(entry: MappingEntry) -> bool:
     return entry.record.slot is not None and entry.record.server_slot is not None
-
-
-def _holder(lua: str | None, members: list[MappingEntry]) -> MappingEntry | None:
-    if lua is None:
-        return None
-    return next((entry for entry in members
-                 if entry.record.lua is not None and same_lua(entry.record.lua, lua)), None)

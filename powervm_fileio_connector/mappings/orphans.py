@@ -106,7 +106,7 @@ class RemoveOrphans:
         self._require_complete(table, lpars)
         found = [entry for entry in table.of_paths(self.paths)
                  if self._is_removable(entry.record, lpars, table)]
-        if any(entry in table.added for entry in found):
+        if any(entry.place is None for entry in found):
             return Change(Outcome.DEFERRED)
         for entry in found:
             table.remove(entry)

@@ -80,7 +80,7 @@ class RemoveMapping:
                   if entry not in found and is_left_over(entry.record, table)]
         if not found:
             return Change(Outcome.UNCHANGED)
-        if any(entry in table.added for entry in found):
+        if any(entry.place is None for entry in found):
             return Change(Outcome.DEFERRED)
         for entry in found:
             table.remove(entry)

@@ -6,6 +6,7 @@ Nothing is sent. Mappings are parsed when they matter; all others keep their byt
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ class MappingEntry:
 
     :ivar place: where it stands in its table; None: it was added
     :ivar file: the path of its file, without differences of spelling; None: it is of another kind
+    :ivar name: the last part of that path
     """
 
     def __init__(self, element: Any, place: int | None = None) -> None:
@@ -42,6 +44,7 @@ class MappingEntry:
         self.record = record = record_of(element)
         self.file = (normalised(record.path) if record.kind == 'file' and record.path is not None
                      else None)
+        self.name = None if self.file is None else self.file[self.file.rfind('/') + 1:]
         self.is_removed = False
 
 
@@ -56,6 +59,8 @@ class MappingTable:
     :ivar lpar_ids: ids by UUID in capitals, as far as they were asked for; None: no such LPAR
     :ivar lpars: the ids of all LPARs by UUID in capitals; None: they were not asked for
     :ivar new_buses: how many edits want the adapter pair that one of them makes
+    :ivar new_luas: whether LUAs were left open in what was added to a bus, by its server slot
+    :ivar buses: the buses of LPARs by UUID in capitals, as far as they were looked at
     :ivar added: what was added to the document
     """
 
@@ -71,7 +76,11 @@ class MappingTable:
         self.lpars: Mapping[str, int] | None = None
         self.is_edited = False
         self.new_buses: dict[tuple[str, int | None], int] = {}
+        self.new_luas: dict[int | None, set[bool]] = {}
+        self.buses: dict[str, dict[int, Any]] = {}
         self.added: list[MappingEntry] = []
+        self._added_by_name: dict[str, list[MappingEntry]] = {}
+        self._added_by_lpar: dict[str | None, list[MappingEntry]] = {}
         self._section = vios_w.scsi_mappings.root_elem.element
         self._shown_ids: dict[str, int | None] = {}
         self._entries: dict[int, MappingEntry] = {}
@@ -97,16 +106,18 @@ class MappingTable:
 
     def of_names(self, names: Collection[str]) -> list[MappingEntry]:
         """The mappings of files with these names, in whatever directories."""
-        places = None if self._search is None else {
-            place for name in names for place in self._search.named(name)}
-        return [entry for entry in self._at(places) if entry.file is not None
-                and entry.file[entry.file.rfind('/') + 1:] in names]
+        places = None if self._search is None else sorted({
+            place for name in names for place in self._search.named(name)})
+        found = [entry for entry in self._at(places) if entry.name in names]
+        return [*found, *(one for name in names for one in self._added_by_name.get(name, ()))]
 
     def of_lpar(self, lpar_uuid: str) -> Iterator[MappingEntry]:
         """The mappings that are linked to an LPAR; see also :meth:`without_link`."""
         wanted = lpar_uuid.upper()
         places = None if self._search is None else self._search.linked(wanted)
-        return (entry for entry in self._at(places) if entry.record.lpar_uuid == wanted)
+        return itertools.chain(
+            (entry for entry in self._at(places) if entry.record.lpar_uuid == wanted),
+            self._added_by_lpar.get(wanted, ()))
 
     def count(self) -> int:
         """How many mappings there are; none is parsed."""
@@ -115,8 +126,7 @@ class MappingTable:
     def count_of_lpar(self, lpar_uuid: str) -> int:
         """How many mappings an LPAR may have at most that are linked to it; none is parsed."""
         shown = self._pieces if self._search is None else self._search.linked(lpar_uuid)
-        wanted = lpar_uuid.upper()
-        return len(shown) + sum(entry.record.lpar_uuid == wanted for entry in self.added)
+        return len(shown) + len(self._added_by_lpar.get(lpar_uuid.upper(), ()))
 
     def without_link(self, lpar_id: int | None = None) -> Iterator[MappingEntry]:
         """The mappings that have a client, but do not say which other than by its LPAR id.
@@ -124,17 +134,23 @@ class MappingTable:
         :param lpar_id: the id; None: any
         """
         places = None if self._search is None else self._search.unlinked(lpar_id)
-        return (entry for entry in self._at(places) if entry.record.lpar_uuid is None
+        entries = itertools.chain(self._at(places), self._added_by_lpar.get(None, ()))
+        return (entry for entry in entries if entry.record.lpar_uuid is None
                 and not entry.record.is_orphan and not entry.record.is_wild_card
                 and lpar_id in (None, entry.record.lpar_id))
 
     def containing(self, *texts: str) -> Iterator[MappingEntry]:
         """The mappings that may have one of these texts in them."""
-        return self._at(None if self._search is None else self._search.containing(*texts))
+        places = None if self._search is None else self._search.containing(*texts)
+        return itertools.chain(self._at(places), self.added)
 
     def entries(self) -> Iterator[MappingEntry]:
         """All mappings."""
-        return self._at(None)
+        return itertools.chain(self._at(None), self.added)
+
+    def forget_lpars(self) -> None:
+        """Drop what the server told of LPARs, and what follows from it: it was true for a batch."""
+        self.lpar_ids, self.lpars, self.buses = {}, None, {}
 
     def lpar_id(self, lpar_uuid: str) -> int | None:
         """The id of an LPAR, as mappings that show both tell it, or as the server told.
@@ -163,12 +179,18 @@ class MappingTable:
         element = type(self.vios_w.element).wrapelement(entry.element, self.vios_w.adapter)
         return virtual_io_server.VSCSIMapping.wrap(element)
 
-    def append(self, mapping_w: Any) -> None:
+    def append(self, mapping_w: Any) -> MappingEntry:
         """Put a new mapping behind all others."""
         entry = MappingEntry(mapping_w.element.element)
+        record = entry.record
         self._section.append(entry.element)
         self.added.append(entry)
+        if entry.name is not None:
+            self._added_by_name.setdefault(entry.name, []).append(entry)
+        self._added_by_lpar.setdefault(record.lpar_uuid, []).append(entry)
+        self.new_luas.setdefault(record.server_slot, set()).add(record.lua is None)
         self.is_edited = True
+        return entry
 
     def remove(self, entry: MappingEntry) -> None:
         """Take a mapping out that is not one of those that were added."""
@@ -178,6 +200,7 @@ class MappingTable:
             self._section.remove(entry.element)
         self._pieces[entry.place] = None
         entry.is_removed = self.is_edited = True
+        self.buses.clear()
 
     def body(self) -> bytes:
         """What to send."""
@@ -193,8 +216,8 @@ class MappingTable:
         return self._end_tag.join([*kept, head + tail])
 
     def _at(self, places: Iterable[int] | None) -> Iterator[MappingEntry]:
-        """The mappings at these places (None: all) in their order, and those that were added."""
-        for place in range(len(self._pieces)) if places is None else sorted(places):
+        """The mappings at these places (None: all), without those that were added."""
+        for place in range(len(self._pieces)) if places is None else places:
             piece = self._pieces[place]
             if piece is None:
                 continue
@@ -202,7 +225,6 @@ class MappingTable:
                 self._entries[place] = MappingEntry(
                     piece if self._search is None else self._parse(piece), place)
             yield self._entries[place]
-        yield from self.added
 
     def _parse(self, piece: bytes) -> Any:
         try:

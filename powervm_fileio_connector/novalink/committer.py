@@ -191,8 +191,7 @@ class Committer:
         if table.vios_w.etag is None:
             return
         table.vios_w.element.adapter = None
-        # What the server told of LPARs was true for this batch.
-        table.lpar_ids, table.lpars = {}, None
+        table.forget_lpars()
         table.is_answer = False
         self._state.kept = table
 

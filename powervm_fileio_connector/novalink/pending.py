@@ -10,6 +10,7 @@ edit waits.
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
@@ -141,8 +142,9 @@ class CommitQueue:
             while not all(one.is_settled for one in mine):
                 self._lead_or_wait(mine, commit)
         finally:
-            self._remove(mine)
-            self._signal.notify()
+            # A leader has removed what it settled, and told the others.
+            if self._remove(mine):
+                self._signal.notify()
 
     def join(self, batch: list[PendingEdit]) -> None:
         """Add to a batch that is led what has become due since it was made."""
@@ -206,9 +208,11 @@ class CommitQueue:
             batch.append(pending)
         return batch
 
-    def _remove(self, done: Sequence[PendingEdit]) -> None:
+    def _remove(self, done: Sequence[PendingEdit]) -> bool:
+        """Remove edits; False: none of them was there."""
+        is_any = False
         for pending in done:
-            try:
+            with contextlib.suppress(ValueError):
                 self._waiting.remove(pending)
-            except ValueError:
-                continue
+                is_any = True
+        return is_any
