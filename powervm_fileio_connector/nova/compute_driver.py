@@ -21,6 +21,7 @@ from oslo_log import log as logging
 
 from powervm_fileio_connector.nova import enabling
 from powervm_fileio_connector.nova import nova_names
+from powervm_fileio_connector.nova import slots
 
 LOG = logging.getLogger(__name__)
 
@@ -111,6 +112,11 @@ class PowerVMDriver(_Driver):
         super().spawn(context, instance, image_meta, *args, **kwargs)
         if not power_on:
             self.power_off(instance)
+
+    def _setup_rebuild_store(self) -> None:
+        super()._setup_rebuild_store()
+        if self.store_api is not None:
+            slots.take_bytes(self.store_api)
 
     def check_can_live_migrate_destination(self, context: Any, instance: Any, *args: Any,
                                            **kwargs: Any) -> Any:

@@ -101,8 +101,8 @@ def main(arguments: Sequence[str]) -> None:
     config.parse_args(['nova-compute', *arguments])
     if CONF.powervm.nvram_store.lower() == 'none':
         sys.exit('No slot maps are saved: nvram_store in [powervm] is none.')
-    store = importutils.import_object(
-        driver.NVRAM_NS + driver.NVRAM_APIS[CONF.powervm.nvram_store.lower()])
+    store = slots.take_bytes(importutils.import_object(
+        driver.NVRAM_NS + driver.NVRAM_APIS[CONF.powervm.nvram_store.lower()]))
     adapter = novalink.client_for(conf.read(), None).adapter
     for uuid, changes in repair_host(adapter, store).items():
         print(f'{uuid}: {"; ".join(changes) or "needs no repair"}')

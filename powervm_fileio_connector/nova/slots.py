@@ -8,6 +8,7 @@ that stands in two slots, or one that is not attached any more, ends every later
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from collections.abc import Iterable
 from typing import Any
@@ -108,3 +109,19 @@ def find(slot_mgr: Any, partition: Any, udids: Iterable[str]) -> tuple[int | Non
         if slot is not None:
             return slot, lua
     return None, None
+
+
+def take_bytes(store: Any) -> Any:
+    """Have nova-powervm's store of slot maps save what Python 3 makes of them; return the store.
+
+    pypowervm 1.1.27 hands a map over as bytes, and reads it as base64 text. The store that
+    nova-powervm 9.0.0 has for Swift takes text alone: without this no map is ever saved, and each
+    spawn ends in ``TypeError``.
+    """
+    save = store.store_slot_map
+
+    def store_slot_map(key: str, data: bytes | str) -> None:
+        save(key, base64.b64encode(data).decode() if isinstance(data, bytes) else data)
+
+    store.store_slot_map = store_slot_map
+    return store
