@@ -25,13 +25,13 @@ class Deadline:
 
     def left(self) -> float:
         """Return the seconds that are left; 0 once the time has passed."""
-        now = time.monotonic() if self._paused_at is None else self._paused_at
-        return max(0.0, self._end - now)
+        left_s = self._end - (self._paused_at or time.monotonic())
+        return left_s if left_s > 0.0 else 0.0
 
     @property
     def has_passed(self) -> bool:
         """Whether no time is left."""
-        return not self.left()
+        return self._end <= (self._paused_at or time.monotonic())
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -63,7 +63,7 @@ class CallDeadlines:
 
     def __init__(self, request_timeout_s: float, probe_timeout_s: float) -> None:
         self.requests = Deadline(request_timeout_s)
-        self._probe_left_s = Deadline(probe_timeout_s).seconds
+        self._probe_left_s = min(probe_timeout_s, _MOST_S)
         self._kept_s = self._probe_left_s / 4
 
     @contextlib.contextmanager
@@ -72,11 +72,10 @@ class CallDeadlines:
 
         :param is_last: the probes after NovaLink's answer, for which a quarter of the time is kept
         """
-        deadline = Deadline(max(0.0, self._probe_left_s - (0.0 if is_last else self._kept_s)))
+        deadline = Deadline(self._probe_left_s - (0.0 if is_last else self._kept_s))
         started = time.monotonic()
         with self.requests.paused():
             try:
                 yield deadline
             finally:
-                self._probe_left_s = max(
-                    0.0, self._probe_left_s - (time.monotonic() - started))
+                self._probe_left_s -= time.monotonic() - started

@@ -142,18 +142,14 @@ def why_no_path(path: str) -> str | None:
     if '..' in path.split('/'):
         return (f"contains '..', which leads to another file wherever a symlink comes before it: "
                 f'{path!r}')
-    size = _size(path)
-    if size > _LONGEST_PATH:
-        return f'has {size} bytes, but a path has at most {_LONGEST_PATH}'
-    longest = max(map(_size, path.split('/')))
+    encoded = path.encode('utf-8', 'surrogateescape')
+    if len(encoded) > _LONGEST_PATH:
+        return f'has {len(encoded)} bytes, but a path has at most {_LONGEST_PATH}'
+    longest = max(map(len, encoded.split(b'/')))
     if longest > _LONGEST_NAME:
         return (f'has a component of {longest} bytes, but a file name has at most '
                 f'{_LONGEST_NAME}')
     return None
-
-
-def _size(text: str) -> int:
-    return len(text.encode('utf-8', 'surrogateescape'))
 
 
 def can_be_sent(text: str) -> bool:

@@ -133,8 +133,11 @@ class Helper(Channel):
         """Count it as busy, from now on; also while it is still being started."""
         busy[id(self)] = time.monotonic(), weakref.ref(self)
 
-    def kill(self) -> None:
-        """Kill and reap; the worker itself may take longer to end, see :meth:`has_ended`."""
+    def kill(self, may_reap: bool = True) -> None:
+        """Kill and reap; the worker itself may take longer to end, see :meth:`has_ended`.
+
+        :param may_reap: False: reap nothing yet, which holds up other greenlets on a busy host
+        """
         pid = self.pid
         if not pid:
             return
@@ -147,6 +150,8 @@ class Helper(Channel):
             # Started before this process changed its user: it ends at the end of its input.
             self.socket.shutdown(socket.SHUT_WR)
             self._pids.clear()
+            return
+        if not may_reap:
             return
         # The guard touches no share, so that nothing can hold it. Not eventlet's waitpid(), which
         # would let other greenlets run in the middle of this.

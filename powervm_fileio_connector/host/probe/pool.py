@@ -124,10 +124,12 @@ def end(ending: Sequence[Helper | Guest]) -> None:
     groups = [helper.pid for helper in helpers]
     try:
         for helper in helpers:
-            helper.kill()
+            helper.kill(may_reap=False)
         until = time.monotonic() + _KILL_WAIT_S
         for helper, group in zip(helpers, groups, strict=True):
-            if helper.has_ended(until):
+            has_ended = helper.has_ended(until)
+            helper.kill()
+            if has_ended:
                 helper_module.reap_group(group, until)
             else:
                 LOG.warning('A share probe process (process group %d) is held by the kernel '

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Hashable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -40,9 +39,6 @@ _NO_TIME: Answer[Any] = Answer(failure='the time for all probes of one call (pro
 
 # The caller's own rights end here; its root helper's may not.
 NO_ACCESS = (errno.EACCES, errno.EPERM)
-
-Numbered = Mapping[int, Request[Facts]]
-
 
 class Prober:
     """Probes shares on behalf of one connector.
@@ -76,17 +72,21 @@ class Prober:
         deadline = self.deadline() if deadline is None else deadline
         if deadline.has_passed:
             return [_NO_TIME] * len(requests)
-        numbered = dict(enumerate(requests))
-        answers: dict[int, Answer[Facts]] = {}
-        with _InFlight(deadline) as running:
-            running.start(numbered)
-            while running and not deadline.has_passed:
+        running = _InFlight(deadline)
+        try:
+            running.start(dict(enumerate(requests)))
+            answers = {}
+            while running.count and not deadline.has_passed:
                 answers.update(running.wait(deadline))
-        answers.update(self._as_root(
-            {index: numbered[index] for index, answer in answers.items()
-             if answer.errno in NO_ACCESS}, answers, deadline))
-        hung = _hung(deadline)
-        return [answers.get(index, hung) for index in numbered]
+        finally:
+            running.end()
+        denied = {index: answer for index, answer in answers.items() if answer.errno in NO_ACCESS}
+        if denied:
+            answers.update(self._as_root(requests, denied, deadline))
+        if len(answers) < len(requests):
+            hung = _hung(deadline)
+            return [answers.get(index, hung) for index in range(len(requests))]
+        return list(map(answers.__getitem__, range(len(requests))))
 
     def probe_any(self, requests: Sequence[Request[Facts]],
                   is_good: Callable[[Answer[Facts]], bool],
@@ -102,13 +102,13 @@ class Prober:
         answers: dict[int, Answer[Facts]] = {}
         others = dict(list(enumerate(requests))[1:])
         until = Deadline(min(deadline.left() / 4, _HEADSTART_S)) if others else deadline
-        with _InFlight(deadline) as running:
+        running = _InFlight(deadline)
+        try:
             running.start({0: requests[0]})
-            while running and not deadline.has_passed:
-                for index, answer in running.wait(until):
+            while running.count and not deadline.has_passed:
+                for index, answer in running.wait(until).items():
                     if answer.errno in NO_ACCESS:
-                        answer = self._as_root({index: requests[index]}, {index: answer},
-                                               deadline)[index]
+                        answer = self._as_root(requests, {index: answer}, deadline)[index]
                     if is_good(answer):
                         return index, answer
                     answers[index] = answer
@@ -118,25 +118,29 @@ class Prober:
                     running.start({index: request for index, request in others.items()
                                    if hung is None or request.share != hung})
                     others, until = {}, deadline
+        finally:
+            running.end()
         return 0, answers.get(0) or _hung(deadline)
 
-    def _as_root(self, requests: Numbered[Facts], denied: Mapping[int, Answer[Facts]],
-                 deadline: Deadline) -> dict[int, Answer[Facts]]:
+    def _as_root(self, requests: Sequence[Request[Facts]], denied: Mapping[int, Answer[Facts]],
+                 deadline: Deadline) -> Mapping[int, Answer[Facts]]:
         """Make probes that were denied to this process once more, through the root helper."""
-        if not requests or self._execute is None:
-            return {index: denied[index] for index in requests}
+        if self._execute is None:
+            return denied
         started = time.monotonic()
+        message, _ = _message({index: requests[index] for index in denied})
         try:
-            answers = dict(_answers(root_helper_module.ask(
-                self._execute, self._root_helper, _message(_by_share(requests)), deadline),
-                requests, started))
+            told = root_helper_module.ask(self._execute, self._root_helper, message, deadline)
         except root_helper_module.RootHelperFailed as err:
-            return {index: dataclasses.replace(denied[index], root_helper_failure=str(err))
-                    for index in requests}
+            return {index: dataclasses.replace(answer, root_helper_failure=str(err))
+                    for index, answer in denied.items()}
         except root_helper_module.TooManyHang as err:
-            return dict.fromkeys(requests, Answer(failure=str(err)))
+            return dict.fromkeys(denied, Answer(failure=str(err)))
+        took_s = time.monotonic() - started
+        answers = {index: protocol.answer_of(requests[index], message, took_s)
+                   for index, message in told}
         return {index: dataclasses.replace(answers.get(index, _hung(deadline)),
-                                           is_from_root_helper=True) for index in requests}
+                                           is_from_root_helper=True) for index in denied}
 
 
 def close_idle() -> None:
@@ -145,69 +149,75 @@ def close_idle() -> None:
 
 
 class _InFlight:
-    """Probes that are made at the same time; the processes of those left at its end are killed."""
+    """Probes that are made at the same time; the processes of those left at its end are killed.
+
+    :ivar count: how many have no answer yet
+    """
 
     def __init__(self, deadline: Deadline) -> None:
+        self.count = 0
         self._deadline = deadline
         self._running: dict[Helper | Guest, dict[int, Request[Any]]] = {}
         self._started = time.monotonic()
         self._failed: dict[int, Answer[Any]] = {}
 
-    def __enter__(self) -> _InFlight:
-        return self
+    def end(self) -> None:
+        """Kill the processes that have not answered."""
+        if self._running:
+            pool.end(list(self._running))
 
-    def __exit__(self, *exc_info: object) -> None:
-        pool.end(list(self._running))
-
-    def __bool__(self) -> bool:
-        return bool(self._running or self._failed)
-
-    def start(self, requests: Numbered[Any]) -> None:
+    def start(self, requests: dict[int, Request[Any]]) -> None:
         """Hand requests to idle helpers, or new ones."""
-        shares = _by_share(requests)
-        size = max(_MOST_IN_ONE, -(-len(shares) // helper_module.MOST))
-        for first in range(0, len(shares), size):
-            self._start(shares[first:first + size])
+        message, shares = _message(requests)
+        if len(message) <= _MOST_IN_ONE:
+            self._start(message, requests)
+            return
+        size = max(_MOST_IN_ONE, -(-len(message) // helper_module.MOST))
+        for first in range(0, len(message), size):
+            self._start(message[first:first + size], {
+                index: requests[index] for share in shares[first:first + size] for index in share})
 
-    def _start(self, shares: Sequence[Numbered[Any]]) -> None:
-        requests = {index: share[index] for share in shares for index in share}
+    def _start(self, message: Any, requests: dict[int, Request[Any]]) -> None:
+        self.count += len(requests)
         try:
+            # Those that are in use here come back only when they are waited for.
             helper = pool.take(self._deadline, may_wait=not self._running)
         except helper_module.CannotStart as err:
             self._failed.update(dict.fromkeys(requests, Answer(failure=str(err))))
             return
-        if helper is None:
-            return
-        self._running[helper] = requests
-        helper.send(_message(shares), self._deadline)
+        if helper is not None:
+            self._running[helper] = requests
+            helper.send(message, self._deadline)
 
-    def wait(self, until: Deadline) -> Iterator[tuple[int, Answer[Any]]]:
+    def wait(self, until: Deadline) -> dict[int, Answer[Any]]:
         """Wait for some probes to end and return their answers; none when the time is up."""
-        while self._failed:
-            yield self._failed.popitem()
-        for helper in _readable(self._running, until) if self._running else ():
+        answers, self._failed = self._failed, {}
+        for helper in () if answers else _readable(self._running, until):
             try:
                 told = helper.receive()
             except OSError:
                 self._replace(helper)
                 continue
-            waiting = self._running[helper]
-            for index, answer in _answers(told, waiting, self._started):
-                del waiting[index]
-                if not waiting:
-                    pool.give_back(helper)
-                    del self._running[helper]
-                yield index, answer
+            waiting, took_s = self._running[helper], time.monotonic() - self._started
+            for index, facts in told:
+                answers[index] = protocol.answer_of(waiting.pop(index), facts, took_s)
+            if not waiting:
+                pool.give_back(helper)
+                del self._running[helper]
+        self.count -= len(answers)
+        return answers
 
     def _replace(self, helper: Helper | Guest) -> None:
         """Make the probes of a helper that ended by itself once more, with another one."""
         pool.end([helper])
         requests = self._running.pop(helper)
+        self.count -= len(requests)
         if not helper.is_fresh:
             if isinstance(helper, Helper):
                 pool.close_idle()    # the others are as old
-            self._start(_by_share(requests))
+            self.start(requests)
         else:
+            self.count += len(requests)
             self._failed.update(dict.fromkeys(requests, Answer(
                 failure='the share probe process exited unexpectedly')))
 
@@ -225,27 +235,19 @@ def _readable(running: Collection[Helper | Guest], until: Deadline) -> list[Help
     return [by_descriptor[descriptor] for descriptor, _ in poll.poll(math.ceil(wait_s * 1000))]
 
 
-def _by_share(requests: Numbered[Any]) -> list[dict[int, Request[Any]]]:
-    """Return requests in groups: those of one share, which wait for each other."""
-    groups: dict[Hashable, dict[int, Request[Any]]] = {}
+def _message(requests: Mapping[int, Request[Any]]) -> tuple[list[Any], list[list[int]]]:
+    """Return requests as the worker reads them, and their numbers, in groups.
+
+    Those of one share are a group, which wait for each other.
+    """
+    message: dict[Hashable, list[Any]] = {}
+    numbers: dict[Hashable, list[int]] = {}
     for index, request in requests.items():
         # No share of a caller's is equal to a number of ours.
         key = index if request.share is None else (request.share,)
-        groups.setdefault(key, {})[index] = request
-    return list(groups.values())
-
-
-def _message(shares: Sequence[Numbered[Any]]) -> list[list[tuple[int, dict[str, Any]]]]:
-    """Return requests as the worker reads them."""
-    return [[(index, request.to_message()) for index, request in share.items()]
-            for share in shares]
-
-
-def _answers(told: Sequence[tuple[int, dict[str, Any]]], requests: Numbered[Facts],
-             started: float) -> Iterator[tuple[int, Answer[Facts]]]:
-    took_s = time.monotonic() - started
-    for index, message in told:
-        yield index, protocol.answer_of(requests[index], message, took_s)
+        message.setdefault(key, []).append((index, request.to_message()))
+        numbers.setdefault(key, []).append(index)
+    return list(message.values()), list(numbers.values())
 
 
 def _hung(deadline: Deadline) -> Answer[Any]:

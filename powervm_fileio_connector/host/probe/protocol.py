@@ -97,8 +97,9 @@ class Request(Generic[FactsT_co]):
 
     def to_message(self) -> dict[str, Any]:
         """Return it as the share probe process reads it."""
-        return {'op': self.KIND} | {name: value for name, value in vars(self).items()
-                                    if name != 'share'}
+        message = {'op': self.KIND, **vars(self)}
+        del message['share']        # it may be of any type
+        return message
 
 
 @dataclasses.dataclass(frozen=True)
