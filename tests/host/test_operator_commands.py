@@ -115,3 +115,22 @@ def test_a_stale_share_is_said_to_be_stale(operate, shares):
     share.tell('answer')
     findings, _ = operate('audit')
     assert findings == []
+
+
+def test_what_is_denied_to_the_command_is_asked_through_the_root_helper(operate, shares):
+    _, places, share = shares
+    path = places[4] / 'volume-1'
+    operate('attach', path, '--lpar', 'lpar1')
+    share.tell('only-once')
+    [disk], _ = operate('list')
+    shown, _ = operate('show', path)
+    for seen in (disk, shown):
+        assert (seen['file_state'], seen['mount_state']) == ('present', 'healthy')
+    assert (shown['file_bytes'], shown['error']) == (1 << 20, None)
+    findings, _ = operate('audit')
+    assert findings == []
+    rows, _ = operate('check', path, '--lpar', 'lpar1')
+    assert {row['verdict'] for row in rows} == {'ok'}
+    share.tell('deny')
+    shown, _ = operate('show', path)
+    assert 'Permission denied, also through the root helper' in shown['error']
