@@ -65,6 +65,18 @@ class FileIOConnector(base.BaseLinuxConnector):
                                         client_for(self.settings, adapter),
                                         attempts=device_scan_attempts)
 
+    @property
+    def checks_host(self) -> bool:
+        """Whether NovaLink's management partition must be this host.
+
+        True; set it to False for a simulator on a Power host, which simulates another partition.
+        """
+        return self._attachments.client.checks_host
+
+    @checks_host.setter
+    def checks_host(self, is_checked: bool) -> None:
+        self._attachments.client.checks_host = is_checked
+
     @staticmethod
     def get_connector_properties(root_helper: str, *args: Any, **kwargs: Any) -> dict:
         """Return what Cinder needs to know of this host to serve it files: nothing."""

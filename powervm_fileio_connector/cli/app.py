@@ -13,6 +13,7 @@ from typing import Any
 
 from cliff import app
 from cliff import commandmanager
+from cliff import help
 
 from powervm_fileio_connector.cli import completion
 from powervm_fileio_connector.cli import errors
@@ -20,6 +21,12 @@ from powervm_fileio_connector.cli import logs
 from powervm_fileio_connector.cli import parser as parser_module
 
 _DISTRIBUTION = 'powervm-fileio-connector'
+
+
+class Help(help.HelpCommand, parser_module.CommandBase):
+    """Show the help of a command."""
+
+    example = 'powervm-fileio help attach'
 
 
 class FileIOApp(app.App):
@@ -37,6 +44,7 @@ class FileIOApp(app.App):
             # Else --help behind a command would show the list of commands.
             deferred_help=True)
         self.command_manager.add_command('complete', completion.Complete)
+        self.command_manager.add_command('help', Help)
         self._error: BaseException | None = None
 
     def build_option_parser(
@@ -110,8 +118,10 @@ class FileIOApp(app.App):
             self.command_manager.find_command(argv)
         except ValueError:
             names = [name.replace('_', ' ') for name, _ in self.command_manager]
-            name = ' '.join(argv[:2]) if any(
-                one.startswith(f'{argv[0]} ') for one in names) else argv[0]
+            group = [name for name in names if name.startswith(f'{argv[0]} ')]
+            if group and len(argv) == 1:
+                self.parser.error(f'{argv[0]} what? There are ' + ', '.join(sorted(group)))
+            name = ' '.join(argv[:2]) if group else argv[0]
             self.parser.error(f'unknown command {name}' + parser_module.nearest(name, names))
 
     def clean_up(self, cmd: object, result: int, err: BaseException | None) -> None:

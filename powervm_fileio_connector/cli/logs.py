@@ -50,8 +50,8 @@ def _facility(name: str) -> int:
     """:raises UsageError: there is no facility of that name"""
     import syslog
 
-    name = name.upper()
-    number = getattr(syslog, name if name.startswith('LOG_') else f'LOG_{name}', None)
+    constant = f'LOG_{name.upper().removeprefix("LOG_")}'
+    number = getattr(syslog, constant, None)
     if number is None:
         raise UsageError(f'syslog has no facility {name}; try LOG_USER.')
     return int(number)

@@ -34,8 +34,10 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Return the help, with an example first."""
-        names = [str(action.metavar or action.dest) for action in self._get_positional_actions()]
-        self.usage = ' '.join([self.prog, '[OPTION]...', *(f'[{name}]' for name in names)])
+        names = [(str(action.metavar or action.dest).upper(), action.nargs not in ('?', '*'))
+                 for action in self._get_positional_actions()]
+        self.usage = ' '.join([self.prog, '[OPTION]...', *(
+            name if is_needed else f'[{name}]' for name, is_needed in names)])
         text = super().format_help()
         return f'example: {self._example}\n\n{text}' if self._example else text
 

@@ -15,6 +15,7 @@ import pytest
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import NovaLinkSimulator
 from powervm_fileio_connector.simulator.state import State
+from tests import cinder_api
 from tests import fork_server
 
 
@@ -97,6 +98,13 @@ def connection_info(make_volume):
         return {'driver_volume_type': 'gpfs', **keys,
                 'data': {'name': name, 'device_path': make_volume(name)}}
     return make
+
+
+@pytest.fixture
+def cloud():
+    """A cloud with Keystone and Cinder, as far as the commands of Cinder need them."""
+    with cinder_api.CinderApi() as api:
+        yield api
 
 
 @pytest.fixture

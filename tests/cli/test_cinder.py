@@ -13,12 +13,6 @@ INSTANCE = str(uuid.uuid4())
 
 
 @pytest.fixture
-def cloud():
-    with cinder_api.CinderApi() as api:
-        yield api
-
-
-@pytest.fixture
 def cinder(operate, cloud, tmp_path):
     """Run a command of the group, as host neo-1, with the credentials of the cloud."""
     def cinder(name, *args, environment=None, host=HOST, **kwargs):
@@ -187,9 +181,12 @@ def test_extend_grows_the_volume_and_shows_the_new_size(cinder, volume, novalink
     cinder('attach', 'data', '--lpar', 'lpar1')
     outcome = cinder('extend', 'data', '--size', 2, '-f', 'json')
     assert outcome.code == 0, outcome
-    assert outcome.json['size_bytes'] == 2 << 30
+    assert outcome.json == {
+        'volume': volume['id'], 'lpar': 'lpar1', 'lpar_uuid': novalink.lpars[0].uuid,
+        'result': '1 MiB -> 2 GiB', 'size_bytes': 2 << 30}
     assert float(novalink.mappings()[0].capacity_gb) == 2
-    assert cinder('extend', 'data', '--size', 2).code == 0
+    again = cinder('extend', 'data', '--size', 2, '-f', 'json')
+    assert (again.code, again.json['result']) == (0, 'already 2 GiB')
     assert cinder('extend', 'data', '--size', 1).code == 2
 
 

@@ -16,12 +16,6 @@ HOST = 'neo-1'
 
 
 @pytest.fixture
-def cloud():
-    with cinder_api.CinderApi() as api:
-        yield api
-
-
-@pytest.fixture
 def cinder(operate, cloud, tmp_path):
     """Run a command of the group, as host neo-1, with the credentials of the cloud."""
     def cinder(name, *args, **kwargs):

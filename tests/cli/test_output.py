@@ -8,9 +8,12 @@ import json
 import os
 import pty
 import re
+from importlib import metadata
 
 import pytest
 import yaml
+
+from powervm_fileio_connector.cli import output
 
 TEXT, NUMBER, EITHER = (str, type(None)), (int, float, type(None)), (str, int, float, type(None))
 
@@ -23,7 +26,8 @@ TYPES = {
     'result': TEXT, 'edit': TEXT, 'finding': TEXT, 'detail': TEXT, 'check': TEXT, 'verdict': TEXT,
     'option': TEXT, 'value': (*EITHER, bool), 'set_by': TEXT, 'step': TEXT, 'name': TEXT,
     'get': NUMBER, 'post': NUMBER, 'other_requests': NUMBER, 'export': TEXT, 'mounted_at': list,
-    'searched': list, 'fstab': TEXT}
+    'searched': list, 'fstab': TEXT, 'line': TEXT, 'statement': TEXT, 'seen': TEXT,
+    'host': TEXT, 'attached_to': TEXT}
 """The keys that all commands share, and what their values may be."""
 
 COMMANDS = {
@@ -42,18 +46,45 @@ COMMANDS = {
     'config': ['config'],
     'where': ['where', 'nas1:/vols'],
     'demo': ['demo'],
+    'qualify': ['qualify', '--lpar', 'lpar1', '--directory', '{share}', '--yes'],
+    'cinder attach': ['cinder', 'attach', 'data', '--lpar', 'lpar1', '--host', 'neo-1'],
+    'cinder extend': ['cinder', 'extend', 'data', '--size', '1', '--host', 'neo-1'],
+    'cinder audit': ['cinder', 'audit', '--host', 'neo-1'],
+    'cinder detach': ['cinder', 'detach', 'data', '--host', 'neo-1'],
 }
 
 
+def test_every_command_with_a_result_is_walked():
+    shown = {line[0] if line[0] != 'cinder' else '_'.join(line[:2]) for line in COMMANDS.values()}
+    assert shown == {entry.name for entry in metadata.entry_points(group='powervm_fileio.cli')
+                     if issubclass(entry.load(), output.Table)}
+
+
+@pytest.fixture
+def volume_of_cinder(request, cloud, monkeypatch, tmp_path, make_volume):
+    """A volume of Cinder, and the credentials of its cloud."""
+    for name, value in {**cloud.environment(), 'XDG_STATE_HOME': str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    path = make_volume('data')
+    cloud.add_volume('data', {'driver_volume_type': 'gpfs', 'name': 'data', 'device_path': path})
+    return path
+
+
 @pytest.fixture(params=COMMANDS)
-def arguments(request, novalink, operate, make_volume, connection_info, write_json):
+def arguments(request, novalink, operate, make_volume, connection_info, write_json, share):
     """A command line that shows something."""
+    if request.param.startswith('cinder'):
+        path = request.getfixturevalue('volume_of_cinder')
+        if request.param != 'cinder attach':
+            assert operate('cinder', *COMMANDS['cinder attach'][1:]).code == 0
+        if request.param == 'cinder audit':
+            assert operate('detach', path).code == 0
     disk, free, gone = (make_volume(name) for name in (f'volume-{"x" * 60}', 'free', 'gone'))
     for path in (disk, gone):
         assert operate('attach', path, '--lpar', 'lpar1', '--volume-id', 'vol-a').code == 0
     os.unlink(gone)
     volumes = write_json([connection_info('a', lpar='lpar1'), connection_info('b', lpar='web01')])
-    given = {'free': free, 'disk': disk, 'list': volumes}
+    given = {'free': free, 'disk': disk, 'list': volumes, 'share': str(share)}
     arguments = [text.format(**given) for text in COMMANDS[request.param]]
     return [*arguments, *([] if arguments[0] == 'demo' else ['--simulator', novalink.url])]
 
@@ -71,9 +102,10 @@ def test_keys_and_types_are_the_same_in_every_format(run, arguments):
     lines = list(csv.reader(io.StringIO(run(*arguments, '-f', 'csv').out)))
     assert lines[0] == list(rows[0])
     assert len(lines) == len(rows) + 1
-    plain = run(*arguments, '-f', 'value').out
-    assert 'None' not in plain
     key = next(iter(rows[0]))
+    plain = run(*arguments, '-f', 'value', '-c', key).out
+    assert 'None' not in plain
+    assert len(plain.splitlines()) == len(rows)
     chosen = run(*arguments, '-f', 'json', '-c', key).json
     assert all(set(row) == {key} for row in (chosen if isinstance(chosen, list) else [chosen]))
 

@@ -46,13 +46,41 @@ ERRORS = {
     'where ""': 'is no export',
     'simulate --port 70000': '70000 is no port',
     'complete tcsh': 'invalid choice',
+    'complete': 'required: shell',
+    'cinder': 'cinder what? There are cinder attach, cinder audit',
+    'cinder atach': 'did you mean cinder attach?',
+    'cinder attach': 'required: VOLUME, --lpar',
+    'cinder attach x --lpar lpar1 --slot 1': '1 is not a slot',
+    'cinder detach': 'required: VOLUME',
+    'cinder detach x --timeout 0': '0 is not a number of seconds',
+    'cinder extend x': 'required: --size',
+    'cinder extend x --size 0': '0 is not a size in whole GiB',
+    'cinder extend x --size big': 'big is not a size in whole GiB',
+    'cinder audit x': 'unknown argument x.',
+    'qualify --lpar lpar1': 'required: --directory',
+    'qualify --directory /dev/shm': 'required: --lpar',
+    'qualify --lpar lpar1 --directory /no/such': '/no/such is no directory',
+    'detach': 'Which volume?',
+    'detach /x --device-info /no/such': '/no/such cannot be read',
+    'detach /x --slot 5': 'unknown argument --slot',
+    'extend': 'Which volume?',
+    'extend /x --size 5': 'unknown argument --size',
+    'show': 'Which volume?',
+    'audit --metrics': 'expected one argument',
+    'audit --fixx': 'did you mean --fix?',
+    'demo x': 'unknown argument x.',
+    'config x': 'unknown argument x.',
+    'simulate --lpars many': 'many is not a number',
+    'simulate --recording /no/such': '/no/such',
+    'simulate --latency-ms soon': 'soon is not a number',
+    '--log-file /no/such/file list': '/no/such/file cannot be written',
 }
 
 
 @pytest.mark.parametrize('line', ERRORS)
 def test_a_usage_error_is_one_line_and_sends_nothing(run, novalink, line):
     arguments = shlex.split(line)
-    if arguments[0] in ('attach', 'check', 'list', 'show'):
+    if arguments[0] in ('attach', 'audit', 'check', 'detach', 'extend', 'list', 'qualify', 'show'):
         arguments += ['--simulator', novalink.url]
     outcome = run(*arguments)
     assert (outcome.code, outcome.out) == (2, ''), outcome
@@ -62,7 +90,18 @@ def test_a_usage_error_is_one_line_and_sends_nothing(run, novalink, line):
     assert posts(novalink) == 0
 
 
-@pytest.mark.parametrize('name', COMMANDS)
+def test_every_command_has_a_usage_error_here():
+    assert [name for name in COMMANDS
+            if not any(line.startswith(name.replace('_', ' ')) for line in ERRORS)] == []
+
+
+def test_the_list_of_commands_fits_the_terminal(run):
+    lines = run('--help').out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line.endswith('(cliff)')]
+
+
+@pytest.mark.parametrize('name', [*COMMANDS, 'help', 'complete'])
 def test_help_begins_with_an_example_and_ends_with_the_exit_codes(run, name):
     outcome = run(*name.split('_'), '--help')
     assert outcome.code == 0

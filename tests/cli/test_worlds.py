@@ -217,7 +217,7 @@ class Detached(Done):
         """The mappings that were removed and are another LPAR's, or of another volume."""
         named = self.lpar_uuid or (self.row and self.row['lpar_uuid'])
         return [one for one in world.removals if one.mapping.kind != 'file'
-                or not self._fits(one.mapping, world) or one.mapping.is_wild_card
+                or not self._fits(one, world) or one.mapping.is_wild_card
                 or (world.is_protected(one) and one.owner != named)]
 
     def untrue(self, world):
@@ -239,13 +239,15 @@ class Detached(Done):
                 and (one.path == self.tells[0] or (self.tells[0] is None
                                                    and one.tag == self.tells[1]))]
 
-    def _fits(self, mapping, world):
+    def _fits(self, removal, world):
         """Whether a mapping is the volume's, or was removed with one that is."""
         path, volume_id = self.tells
-        own = [one.mapping.path for one in world.removals if one.owner is not None and volume_id
-               and (one.mapping.tag == volume_id
-                    or (one.mapping.tag is None and volume_id in one.mapping.path))]
-        return mapping.path in (path, *own)
+        own = [one for one in world.removals if volume_id and (
+            one.mapping.tag == volume_id
+            or (one.mapping.tag is None and volume_id in one.mapping.path))]
+        return removal.mapping.path == path or any(
+            one.mapping.path == removal.mapping.path and removal.owner in (None, one.owner)
+            for one in own)
 
 
 class Disconnected(Detached):

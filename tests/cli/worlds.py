@@ -67,6 +67,7 @@ class World:
         self.state = self.novalink.state
         self.removals, self.additions = [], []
         self.has_changed = False
+        self._meanwhile = None
         self.unseen = set()     # LPARs that came after the last request for them
         self._known = {one.id: one for one in self.state.mappings()}
         self.state.subscribe(self._record)
@@ -88,7 +89,9 @@ class World:
         return self.novalink.lpars
 
     def begin_step(self):
-        """Forget what was changed so far."""
+        """Forget what was changed so far, and what was to change in the last step."""
+        if self._meanwhile is not None:
+            self._meanwhile.end()
         self.removals, self.additions = [], []
         self.has_changed = False
         self.unseen.clear()
@@ -124,7 +127,8 @@ class World:
 
         What comes then cannot be known before NovaLink is asked again: no etag tells of it.
         """
-        self.novalink.faults.add(Meanwhile(self, self.rng.randint(1, 8)))
+        self._meanwhile = Meanwhile(self, self.rng.randint(1, 8))
+        self.novalink.faults.add(self._meanwhile)
 
     # -- what there is from the start ------------------------------------------------------
 
@@ -201,12 +205,17 @@ class Meanwhile(Fault):
     def on_request(self, context):
         with self.lock:
             object.__setattr__(self, 'left', self.left - 1)
-            is_time = self.left == 0
-        if is_time:
+            if self.left != 0:
+                return
             before = {one.uuid: one.id for one in self.world.lpars}
             self.world.change_lpars()
             self.world.unseen |= {one.uuid for one in self.world.lpars
                                   if before.get(one.uuid) != one.id}
+
+    def end(self):
+        """Have nothing change any more."""
+        with self.lock:
+            object.__setattr__(self, 'left', 0)
 
 
 class Asked(Fault):

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 
 class Audit(output.Table):
-    """Find disks whose LPAR, file or mount is gone, and files that several LPARs have.
+    """Find disks whose LPAR, file or mount is gone.
 
-    Also shares that do not answer, and tags that fit no file name. Changes nothing, unless --fix is
-    given: then orphans (disks of files whose LPAR is gone) are removed, after they were shown and
-    you agreed. Doubtful ones, whose LPAR id another LPAR has, are asked for separately. Nothing is
-    removed if NovaLink's list of LPARs is empty or incomplete. No file is ever deleted.
+    Also files that several LPARs have, shares that do not answer, and tags that fit no file name.
+    Changes nothing, unless --fix is given: then orphans (disks of files whose LPAR is gone) are
+    removed, after they were shown and you agreed. Doubtful ones, whose LPAR id another LPAR has,
+    are asked for separately. Nothing is removed if NovaLink's list of LPARs is empty or incomplete.
+    No file is ever deleted.
     """
 
     example = 'powervm-fileio audit'

@@ -14,7 +14,7 @@ from powervm_fileio_connector.cli.errors import ExitCode
 
 
 class CinderAudit(output.Table):
-    """Find disks of this host's LPARs and attachments of Cinder that do not agree.
+    """Find where this host's disks and Cinder's attachments disagree.
 
     Volumes that another host has as well, disks without an attachment, attachments without a disk,
     files that Cinder calls otherwise, and volumes that are stuck. Changes nothing. An administrator

@@ -13,9 +13,10 @@ from powervm_fileio_connector.cli import output
 
 
 class Config(output.Table):
-    """Show the options of [powervm_fileio] in force, and where each was set.
+    """Show the options in force, and where each was set.
 
-    Secrets are masked. Nothing is asked of NovaLink.
+    They are those of the section [powervm_fileio]. Secrets are masked. Nothing is asked of
+    NovaLink.
     """
 
     example = 'powervm-fileio config --config-file /etc/nova/nova.conf'

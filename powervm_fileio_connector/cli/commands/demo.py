@@ -64,7 +64,7 @@ class Demo(output.Table):
             connector = brick.InitiatorConnector.factory(
                 'file', 'sudo', adapter=sim.adapter(), lpar_uuid=lpar.uuid)
             # The simulated management partition is not this host, which may be a Power LPAR.
-            connector._attachments.client.checks_host = False
+            connector.checks_host = False
             volume = {'driver_volume_type': 'gpfs', 'volume_id': volume_id,
                       'data': {'name': 'volume-1', 'device_path': path}}
             step = _Step(sim, lpar)

@@ -13,7 +13,7 @@ from powervm_fileio_connector.cli import output
 
 
 class Extend(output.Table):
-    """Make an LPAR see the new size of a volume's file, or of a list of volumes.
+    """Show LPARs the new size of a volume, or of a list of volumes.
 
     The file itself is grown by Cinder, or by its owner, and never by this command. Safe to repeat.
     Without --lpar, the only LPAR that has the volume is meant.

@@ -22,7 +22,7 @@ _STATES = ('present', 'missing', 'unsafe', 'unknown', 'healthy', 'hung', 'stale'
 
 
 class List(output.Table):
-    """List the disks that LPARs have from this NovaLink, with the state of files and mounts.
+    """List the disks of LPARs, with the state of files and mounts.
 
     Shares that do not answer are shown as hung; all of them together cost one probe_timeout_s.
     """

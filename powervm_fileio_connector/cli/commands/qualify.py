@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``powervm-fileio qualify``: what this package takes for granted, tried on this NovaLink."""
+"""``powervm-fileio qualify``: what this package assumes, tried on this NovaLink."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEYS = ('line', 'verdict', 'statement', 'seen')
 
 
 class Qualify(output.Table):
-    """Try on this NovaLink what this package takes for granted.
+    """Try on this NovaLink what this package assumes of it.
 
     Needs an LPAR that may be used, and a directory on a file system that volumes may lie on. Makes
     small files in a new directory there, attaches them to the LPAR, detaches them, sends changes

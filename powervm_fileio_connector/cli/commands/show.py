@@ -13,7 +13,7 @@ from powervm_fileio_connector.cli import output
 
 
 class Show(output.Table):
-    """Show where a volume is attached, and the state of its file and mount.
+    """Show where a volume is attached, and the state of its file.
 
     One disk is shown as a record; if several LPARs have the volume, there is a line for each.
     """

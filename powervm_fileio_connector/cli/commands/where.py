@@ -15,10 +15,11 @@ from powervm_fileio_connector.cli.errors import UsageError
 
 
 class Where(output.Table):
-    """Show where an export is mounted, or has to be, with its line for /etc/fstab.
+    """Show where an export is mounted, or has to be.
 
-    The directories are those in which attaching searches, in that order. Nothing is mounted, and
-    neither NovaLink nor the share is asked. Ends with 4 if the export is mounted nowhere.
+    With its line for /etc/fstab. The directories are those in which attaching searches, in that
+    order. Nothing is mounted, and neither NovaLink nor the share is asked. Ends with 4 if the
+    export is mounted nowhere.
     """
 
     example = 'powervm-fileio where nas1:/vols'
