@@ -56,8 +56,12 @@ class Unfinished:
 
     @classmethod
     def left(cls) -> set[str]:
-        """The ids of the volumes of which there are notes."""
-        return {path.stem for path in _directory().glob('*.json')}
+        """The ids of the volumes of which there are notes.
+
+        A command that only held one, and was killed, has left an empty file.
+        """
+        with os.scandir(_directory()) as entries:
+            return {entry.name.removesuffix('.json') for entry in entries if _has_text(entry)}
 
     def write(self, lpar_uuid: str, attachment_id: str | None = None,
               was_mapped: bool = False) -> None:
@@ -75,6 +79,12 @@ class Unfinished:
     def close(self) -> None:
         """The attachment is finished or gone; the note is removed when it is let go."""
         self.is_open = False
+
+
+def _has_text(entry: os.DirEntry[str]) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return entry.stat().st_size > 0
+    return False
 
 
 def _directory() -> pathlib.Path:

@@ -141,7 +141,9 @@ class CinderAudit:
         concerned = {*self._mapped, *(one.volume_id for one in self._here)}
         begun = cinder.Unfinished.left()
         for volume in self._volumes.values():
-            is_begun = volume.id in begun
+            # A note may also have outlived its attachment, which was completed or deleted.
+            is_begun = volume.id in begun and not all(
+                one.is_finished for one in self._attachments.get(volume.id, ()))
             if not (is_begun or volume.id in concerned) or (
                     volume.status in _SETTLED and not is_begun):
                 continue

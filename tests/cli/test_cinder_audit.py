@@ -157,6 +157,13 @@ def test_what_a_crash_left_unfinished_is_found(cinder, cloud, make_volume, only_
     assert 'cinder attach' in finding['detail']
 
 
+def test_a_note_about_a_finished_attachment_is_no_finding(cinder, attached, tmp_path):
+    volume = attached('a')
+    note = tmp_path / 'powervm-fileio' / 'cinder' / f'{volume["id"]}.json'
+    note.write_text('{"attachment_id": "gone", "lpar_uuid": "", "was_mapped": false}')
+    assert cinder('audit').code == 0
+
+
 @pytest.mark.slow
 def test_an_audit_of_5000_attachments_and_3000_disks_is_quick_and_small(
         command, cloud, tmp_path):

@@ -57,6 +57,11 @@ def test_a_note_cut_short_counts_as_none(state_home):
         assert not note.is_open
 
 
+def test_a_note_that_was_held_and_never_written_is_none_that_is_left():
+    with Unfinished.of(VOLUME_ID):
+        assert Unfinished.left() == set()
+
+
 def test_a_note_is_held_by_one_at_a_time():
     order, waits = [], threading.Event()
 
