@@ -138,7 +138,7 @@ class Services:
 
     def _configure(self):
         data = pathlib.Path(sysconfig.get_path('data'), 'etc', 'cinder')
-        for name in ('log', 'state', 'coordination', 'rabbitmq', 'mariadb'):
+        for name in ('log', 'state', 'coordination', 'rabbitmq', 'mariadb', 'tmp'):
             (self.home / name).mkdir()
         (self.home / 'shares').write_text(f'{SHARE}\n')
         (self.home / 'cinder.conf').write_text(_CONF.format(
@@ -203,7 +203,8 @@ class Services:
     def _environment(self, more=None):
         scripts = sysconfig.get_path('scripts')
         return {**os.environ, 'PATH': f'{scripts}:/usr/sbin:/usr/bin:/usr/lpp/mmfs/bin',
-                'PYTHONWARNINGS': 'ignore', **(more or {})}
+                # MariaDB's temporary files have names of which there may be two.
+                'TMPDIR': str(self.home / 'tmp'), 'PYTHONWARNINGS': 'ignore', **(more or {})}
 
     def _start(self, name, command, environment=None):
         with open(self.home / 'log' / f'{name}.out', 'ab') as log:
