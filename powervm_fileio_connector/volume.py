@@ -29,7 +29,7 @@ _UNSENDABLE = re.compile('[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]')
 _LONGEST_PATH = 4095
 _LONGEST_NAME = 255
 
-_UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
+UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
 
 
 class Kind(enum.Enum):
@@ -131,7 +131,7 @@ def is_uuid(text: str) -> bool:
 
     Braces or ``urn:uuid:``, which others take for a UUID too, it would not find.
     """
-    return bool(_UUID.fullmatch(text))
+    return bool(UUID.fullmatch(text))
 
 
 def why_no_path(path: str) -> str | None:

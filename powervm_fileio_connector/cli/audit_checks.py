@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from powervm_fileio_connector.mappings import RemoveOrphans
 from powervm_fileio_connector.mappings import orphan_state
 from powervm_fileio_connector.mappings import unlisted_lpar
 from powervm_fileio_connector.mappings.record import normalised
+from powervm_fileio_connector.volume import UUID
 
 KEYS = ('finding', 'lpar', 'lpar_uuid', 'slot', 'lua', 'path', 'detail')
 
@@ -26,7 +26,6 @@ FINDINGS = ('orphan', 'doubtful orphan', 'incomplete', 'unknown LPAR', 'file mis
             'mount read-only', 'mount hung', 'mount stale', 'mount wrong', 'shared file',
             'mapped twice', 'tag mismatch', 'delayed')
 
-_UUID = re.compile('[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +173,7 @@ def check_tag(disk: inventory.Disk) -> list[Finding]:
     """Compare its tag, the volume's id, with the file's name, in which most drivers put the id."""
     record = disk.record
     name = os.path.basename(record.path or '').lower()
-    if not record.tag or record.tag.lower() in name or not _UUID.search(name):
+    if not record.tag or record.tag.lower() in name or not UUID.search(name):
         return []
     return [Finding('tag mismatch', disk, f'its tag {record.tag} is not in the name of the file, '
                     'as after a migration')]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +18,7 @@ from powervm_fileio_connector.host import spellings_of
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.volume import PROTOCOLS
+from powervm_fileio_connector.volume import UUID
 from powervm_fileio_connector.volume import VolumeSpec
 
 KEYS = ('finding', 'host', 'volume', 'lpar', 'path', 'attached_to', 'detail')
@@ -33,7 +33,6 @@ _ORDER = (ELSEWHERE, OTHER_LPAR, OTHER_FILE, NO_ATTACHMENT, NOT_MAPPED, STATE)
 
 _A_WHILE_S = 600
 _SETTLED = ('available', 'in-use')
-_UUID = re.compile('[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,9 +158,9 @@ class CinderAudit:
         mapped: dict[str, list[MappingRecord]] = {}
         for record in records:
             tag = (record.tag or '').lower()
-            named = [text for text in _UUID.findall(os.path.basename(record.path or '').lower())
+            named = [text for text in UUID.findall(os.path.basename(record.path or '').lower())
                      if text in self._volumes]
-            volume_id = tag if _UUID.fullmatch(tag) else next(iter(named), None) or files.get(
+            volume_id = tag if UUID.fullmatch(tag) else next(iter(named), None) or files.get(
                 record.path)
             if volume_id is not None:
                 mapped.setdefault(volume_id, []).append(record)

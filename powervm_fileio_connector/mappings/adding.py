@@ -21,9 +21,9 @@ from powervm_fileio_connector.mappings.edit import file_udid
 from powervm_fileio_connector.mappings.edit import is_left_over
 from powervm_fileio_connector.mappings.edit import is_other_volume
 from powervm_fileio_connector.mappings.edit import keys_of
+from powervm_fileio_connector.mappings.edit import unique_names
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
-from powervm_fileio_connector.mappings.search import names_of
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.volume import QCOW
@@ -37,9 +37,10 @@ class AddMapping:
     :ivar spellings: every path that reaches this same file; ``path`` may be among them
     :ivar lookalikes: paths of what may be the same file: a mapping of one to another LPAR refuses
         this one, but none is taken for a mapping of this file
-    :ivar elsewhere: paths that lead to other files; None: not known. A mapping of any other file of
-        the same name refuses this one, unless it is tagged as another volume, since its path may
-        have led to this file by a mount that is gone
+    :ivar elsewhere: paths that lead to other files; None: not known. Where a
+        UUID is part of the file's name, a mapping of any other file of that name refuses this one,
+        unless it is tagged as another volume, since its path may have led to this file by a mount
+        that is gone
     :ivar slot: client slot asked for, honoured or refused; ``lua`` likewise
     :ivar is_backstore_explicit: an existing mapping with another backstore is then an error
     :ivar multiattach: other LPARs may have the file too
@@ -153,7 +154,7 @@ class AddMapping:
 
     def _require_no_doubt(self, table: MappingTable, elsewhere: Collection[str]) -> None:
         known = {normalised(path) for path in (*self.paths, *self.lookalikes)}
-        doubtful = [entry.record for entry in table.of_names(names_of(known))
+        doubtful = [entry.record for entry in table.of_names(unique_names(known))
                     if entry.file not in known and entry.record.path not in elsewhere
                     and not is_left_over(entry.record, table)
                     and not is_other_volume(entry.record, self.tag)]

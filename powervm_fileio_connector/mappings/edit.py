@@ -16,6 +16,7 @@ from typing import TypeVar
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.mappings.table import MappingTable
+from powervm_fileio_connector.volume import UUID
 
 _Item = TypeVar('_Item')
 
@@ -155,6 +156,18 @@ def is_left_over(record: MappingRecord, table: MappingTable) -> bool:
 def is_other_volume(record: MappingRecord, tag: str | None) -> bool:
     """Whether a mapping is tagged as another volume than the one with this tag."""
     return tag is not None and record.tag not in (None, tag)
+
+
+def unique_names(files: Iterable[str]) -> set[str]:
+    """Return the names of files that one volume alone can have: those that a UUID is part of.
+
+    Cinder names files so, unless ``volume_name_template`` is set otherwise. A name such as
+    ``disk1`` says nothing about what a path that leads nowhere may have led to.
+
+    :param files: their paths, normalised
+    """
+    names = {file[file.rfind('/') + 1:] for file in files}
+    return {name for name in names if UUID.search(name)}
 
 
 def known_id(lpar_uuid: str, table: MappingTable) -> int | None:

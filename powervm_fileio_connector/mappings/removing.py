@@ -19,9 +19,9 @@ from powervm_fileio_connector.mappings.edit import belongs_to
 from powervm_fileio_connector.mappings.edit import is_left_over
 from powervm_fileio_connector.mappings.edit import is_other_volume
 from powervm_fileio_connector.mappings.edit import keys_of
+from powervm_fileio_connector.mappings.edit import unique_names
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
-from powervm_fileio_connector.mappings.search import names_of
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
 
@@ -125,7 +125,7 @@ class RemoveMapping:
 
     def _require_no_doubt(self, table: MappingTable, elsewhere: Collection[str]) -> None:
         known = {normalised(path) for path in self.paths}
-        doubtful = self._own(table, table.of_names(names_of(known)), lambda record: (
+        doubtful = self._own(table, table.of_names(unique_names(known)), lambda record: (
             _path_of(record) not in known and record.path not in elsewhere
             and not is_other_volume(record, self.tag)))
         if doubtful:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A share that does as it is told: ``fuse_share.py MOUNT_POINT FSNAME SUBTYPE``.
 
-It holds one file, ``volume-1``. Commands come on standard input, one word a line: ``answer``,
-``any-case`` (the file has its name in any case), ``hang``, ``stale``, ``deny``, ``only-once`` (deny
-all processes but those that were started with ``--once``) and ``only-once-hang`` (the same, and
-hang for those). On standard output it says ``ready`` when it is mounted, ``done`` after each
-command, and ``taken`` when it holds a request that it does not answer.
+It holds one file, ``volume-1``, which can also be opened by any longer name. Commands come on
+standard input, one word a line: ``answer``, ``any-case`` (the file has its name in any case),
+``hang``, ``stale``, ``deny``, ``only-once`` (deny all processes but those that were started with
+``--once``) and ``only-once-hang`` (the same, and hang for those). On standard output it says
+``ready`` when it is mounted, ``done`` after each command, and ``taken`` when it holds a request
+that it does not answer.
 """
 
 import errno
@@ -32,7 +33,8 @@ class Share(fuse.Operations):
         self._pass()
         if path == '/':
             return {'st_mode': stat.S_IFDIR | 0o755, 'st_nlink': 2, 'st_ino': 1}
-        if path == '/volume-1' or (self._mode == 'any-case' and path.lower() == '/volume-1'):
+        name = path.lower() if self._mode == 'any-case' else path
+        if name.startswith('/volume-1'):
             return {'st_mode': stat.S_IFREG | 0o600, 'st_nlink': 1, 'st_size': SIZE,
                     'st_ino': 2}
         raise fuse.FuseOSError(errno.ENOENT)
@@ -77,4 +79,4 @@ def say(word):
 if __name__ == '__main__':
     place, fsname, subtype = sys.argv[1:]
     fuse.FUSE(Share(), place, foreground=True, nothreads=True, fsname=fsname, subtype=subtype,
-              use_ino=True,               attr_timeout=0, entry_timeout=0, negative_timeout=0)
+              use_ino=True, attr_timeout=0, entry_timeout=0, negative_timeout=0)

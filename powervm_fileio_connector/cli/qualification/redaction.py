@@ -14,6 +14,8 @@ from urllib import parse
 
 from lxml import etree
 
+from powervm_fileio_connector.volume import UUID
+
 # Texts that the schema fixes; see pypowervm's wrappers.
 _KEPT = frozenset({
     'AdapterType', 'BackStoreType', 'EmulateModel', 'LogicalUnitAddress', 'LocalPartitionID',
@@ -27,7 +29,6 @@ _REPLACED = frozenset({'SerialNumber', 'Model', 'MachineType', 'PartitionName', 
                        'DiskName', 'DiskLabel', 'VolumeName', 'MediaName', 'Tag', 'TargetName'})
 _PLAIN = re.compile(r'(?:true|false|None|-?[0-9]{1,6}(?:\.[0-9]+)?|lun[0-9]+|0x[0-9a-fA-F]{16}|'
                     r'V[0-9_]+)\Z')
-_UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
 
 
 class Redaction:
@@ -77,11 +78,11 @@ class Redaction:
     def path(self, path: str) -> str:
         """Return a request's path with the UUIDs in it replaced, and what it searches for."""
         head, search, _ = path.partition('/search/')
-        return _UUID.sub(self._uuid, head) + (f'{search}(...)' if search else '')
+        return UUID.sub(self._uuid, head) + (f'{search}(...)' if search else '')
 
     def seen(self, text: str) -> str:
         """Return a sentence of ours without the paths and UUIDs in it."""
-        text = _UUID.sub(self._uuid, text)
+        text = UUID.sub(self._uuid, text)
         return re.sub(r'/[^\s,;:]*', '/...', text)
 
     def text(self, text: str, is_plain_kept: bool = True) -> str:
@@ -89,8 +90,8 @@ class Redaction:
         text = text.strip()
         if is_plain_kept and _PLAIN.match(text):
             return text
-        if _UUID.fullmatch(text):
-            return self._uuid(_UUID.fullmatch(text))
+        if UUID.fullmatch(text):
+            return self._uuid(UUID.fullmatch(text))
         if text not in self._replacements:
             number = len(self._replacements) + 1
             self._replacements[text] = (f'/redacted/file-{number}' if text.startswith('/')
@@ -115,7 +116,7 @@ class Redaction:
         parts = parse.urlsplit(address)
         if not parts.scheme or not parts.netloc:
             return self.text(address)
-        path = _UUID.sub(self._uuid, parts.path)
+        path = UUID.sub(self._uuid, parts.path)
         return parse.urlunsplit(('http', 'novalink', path, '', ''))
 
     def _value(self, value: Any, key: str = '') -> Any:
