@@ -47,6 +47,9 @@ enabled_backends = nfs,gpfs
 default_volume_type = __DEFAULT__
 backend_stats_polling_interval = 20
 service_down_time = 600
+quota_volumes = -1
+quota_gigabytes = -1
+quota_snapshots = -1
 rpc_response_timeout = 60
 [database]
 connection = mysql+pymysql://root@127.0.0.1:{mariadb}/cinder?charset=utf8mb4
