@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What calls wait for, how long at most, and that they say so."""
 
+import dataclasses
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ from powervm_fileio_connector.novalink import locks
 from powervm_fileio_connector.novalink import retry
 from powervm_fileio_connector.simulator import Busy503
 from powervm_fileio_connector.simulator import HeldPost
+from powervm_fileio_connector.simulator import RefuseConnection
 from powervm_fileio_connector.simulator import Slow
 from tests.contract.conftest import client_of
 from tests.contract.conftest import deadline
@@ -115,6 +118,52 @@ def test_a_server_that_serves_nothing_is_spoken_of(novalink, lpar, make_volume, 
     with pytest.raises(exceptions.NovaLinkBusy):
         client.lpar(lpar, deadline(1.0)) if is_read else committer.submit(edit, deadline(1.0))
     assert 'does not serve requests (Service is unavailable); trying again until' in caplog.text
+
+
+class Outage:
+    """Begins when it is first met, and ends after some seconds."""
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+        self._began = None
+
+    def is_on(self):
+        """Whether it has not ended."""
+        self._began = self._began or time.monotonic()
+        return time.monotonic() < self._began + self._seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Away(RefuseConnection):
+    """No connection is served during an outage."""
+
+    outage: Outage = None
+
+    def on_connect(self):
+        return self.outage.is_on()
+
+
+@dataclasses.dataclass(frozen=True)
+class Starting(Busy503):
+    """Every request is answered by 503 during an outage."""
+
+    outage: Outage = None
+
+    def on_request(self, context):
+        return super().on_request(context) if self.outage.is_on() else None
+
+
+def test_an_attach_outlasts_an_outage_of_three_seconds_and_says_that_it_waits(
+        novalink, connector, make_volume, caplog, monkeypatch):
+    # A loaded machine may take long between two tries.
+    monkeypatch.setattr(retry, 'PATIENCE_S', 20.0)
+    novalink.faults.add(Away(times=None, outage=Outage(3.0)))
+    before = time.localtime()
+    connector.connect_volume({'path': make_volume()})
+    said = re.search(r'NovaLink at localhost (?:does not serve requests|has not answered) .* until '
+                     r'(\d\d:\d\d:\d\d) at the latest\.', caplog.text)
+    assert said, caplog.text
+    assert said[1] > time.strftime('%H:%M:%S', before) or before.tm_hour == 23
 
 
 def test_a_quick_answer_is_not_spoken_of(novalink, connector, make_volume, caplog):
