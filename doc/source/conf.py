@@ -17,10 +17,12 @@ version = release
 # What is particular to this documentation: see doc/source/_ext.
 sys.path.insert(0, str(pathlib.Path(__file__).parent / '_ext'))
 extensions = ['sphinx.ext.autodoc', 'sphinx.ext.viewcode', 'reno.sphinxext',
-              'oslo_config.sphinxext', 'assumptions', 'import_picture', 'pictures']
+              'cliff.sphinxext', 'oslo_config.sphinxext', 'assumptions', 'import_picture',
+              'pictures']
 autodoc_typehints = 'description'
 autodoc_member_order = 'bysource'
 exclude_patterns = []
+man_pages = [('commands', 'powervm-fileio', 'attach files to PowerVM LPARs as disks', [], 1)]
 html_theme = 'furo'
 html_static_path = ['_static']
 html_css_files = ['widths.css']
