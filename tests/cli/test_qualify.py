@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """qualify: each statement holds of the simulator, differs where a rule does; nothing is left."""
 
-import importlib.util
 import json
 import os
-import pathlib
 import queue
 import random
 import signal
@@ -18,6 +16,7 @@ from powervm_fileio_connector.cli.qualification import ALL_LINES
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import NovaLinkSimulator
 from powervm_fileio_connector.simulator.state import State
+from tests.simulator.assumptions import assumptions
 
 NOT_TRIED = {'other_target_names', 'only_mappings_change', 'rescan_failures'}
 
@@ -150,17 +149,9 @@ def test_a_report_is_not_written_over_a_file(qualify, tmp_path):
 
 def test_each_assumption_of_the_simulator_has_a_line():
     begins = [line.assumption for line in ALL_LINES if line.assumption]
-    for assumption in _assumptions():
+    for assumption in assumptions():
         assert sum(assumption.text.startswith(begin) for begin in begins) == 1, assumption.text
     assert len({line.key for line in ALL_LINES}) == len(ALL_LINES)
-
-
-def _assumptions():
-    path = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / '_ext' / 'assumptions.py'
-    spec = importlib.util.spec_from_file_location('assumptions', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.assumptions()
 
 
 def _vios_feed(novalink):

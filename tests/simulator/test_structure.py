@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulator needs nothing of the package, and states its assumptions."""
 
-import importlib.util
 import pathlib
 import re
 import shutil
@@ -11,9 +10,9 @@ import sys
 import pytest
 
 from powervm_fileio_connector import simulator
+from tests.simulator.assumptions import assumptions
 
 ROOT = pathlib.Path(simulator.__file__).parent
-EXTENSION = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / '_ext' / 'assumptions.py'
 
 
 def test_it_runs_as_a_package_of_its_own(tmp_path):
@@ -30,13 +29,6 @@ assert 'powervm_fileio_connector' not in sys.modules
 """
     subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path, check=True,
                    timeout=60)
-
-
-def assumptions():
-    spec = importlib.util.spec_from_file_location('assumptions', EXTENSION)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.assumptions()
 
 
 def test_assumptions_are_listed_with_their_module():
