@@ -53,6 +53,8 @@ class Server:
         """:param directory: an empty one, for the socket; its path is short"""
         self._command = [sys.executable, os.path.abspath(__file__), f'{directory}/socket', script]
         self.path = self._command[2]
+        self.client = [sys.executable, '-I', '-S', self._command[1], self.path, '--']
+        """What starts a command from a shell; its arguments follow."""
 
     def start(self, arguments, descriptors, environment=None):
         return Child(self.path, arguments, descriptors, environment)

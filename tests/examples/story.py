@@ -20,6 +20,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -65,7 +66,7 @@ def connection_info(id_: str) -> dict[str, object]:
 
 @dataclasses.dataclass
 class Teller:
-    """Runs commands in a directory and keeps what they say."""
+    """Runs commands in a directory, whose ``bin`` holds it, and keeps what they say."""
 
     directory: pathlib.Path
     outputs: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -77,7 +78,7 @@ class Teller:
             done = subprocess.run(
                 ['bash', '-c', f'{line} 2>&1'], input=stdin, text=True, check=False,
                 stdout=subprocess.PIPE, timeout=120, cwd=self.directory,
-                env={**os.environ, 'PATH': f'{os.path.dirname(sys.executable)}:/usr/bin:/bin',
+                env={**os.environ, 'PATH': f'{self.directory}/bin:/usr/bin:/bin',
                      'COLUMNS': str(WIDTH), 'CLIFF_MAX_TERM_WIDTH': str(WIDTH),   # a terminal's
                      'XDG_STATE_HOME': str(self.directory)})
             text += _folded(f'$ {line}\n{done.stdout}')
@@ -92,8 +93,12 @@ class Teller:
 
 def tell() -> dict[str, str]:
     """Tell the story; return the text of each of its parts by name."""
-    with _host() as (sim, db), tempfile.TemporaryDirectory() as directory:
-        story = Teller(pathlib.Path(directory))
+    with _directory_with_the_command() as directory:
+        return {**_tell_of_a_host(Teller(directory)), **_tell_by_hand(Teller(directory))}
+
+
+def _tell_of_a_host(story: Teller) -> dict[str, str]:
+    with _host() as (sim, db):
         path = f'{PLACE}/volume-{VOLUME_ID}'
         _grow(path, 10 * GIB)
         story.write_json('volume.json', connection_info(VOLUME_ID))
@@ -133,7 +138,22 @@ def tell() -> dict[str, str]:
         story.tell('demo', 'powervm-fileio demo')
         _tell_of_cinder(story)
         _lose_a_share(story)
-    return {**story.outputs, **_tell_by_hand()}
+        return story.outputs
+
+
+@contextlib.contextmanager
+def _directory_with_the_command() -> Iterator[pathlib.Path]:
+    """The command there is forked from a process that has imported it in that directory."""
+    from tests import fork_server
+
+    script = shutil.which('powervm-fileio', path=os.path.dirname(sys.executable))
+    with (tempfile.TemporaryDirectory() as directory, contextlib.chdir(directory),
+          fork_server.Server(script, directory) as server):
+        command = pathlib.Path(directory, 'bin/powervm-fileio')
+        command.parent.mkdir()
+        command.write_text(f'#!/bin/sh\nexec {shlex.join(server.client)} "$@"\n')
+        command.chmod(0o755)
+        yield pathlib.Path(directory)
 
 
 def _tell_of_cinder(story: Teller) -> None:
@@ -169,16 +189,17 @@ def _lose_a_share(story: Teller) -> None:
     del story.outputs['attach_archive']
 
 
-def _tell_by_hand() -> dict[str, str]:
+def _tell_by_hand(story: Teller) -> dict[str, str]:
     """What a reader does who has the simulator in another terminal."""
     command = ['powervm-fileio', 'simulate', '--port', str(PORT)]
     script = shutil.which(command[0], path=os.path.dirname(sys.executable))
-    with (tempfile.TemporaryDirectory() as directory,
-          subprocess.Popen([script, *command[1:]], text=True, stdout=subprocess.PIPE) as simulator):
+    with subprocess.Popen([script, *command[1:]], text=True,
+                          stdout=subprocess.PIPE) as simulator:
         said = ''
         while 'Ctrl-C' not in said:
-            said += simulator.stdout.readline()
-        story = Teller(pathlib.Path(directory))
+            line = simulator.stdout.readline()
+            assert line, 'the simulator has ended'
+            said += line
         story.tell('by_hand', 'truncate -s 1G /dev/shm/volume-1',
                    'powervm-fileio attach /dev/shm/volume-1 --lpar lpar1',
                    'powervm-fileio list -c LPAR -c Slot -c LUA -c Path -c Size -c File',
