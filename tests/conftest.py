@@ -10,9 +10,12 @@ import uuid
 import hypothesis
 import pytest
 
+from tests import effort
+
 # One profile for CI and developers. Machines are slow now and then; a slow example is no finding.
 hypothesis.settings.register_profile(
-    'ci', deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    'ci', deadline=None, max_examples=effort.of(50, 500),
+    suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile('ci')
 
 MARKERS = {'consumers': ['consumers', 'slow'], 'host': ['root'], 'kernel': ['root', 'slow'],

@@ -16,7 +16,9 @@ from nova_powervm.virt.powervm.tasks import base
 from taskflow import task
 from taskflow.patterns import linear_flow
 
-LIVES = int(os.environ.get('POWERVM_FILEIO_LIVES', '4'))
+from tests import effort
+
+LIVES = int(os.environ.get('POWERVM_FILEIO_LIVES', effort.of(4, 20)))
 _run = base.run
 
 

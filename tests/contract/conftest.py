@@ -23,6 +23,12 @@ def committer_for(adapter, vios_uuid):
     return client_of(adapter).committer(vios_uuid)
 
 
+def make_connector(novalink, config):
+    """Return a connector of the first LPAR, over a session of its own."""
+    return pfc.FileIOConnector('sudo', adapter=novalink.adapter(), conf=config,
+                               lpar_uuid=novalink.lpars[0].uuid)
+
+
 @pytest.fixture
 def config():
     """Options of this test alone, with deadlines that end a test that goes wrong."""
@@ -35,8 +41,7 @@ def config():
 
 @pytest.fixture
 def connector(novalink, config):
-    return pfc.FileIOConnector('sudo', adapter=novalink.adapter(), conf=config,
-                               lpar_uuid=novalink.lpars[0].uuid)
+    return make_connector(novalink, config)
 
 
 @pytest.fixture

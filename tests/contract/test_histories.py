@@ -37,10 +37,13 @@ from powervm_fileio_connector.simulator import Restart
 from powervm_fileio_connector.simulator import Slow
 from powervm_fileio_connector.simulator import StaleEtag412
 from powervm_fileio_connector.simulator import TruncatedAnswer
+from tests import effort
 from tests.contract import histories
 from tests.contract.conftest import committer_for
 
-COUNT = int(os.environ.get('POWERVM_FILEIO_HISTORIES', '100'))
+pytestmark = pytest.mark.slow
+
+COUNT = int(os.environ.get('POWERVM_FILEIO_HISTORIES', effort.of(30, 100)))
 FIRST = int(os.environ.get('POWERVM_FILEIO_SEED', '0'))
 GROUPS = 10
 FAULTS = [
@@ -74,7 +77,7 @@ def test_the_server_holds_exactly_what_callers_were_told(forks, share, tmp_path,
 
 
 class History:
-    """One history, from its seed; every twentieth is of full size, another one under eventlet.
+    """One history, from its seed; every fortieth is of full size, another one under eventlet.
 
     A process is killed, or else its callers may give up on changes that the server makes later:
     what a killed process has sent, nobody knows.
@@ -83,7 +86,7 @@ class History:
     def __init__(self, seed, forks, share, directory):
         self.seed, self._forks, self._directory = seed, forks, directory
         self._rng = random.Random(seed)
-        is_full = seed % 20 == 0
+        is_full = seed % 40 == 0
         self._processes, self._threads = (4, 4) if is_full else (2, 2)
         self._is_green = seed % 20 == 10
         self._is_killed = not self._is_green and self._rng.random() < 0.5

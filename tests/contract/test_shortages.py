@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-import powervm_fileio_connector as pfc
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
+from tests.contract.conftest import make_connector
 
 
 @pytest.fixture
@@ -87,14 +87,17 @@ def no_descriptors():
 
 @pytest.mark.parametrize('spared', range(6))
 def test_a_lack_of_descriptors_at_any_moment_is_an_error_of_ours(
-        connector, novalink, volume, spared, no_descriptors):
+        connector, novalink, config, volume, spared, no_descriptors):
     connector.connect_volume(volume)            # imports, and logs on
     connector.disconnect_volume(volume, None)
     before = len(novalink.mappings())
+    # Where there is none for a connection, a request is repeated until its deadline.
+    config.set_override('rest_timeout_s', 1.0, group=conf.GROUP)
+    hasty = make_connector(novalink, config)
     with no_descriptors(spared), contextlib.suppress(exceptions.FileIOConnectorError):
-        connector.connect_volume(volume)
+        hasty.connect_volume(volume)
     with no_descriptors(spared), contextlib.suppress(exceptions.FileIOConnectorError):
-        connector.disconnect_volume(volume, None)
+        hasty.disconnect_volume(volume, None)
     connector.disconnect_volume(volume, None)
     assert len(novalink.mappings()) == before
 
@@ -102,8 +105,7 @@ def test_a_lack_of_descriptors_at_any_moment_is_an_error_of_ours(
 @pytest.mark.parametrize('timeout_s', ['inf', '1e300'])
 def test_probes_without_a_deadline_are_made(novalink, config, volume, timeout_s):
     config.set_override('probe_timeout_s', float(timeout_s), group=conf.GROUP)
-    connector = pfc.FileIOConnector('sudo', adapter=novalink.adapter(), conf=config,
-                                    lpar_uuid=novalink.lpars[0].uuid)
+    connector = make_connector(novalink, config)
     before = len(novalink.mappings())
     info = connector.connect_volume(volume)
     assert connector.connect_volume(volume) == info

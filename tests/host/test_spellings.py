@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import spellings
+from tests import effort
 
 MS_BIND, MS_REC, MNT_DETACH = 4096, 16384, 2
 DIRECTORIES = [f'{top}{below}' for top in 'abc' for below in ('', '/x', '/x/y', '/z')]
@@ -58,7 +59,7 @@ def mounted(place, made):
             libc.umount2(os.fsencode(target), MNT_DETACH)
 
 
-@hypothesis.settings(max_examples=150, deadline=None, suppress_health_check=[
+@hypothesis.settings(max_examples=effort.of(40, 150), deadline=None, suppress_health_check=[
     hypothesis.HealthCheck.function_scoped_fixture])
 @hypothesis.given(made=steps)
 @hypothesis.example(made=[('new', 'a', 'a'), ('bind', 'a/x', 'b'), ('new', 'a', 'a/x/y'),

@@ -16,6 +16,7 @@ from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.mappings.record import record_of
 from powervm_fileio_connector.mappings.splitting import MappingSplitter
 from powervm_fileio_connector.mappings.table import records
+from tests import effort
 from tests.unit.mappings import vios_documents
 from tests.unit.mappings.vios_documents import ONE
 from tests.unit.mappings.vios_documents import TWO
@@ -148,7 +149,7 @@ edits = st.one_of(
 
 @hypothesis.given(shown=st.lists(mappings, min_size=1, max_size=8),
                   todo=st.lists(edits, min_size=1, max_size=5))
-@hypothesis.settings(max_examples=150)
+@hypothesis.settings(max_examples=effort.of(40, 150))
 def test_edits_leave_every_other_mapping_byte_for_byte_and_in_order(shown, todo):
     answer = vios_documents.entry(*shown)
     forms = [vios_documents.document(answer, form) for form in ('tree', 'text')]

@@ -13,6 +13,7 @@ from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import LPARIdNeeded
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings.record import record_of
+from tests import effort
 from tests.unit.mappings import vios_documents
 from tests.unit.mappings.vios_documents import ONE
 from tests.unit.mappings.vios_documents import TWO
@@ -132,7 +133,7 @@ def both(answer):
 
 
 @hypothesis.given(answer=documents)
-@hypothesis.settings(max_examples=300)
+@hypothesis.settings(max_examples=effort.of(60, 300))
 def test_a_table_shows_the_same_however_it_is_kept(answer):
     assert_same(answer)
 
@@ -164,7 +165,7 @@ def assert_same(answer):
 
 
 @hypothesis.given(answer=documents, todo=st.lists(edits, min_size=1, max_size=4))
-@hypothesis.settings(max_examples=300)
+@hypothesis.settings(max_examples=effort.of(60, 300))
 def test_the_mappings_of_others_go_back_unchanged(answer, todo):
     tables = both(answer)
     original = c14n(mappings_of(etree.fromstring(answer.encode())))

@@ -10,13 +10,14 @@ import pytest
 
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host.probe import helper
+from tests import effort
 from tests.unit.host.probe.test_prober import guards
 from tests.unit.host.probe.test_prober import helpers
 
 DIRECTORY = os.path.dirname(probe.__file__)
 
 # Each line that is tried costs the start of a process; the others are tried on demand.
-STEP = int(os.environ.get('POWERVM_FILEIO_LINE_STEP', '5'))
+STEP = int(os.environ.get('POWERVM_FILEIO_LINE_STEP', effort.of(5, 1)))
 
 
 class Interrupted(BaseException):

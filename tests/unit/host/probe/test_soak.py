@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
-PROBES = int(os.environ.get('POWERVM_FILEIO_SOAK_PROBES', '200'))
+from tests import effort
+
+PROBES = int(os.environ.get('POWERVM_FILEIO_SOAK_PROBES', effort.of(100, 200)))
 
 
 @pytest.mark.slow
