@@ -40,9 +40,8 @@ def choose(table: MappingTable, wish: Wish) -> MappingEntry | None:
     :raises SlotOrLUAConflict: the LUA is taken on the bus in the slot asked for, or the bus is full
     :raises LPARIdNeeded: see there
     """
-    if (wish.slot is None and wish.lua is None
-            and table.count_of_lpar(wish.lpar_uuid) < limit(wish)
-            and next(table.without_link(), None) is None):
+    if (wish.slot is None and wish.lua is None and not table.has_any_without_link
+            and table.count_of_lpar(wish.lpar_uuid) < limit(wish)):
         # No bus of it can be full, so that one of its mappings tells enough.
         return next(filter(_has_adapters, table.of_lpar(wish.lpar_uuid)), None)
     buses = _buses(table, wish.lpar_uuid)
@@ -120,7 +119,7 @@ def _buses(table: MappingTable, lpar_uuid: str) -> dict[int, _Bus]:
 
 def _counted(table: MappingTable, lpar_uuid: str) -> dict[int, _Bus]:
     members = [*table.of_lpar(lpar_uuid)]
-    if next(table.without_link(), None) is not None:
+    if table.has_any_without_link:
         lpar_id = known_id(lpar_uuid, table)
         members += table.without_link(lpar_id) if lpar_id is not None else ()
     buses: dict[int, _Bus] = {}

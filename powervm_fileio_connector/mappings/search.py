@@ -7,6 +7,7 @@ What is found may be too much, since only a parsed mapping tells for certain, bu
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -49,8 +50,13 @@ class MappingSearch:
         self._ids: dict[int, list[int]] | None = None
         self._all_unlinked: list[int] | None = None
 
-    def named(self, name: str) -> list[int]:
-        """Where the file may be one of this name."""
+    def named(self, names: Collection[str]) -> list[int]:
+        """Where the file may be one of these names."""
+        if len(names) == 1:
+            return self._named(*names)
+        return sorted({place for name in names for place in self._named(name)})
+
+    def _named(self, name: str) -> list[int]:
         if self._names is None and len(self._found) >= _MOST_SCANS and name not in self._found:
             self._names = self._by_name()
         if self._names is not None:
@@ -154,7 +160,8 @@ def names_of(files: Iterable[str]) -> list[str]:
 
     :param files: their paths, normalised
     """
-    return sorted({file[file.rfind('/') + 1:] for file in files})
+    names = {file[file.rfind('/') + 1:] for file in files}
+    return sorted(names) if len(names) > 1 else [*names]
 
 
 def _disk_values(piece: bytes) -> Iterator[bytes]:

@@ -78,6 +78,7 @@ class MappingTable:
         self.new_buses: dict[tuple[str, int | None], int] = {}
         self.new_luas: dict[int | None, set[bool]] = {}
         self.buses: dict[str, dict[int, Any]] = {}
+        self._has_any_without_link = False
         self.added: list[MappingEntry] = []
         self._added_by_name: dict[str, list[MappingEntry]] = {}
         self._added_by_lpar: dict[str | None, list[MappingEntry]] = {}
@@ -94,22 +95,29 @@ class MappingTable:
         prefix = self._end_tag[2:].rpartition(b':')
         self._search = MappingSearch(self._pieces, prefix[0] + prefix[1], splitter.has_references)
         self._section.append(etree.ProcessingInstruction(_MARK, _MARK))
-        names = ''.join(
+        names = ''.join([
             f' xmlns{":" + prefix if prefix else ""}={saxutils.quoteattr(uri)}'
-            for prefix, uri in self._section.nsmap.items() if prefix != 'xml')
+            for prefix, uri in self._section.nsmap.items() if prefix != 'xml'])
         self._context = f'<context{names}>'.encode()
 
     def of_paths(self, paths: Collection[str]) -> list[MappingEntry]:
         """The mappings of these files, whatever LPAR they belong to."""
-        wanted = {normalised(path) for path in paths}
-        return [entry for entry in self.of_names(names_of(wanted)) if entry.file in wanted]
+        if not paths:
+            return []
+        wanted = {*map(normalised, paths)}
+        found = self.of_names(names_of(wanted))
+        return [entry for entry in found if entry.file in wanted] if found else found
 
     def of_names(self, names: Collection[str]) -> list[MappingEntry]:
         """The mappings of files with these names, in whatever directories."""
-        places = None if self._search is None else sorted({
-            place for name in names for place in self._search.named(name)})
-        found = [entry for entry in self._at(places) if entry.name in names]
-        return [*found, *(one for name in names for one in self._added_by_name.get(name, ()))]
+        places = None if self._search is None else self._search.named(names)
+        found = []
+        if places is None or places:
+            found += [entry for entry in self._at(places) if entry.name in names]
+        if self.added:
+            for name in names:
+                found += self._added_by_name.get(name, ())
+        return found
 
     def of_lpar(self, lpar_uuid: str) -> Iterator[MappingEntry]:
         """The mappings that are linked to an LPAR; see also :meth:`without_link`."""
@@ -138,6 +146,13 @@ class MappingTable:
         return (entry for entry in entries if entry.record.lpar_uuid is None
                 and not entry.record.is_orphan and not entry.record.is_wild_card
                 and lpar_id in (None, entry.record.lpar_id))
+
+    @property
+    def has_any_without_link(self) -> bool:
+        """Whether a mapping has a client, but does not say which other than by its LPAR id."""
+        if not self._has_any_without_link:
+            self._has_any_without_link = next(self.without_link(), None) is not None
+        return self._has_any_without_link
 
     def containing(self, *texts: str) -> Iterator[MappingEntry]:
         """The mappings that may have one of these texts in them."""
@@ -200,6 +215,7 @@ class MappingTable:
             self._section.remove(entry.element)
         self._pieces[entry.place] = None
         entry.is_removed = self.is_edited = True
+        self._has_any_without_link = False
         self.buses.clear()
 
     def body(self) -> bytes:
