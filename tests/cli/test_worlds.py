@@ -46,8 +46,6 @@ class Actor:
 
     def step(self, where):
         world, rng = self.world, self.rng
-        if rng.random() < 0.2:
-            world.change_lpars()
         world.begin_step()
         if rng.random() < 0.25:
             world.change_lpars_meanwhile()

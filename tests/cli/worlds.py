@@ -89,9 +89,11 @@ class World:
         return self.novalink.lpars
 
     def begin_step(self):
-        """Forget what was changed so far, and what was to change in the last step."""
+        """Change the LPARs now and then; forget what was changed, or was to be, until now."""
         if self._meanwhile is not None:
             self._meanwhile.end()
+        if self.rng.random() < 0.2:
+            self.change_lpars()
         self.removals, self.additions = [], []
         self.has_changed = False
         self.unseen.clear()
