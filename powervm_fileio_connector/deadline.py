@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One clock for all that a call may wait for, which can be paused."""
+"""The time that a call may take: one clock for requests and probes."""
 
 from __future__ import annotations
 
@@ -18,33 +18,22 @@ class Deadline:
     """
 
     def __init__(self, seconds: float) -> None:
-        seconds = seconds if seconds < _MOST_S else _MOST_S
-        self.seconds = seconds
-        self._end = time.monotonic() + seconds
-        self._paused_at: float | None = None
+        self.seconds = seconds if seconds < _MOST_S else _MOST_S
+        self._end = time.monotonic() + self.seconds
 
     def left(self) -> float:
         """Return the seconds that are left; 0 once the time has passed."""
-        left_s = self._end - (self._paused_at or time.monotonic())
+        left_s = self._end - time.monotonic()
         return left_s if left_s > 0.0 else 0.0
 
     @property
     def has_passed(self) -> bool:
         """Whether no time is left."""
-        return self._end <= (self._paused_at or time.monotonic())
+        return self._end <= time.monotonic()
 
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop the clock in a ``with`` block; in a block within such a block nothing changes."""
-        if self._paused_at is not None:
-            yield
-            return
-        self._paused_at = time.monotonic()
-        try:
-            yield
-        finally:
-            self._end += time.monotonic() - self._paused_at
-            self._paused_at = None
+    def postpone(self, seconds: float) -> None:
+        """Move the end by time that does not count."""
+        self._end += seconds
 
     def earlier(self, seconds: float) -> Deadline:
         """Return a deadline of its own that ends by so many seconds before this one does."""
@@ -54,7 +43,7 @@ class Deadline:
 class CallDeadlines:
     """The two deadlines of one call: of its requests to NovaLink, and of its probes of shares.
 
-    While shares are probed, the clock of the requests is paused, and the other way round.
+    Neither counts the time of the other.
 
     :ivar requests: for all requests, probes not counted
     :param request_timeout_s: for all requests together
@@ -63,19 +52,19 @@ class CallDeadlines:
 
     def __init__(self, request_timeout_s: float, probe_timeout_s: float) -> None:
         self.requests = Deadline(request_timeout_s)
-        self._probe_left_s = min(probe_timeout_s, _MOST_S)
+        self._probe_left_s = probe_timeout_s if probe_timeout_s < _MOST_S else _MOST_S
         self._kept_s = self._probe_left_s / 4
 
     @contextlib.contextmanager
     def probing(self, is_last: bool = False) -> Iterator[Deadline]:
-        """Pause the clock of the requests, and return the deadline of the probes.
+        """Return the deadline of probes; what they take is added to that of the requests.
 
         :param is_last: the probes after NovaLink's answer, for which a quarter of the time is kept
         """
-        deadline = Deadline(self._probe_left_s - (0.0 if is_last else self._kept_s))
         started = time.monotonic()
-        with self.requests.paused():
-            try:
-                yield deadline
-            finally:
-                self._probe_left_s -= time.monotonic() - started
+        try:
+            yield Deadline(self._probe_left_s - (0.0 if is_last else self._kept_s))
+        finally:
+            took_s = time.monotonic() - started
+            self._probe_left_s -= took_s
+            self.requests.postpone(took_s)

@@ -128,8 +128,8 @@ def recheck(file: VolumeFile, settings: Settings, *, prober: probe.Prober,
     # A mount that autofs made anew may have another device number, but shows the same inodes.
     first = 1 if mount.id != before.id and table.is_automounted(mount) else 0
     if (os.path.join(mount.mount_point, facts.path) != file.resolved
-            or _identities(facts, first) != tuple(
-                one[first:] for one in (file.identity, *file.chain))
+            or [one[first:] for one in ((facts.dev, facts.ino), *facts.chain)] != [
+                one[first:] for one in (file.identity, *file.chain)]
             or stat.S_ISBLK(facts.mode) != file.is_block_device
             or not (stat.S_ISREG(facts.mode) or file.is_block_device)):
         context.refuse('was replaced by another file while it was being attached')
@@ -268,14 +268,9 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
         path=path, spellings=tuple(dict.fromkeys((path, *known, *certain, *given))),
         lookalikes=lookalikes, size=facts.size, format=spec.format,
         identity=(facts.dev, facts.ino), is_block_device=is_block_device, mount=found.mount,
-        chain=_identities(facts, 0)[1:], resolved=resolved,
+        chain=facts.chain, resolved=resolved,
         probed=same_file.index(found.table).probed(path),
         has_hard_links=facts.hard_links > 1, ignores_case=facts.ignores_case)
-
-
-def _identities(facts: probe.FileFacts, first: int) -> tuple[tuple[int, ...], ...]:
-    """Return device and inode number of a file and its backing files, or only the latter."""
-    return tuple(one[first:] for one in ((facts.dev, facts.ino), *facts.chain))
 
 
 def _may_yet_appear(error: Exception) -> bool:

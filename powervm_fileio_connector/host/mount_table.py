@@ -70,7 +70,7 @@ class Mount:
     @property
     def is_read_only(self) -> bool:
         """Whether the mount, or the file system behind it, is mounted read-only."""
-        return self.has_option('ro')
+        return ',ro,' in f',{self.options},'
 
     @property
     def is_fuse(self) -> bool:
@@ -80,7 +80,8 @@ class Mount:
     @property
     def is_soft(self) -> bool:
         """Whether it gives up on its server, with EIO, rather than wait for it."""
-        return self.has_option('soft', 'softerr')
+        options = f',{self.options},'
+        return ',soft,' in options or ',softerr,' in options
 
     @functools.cached_property
     def location(self) -> tuple[str | None, str]:
@@ -133,11 +134,6 @@ class Mount:
         """Return the value of the option ``name=value``; None where it is not there."""
         _, found, rest = f',{self.options}'.partition(f',{name}=')
         return rest.partition(',')[0] if found else None
-
-    def has_option(self, *names: str) -> bool:
-        """Whether one of these options is there, as it is."""
-        options = f',{self.options},'
-        return any(f',{name},' in options for name in names)
 
     def below(self, path: str) -> str | None:
         """Return ``path`` relative to the mount point; None unless it is strictly below."""

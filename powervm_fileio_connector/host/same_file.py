@@ -127,8 +127,10 @@ class SameFiles:
 
         One mount for each device; only where file handles can tell whether the files are one.
         """
-        location = self.location(mount, path)
-        if location is None or mount.fstype not in _WITH_FILE_HANDLES:
+        location = None
+        if mount.fstype in _WITH_FILE_HANDLES:
+            location = self.location(mount, path)
+        if location is None:
             return []
         group, inside = location
         found = {}

@@ -24,6 +24,7 @@ from powervm_fileio_connector.mappings.edit import keys_of
 from powervm_fileio_connector.mappings.edit import unique_names
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
+from powervm_fileio_connector.mappings.search import names_of
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.volume import QCOW
@@ -85,14 +86,13 @@ class AddMapping:
         :raises MappingFailed: it is mapped with another backstore than the one asked for
         :raises LPARIdNeeded: see there
         """
-        mine, others = self._by_owner(table)
+        alike = table.of_names(self._names)
+        mine, others = self._by_owner(alike, table)
         if mine:
             return Change(Outcome.UNCHANGED, (self._matching_existing(mine),))
         orphans = [entry for entry in others if self._may_replace(entry.record, table)]
         if not self.multiattach:
-            self._require_unused(table, [one.record for one in others if one not in orphans])
-            if self.elsewhere is not None:
-                self._require_no_doubt(table, self.elsewhere)
+            self._require_unused([entry for entry in alike if entry not in orphans], table)
         bus = buses.choose(table, self)
         if may_defer and (self._shares_new_bus(table) if bus is None
                           else self._mixes_luas(table, bus)):
@@ -111,10 +111,10 @@ class AddMapping:
         if change.outcome is Outcome.UNCHANGED:
             return change.records[0]
         if table.is_answer and change.is_alone:
-            mine = [entry.record for entry in table.of_paths(self.paths)
-                    if entry.record.slot is not None]
+            mine = [entry.record for entry in table.of_names(self._names)
+                    if entry.file in self._files and entry.record.slot is not None]
         else:
-            mine, _ = self._by_owner(table)
+            mine, _ = self._by_owner(table.of_names(self._names), table)
         if not mine:
             raise NotConfirmed(
                 f'the answer does not show {self.path} mapped to LPAR {self.lpar_uuid}')
@@ -123,10 +123,21 @@ class AddMapping:
         except exceptions.SlotOrLUAConflict as err:
             raise NotConfirmed(err.kwargs['reason']) from err
 
-    def _by_owner(self, table: MappingTable) -> tuple[list[MappingRecord], list[MappingEntry]]:
-        """The mappings of the file: those that this LPAR has, and all others."""
+    @functools.cached_property
+    def _files(self) -> frozenset[str]:
+        return frozenset(map(normalised, self.paths))
+
+    @functools.cached_property
+    def _names(self) -> list[str]:
+        return names_of([*self._files, *self.lookalikes])
+
+    def _by_owner(self, alike: list[MappingEntry], table: MappingTable,
+                  ) -> tuple[list[MappingRecord], list[MappingEntry]]:
+        """The mappings of the file, among some: those that this LPAR has, and all others."""
         mine, others = [], []
-        for entry in table.of_paths(self.paths):
+        for entry in alike:
+            if entry.file not in self._files:
+                continue
             if not entry.record.is_orphan and belongs_to(entry.record, self.lpar_uuid, table):
                 mine.append(entry.record)
             else:
@@ -141,23 +152,24 @@ class AddMapping:
         is_own = record.lpar_uuid == self.lpar_uuid.upper() and record.is_orphan
         return is_own or is_left_over(record, table)
 
-    def _require_unused(self, table: MappingTable, others: list[MappingRecord]) -> None:
-        others += [entry.record for entry in table.of_paths(self.lookalikes)
-                   if not belongs_to(entry.record, self.lpar_uuid, table)
-                   and not is_left_over(entry.record, table)]
-        if others:
-            first = others[0]
-            being = 'being mapped' if first.is_orphan else 'mapped'
-            raise exceptions.VolumeInUse(
-                reason=f'{first.path} is {being} to {first.client}', path=self.path,
-                lpar=first.lpar_uuid or first.lpar_id, slot=first.slot)
-
-    def _require_no_doubt(self, table: MappingTable, elsewhere: Collection[str]) -> None:
-        known = {normalised(path) for path in (*self.paths, *self.lookalikes)}
-        doubtful = [entry.record for entry in table.of_names(unique_names(known))
-                    if entry.file not in known and entry.record.path not in elsewhere
-                    and not is_left_over(entry.record, table)
-                    and not is_other_volume(entry.record, self.tag)]
+    def _require_unused(self, alike: list[MappingEntry], table: MappingTable) -> None:
+        """Raise where a mapping is of the file, or may be, by the names of files alone."""
+        doubtful = []
+        for entry in alike:
+            record = entry.record
+            is_own = entry.file in self._files
+            if not is_own and is_left_over(record, table):
+                continue
+            if is_own or (entry.file in self.lookalikes
+                          and not belongs_to(record, self.lpar_uuid, table)):
+                being = 'being mapped' if record.is_orphan else 'mapped'
+                raise exceptions.VolumeInUse(
+                    reason=f'{record.path} is {being} to {record.client}', path=self.path,
+                    lpar=record.lpar_uuid or record.lpar_id, slot=record.slot)
+            if not (self.elsewhere is None or record.path in self.elsewhere
+                    or entry.file in self.lookalikes or is_other_volume(record, self.tag)
+                    or not unique_names([entry.name or ''])):
+                doubtful.append(record)
         if doubtful:
             first = doubtful[0]
             raise exceptions.VolumeInUse(

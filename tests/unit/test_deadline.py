@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One clock, which can be paused."""
+"""One clock for requests and probes."""
 
 import time
 
@@ -37,33 +37,6 @@ def test_a_deadline_that_has_passed_has_nothing_left(clock):
     assert deadline.has_passed
 
 
-def test_time_in_a_pause_is_not_counted(clock):
-    deadline = Deadline(10)
-    clock.advance(1)
-    with deadline.paused():
-        clock.advance(60)
-        assert deadline.left() == 9
-    clock.advance(2)
-    assert deadline.left() == 7
-
-
-def test_a_pause_in_a_pause_ends_with_the_outer_one(clock):
-    deadline = Deadline(10)
-    with deadline.paused():
-        with deadline.paused():
-            clock.advance(5)
-        clock.advance(5)
-    assert deadline.left() == 10
-
-
-def test_a_pause_ends_with_an_error_too(clock):
-    deadline = Deadline(10)
-    with pytest.raises(RuntimeError), deadline.paused():
-        raise RuntimeError
-    clock.advance(3)
-    assert deadline.left() == 7
-
-
 def test_an_earlier_deadline_keeps_time_for_the_rest(clock):
     deadline = Deadline(10)
     clock.advance(2)
@@ -80,6 +53,18 @@ def test_probes_do_not_count_as_time_of_requests(clock):
     deadlines = CallDeadlines(request_timeout_s=1.5, probe_timeout_s=10)
     with deadlines.probing():
         clock.advance(2)
+    assert deadlines.requests.left() == 1.5
+
+
+def raise_after(clock, seconds):
+    clock.advance(seconds)
+    raise ZeroDivisionError
+
+
+def test_probes_that_fail_do_not_count_as_time_of_requests_either(clock):
+    deadlines = CallDeadlines(request_timeout_s=1.5, probe_timeout_s=10)
+    with pytest.raises(ZeroDivisionError), deadlines.probing():
+        raise_after(clock, 2)
     assert deadlines.requests.left() == 1.5
 
 
