@@ -16,7 +16,7 @@ from typing import Any
 def cpu_s() -> float:
     """Processor time of this process and of its descendants, those that still run included.
 
-    What is missing is the last of workers that were killed: their looks, not their start.
+    What is missing is the last of workers that were killed: their probes, not their start.
     """
     reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
     running = 0.0

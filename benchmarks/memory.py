@@ -2,7 +2,7 @@
 """How much memory does a client need on a host with many mappings?
 
 A fresh process attaches and detaches three times. Its peak begins with what is imported, so that is
-shown too; the helpers that look at shares are counted as well.
+shown too; the processes that probe shares are counted as well.
 """
 
 from __future__ import annotations

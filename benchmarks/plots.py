@@ -29,7 +29,7 @@ STYLE: dict[str, dict[str, Any]] = {
 def draw(questions: dict[str, Sequence[dict[str, Any]]], out: Path) -> list[Path]:
     """Draw what there is; return the files."""
     drawn = []
-    for name, picture in zip(results.PICTURED, (_cost, _crowd, _memory, _mixed), strict=True):
+    for name, picture in zip(results.PICTURED, (_cost, _at_once, _memory, _mixed), strict=True):
         if questions.get(name):
             figure = picture(questions[name])
             drawn.append(out / f'{name}.svg')
@@ -48,7 +48,7 @@ def _cost(rows: Sequence[dict[str, Any]]) -> Any:
     return figure
 
 
-def _crowd(rows: Sequence[dict[str, Any]]) -> Any:
+def _at_once(rows: Sequence[dict[str, Any]]) -> Any:
     figure, axes = pyplot.subplots(1, 2, figsize=(8, 3))
     for panel, what, label in ((axes[0], 'wall_s', 'until the last is attached (s)'),
                                (axes[1], 'posts', 'POSTs')):

@@ -14,7 +14,7 @@ from benchmarks import questions
 from benchmarks.report import Target
 from benchmarks.report import targets_text
 
-PICTURED = ('cost', 'crowd', 'memory', 'mixed')
+PICTURED = ('cost', 'at_once', 'memory', 'mixed')
 
 
 def targets(results: dict[str, Any]) -> list[Target]:

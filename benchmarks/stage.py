@@ -32,19 +32,19 @@ class Size:
     rounds: int = 5
     cost_rounds: int = 11
     mappings: Sequence[int] = (0, 100, 1000, 3000)
-    crowds: Sequence[int] = (1, 8, 32, 128)
-    crowd_limit_s: float = 120.0
+    at_once: Sequence[int] = (1, 8, 32, 128)
+    limit_s: float = 120.0
     mixed_s: float = 10.0
     processes: int = 4
     threads: int = 8
-    looks: int = 300
+    probes: int = 300
     attaches_beside_hung: int = 20
     mounts: Sequence[int] = (1, 5000)
 
 
 FULL = Size()
-QUICK = Size(rounds=1, cost_rounds=1, mappings=(0, 100), crowds=(1, 4), crowd_limit_s=20.0,
-             mixed_s=1.0, processes=2, threads=2, looks=5, attaches_beside_hung=4, mounts=(1, 500))
+QUICK = Size(rounds=1, cost_rounds=1, mappings=(0, 100), at_once=(1, 4), limit_s=20.0,
+             mixed_s=1.0, processes=2, threads=2, probes=5, attaches_beside_hung=4, mounts=(1, 500))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from benchmarks import __main__ as runner
+from benchmarks import calls
 from benchmarks import contenders
 from benchmarks import questions
 from benchmarks import results
@@ -16,8 +17,8 @@ from benchmarks.report import Table
 from benchmarks.report import Target
 from tests import effort
 
-SMALLEST = stage.Size(rounds=1, cost_rounds=1, mappings=(3,), crowds=(2,), crowd_limit_s=10.0,
-                      mixed_s=0.3, processes=1, threads=2, looks=2, attaches_beside_hung=2,
+SMALLEST = stage.Size(rounds=1, cost_rounds=1, mappings=(3,), at_once=(2,), limit_s=10.0,
+                      mixed_s=0.3, processes=1, threads=2, probes=2, attaches_beside_hung=2,
                       mounts=(1, 10))
 
 
@@ -75,13 +76,13 @@ def test_the_documentation_shows_what_was_measured():
 
 def test_a_later_run_replaces_its_own_answers_only():
     before = json.loads((runner.DOC / 'results.json').read_text())
-    look = {**before, 'begun': 'later', 'questions': {'look': [{'what': 'x'}]}}
-    merged = results.merged(before, look)
-    assert merged['questions'] == {**before['questions'], 'look': [{'what': 'x'}]}
-    assert merged['apart']['look']['begun'] == 'later'
+    run = {**before, 'begun': 'later', 'questions': {'probe': [{'what': 'x'}]}}
+    merged = results.merged(before, run)
+    assert merged['questions'] == {**before['questions'], 'probe': [{'what': 'x'}]}
+    assert merged['apart']['probe']['begun'] == 'later'
     assert merged['begun'] == before['begun']
-    assert 'later' in results.text(results.merged(before, {**look, 'questions': {
-        'look': before['questions']['look']}}))
+    assert 'later' in results.text(results.merged(before, {**run, 'questions': {
+        'probe': before['questions']['probe']}}))
 
 
 def test_the_published_figures_answer_every_question_in_full_size():
@@ -89,3 +90,14 @@ def test_the_published_figures_answer_every_question_in_full_size():
     assert {run['size'] for run in (found, *found.get('apart', {}).values())} == {'full'}
     assert list(found['questions']) == list(questions.ALL)
     assert not found['missing']
+
+
+def test_a_warm_attach_makes_few_calls_and_no_more_with_more_mounts():
+    rows = calls.measure()
+    if 'why_not' in rows[0]:
+        pytest.skip(rows[0]['why_not'])
+    few, many = ({row['what']: row['count'] for row in rows if row['mounts'] == str(mounted)}
+                 for mounted in (calls.FEW, calls.MANY))
+    assert few == many
+    assert few[calls.CALLS] <= 530
+    assert (few[calls.PROBES], few[calls.READS]) == (3, 2)

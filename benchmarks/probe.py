@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What does one look at a share cost, made by a process that can be killed?"""
+"""What does one probe of a share cost, made by a process that can be killed?"""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TITLE = 'What does one probe of a healthy share cost?'
 TABLES = [Table('Median in ms, helpers included', {'what': 'what'}, 'ms', '{:.2f}',
                 across='measure')]
 FIRST = 'the first probe, which starts a helper'
-LOOK = 'a probe'
+PROBE = 'a probe'
 VALID = 'check_valid_device: a probe and the mount table'
 STAT = 'os.stat in the same process, without protection'
 
 
 def cases(size: Size, names: Sequence[str]) -> list[Case]:
-    return [Case('looks', lambda: measure(size))]
+    return [Case('probes', lambda: measure(size))]
 
 
 def measure(size: Size) -> list[dict[str, Any]]:
@@ -39,27 +39,28 @@ def measure(size: Size) -> list[dict[str, Any]]:
         firsts = []
         for _ in range(size.rounds):
             client = there.make_client()
-            found = client.ask(looks, path=volume['path'], count=size.looks)
+            found = client.ask(probes, path=volume['path'], count=size.probes)
             firsts.append(found.pop(FIRST))
             client.close()
         first = {name: median([one[name] for one in firsts]) for name in firsts[0]}
     return [{'what': what, 'measure': measure, 'ms': ms, 'runs': size.rounds if what == FIRST
-             else size.looks} for what, facts in ({FIRST: first} | found).items()
+             else size.probes} for what, facts in ({FIRST: first} | found).items()
             for measure, ms in facts.items()]
 
 
-def looks(contender: Any, path: str, count: int) -> dict[str, dict[str, float]]:
+def probes(contender: Any, path: str, count: int) -> dict[str, dict[str, float]]:
     prober = probe.Prober(10.0)
     request = probe.FileProbe('/dev/shm', os.path.relpath(path, '/dev/shm'))
 
-    def look() -> None:
+    def probe_once() -> None:
         answer = prober.probe(request)
         assert answer.facts is not None, answer
 
     def check() -> None:
         assert contender.connector.check_valid_device(path)
 
-    return {FIRST: medians(look, 1), LOOK: medians(look, count), VALID: medians(check, count),
+    return {FIRST: medians(probe_once, 1), PROBE: medians(probe_once, count),
+            VALID: medians(check, count),
             STAT: medians(lambda: os.stat(path), count)}
 
 
@@ -70,5 +71,5 @@ def medians(call: Callable[[], Any], count: int) -> dict[str, float]:
 
 def targets(rows: Sequence[Row]) -> list[Target]:
     return [Target(f'{name} of one probe of a healthy share, in ms', 3,
-                   value(rows, 'ms', what=LOOK, measure=measure))
+                   value(rows, 'ms', what=PROBE, measure=measure))
             for name, measure in (('Wall time', 'wall'), ('Processor time', 'cpu'))]

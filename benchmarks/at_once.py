@@ -30,10 +30,10 @@ LPARS = 4
 
 
 def cases(size: Size, names: Sequence[str]) -> list[Case]:
-    # Who keeps a document is alone; the others take minutes for the largest crowds.
+    # Who keeps a document is alone; the others take minutes for the most.
     return [Case(f'{count} at once, {name}', lambda name=name, count=count: measure(
-                name, count, runs(name, count, size), size.crowd_limit_s))
-            for count in size.crowds for name in names if name != contenders.KEPT]
+                name, count, runs(name, count, size), size.limit_s))
+            for count in size.at_once for name in names if name != contenders.KEPT]
 
 
 def runs(name: str, count: int, size: Size) -> int:
