@@ -3,13 +3,14 @@
 
 from tests.kernel import cases
 from tests.kernel.nfs import autofs
+from tests.kernel.nfs import calls
 from tests.kernel.nfs import faults
 from tests.kernel.nfs import life_cycle
 
 
 def parallel_groups():
     """Return lists of groups that may run at the same time as those of the other lists."""
-    peaceful = [*life_cycle.groups(), *autofs.groups()]
+    peaceful = [*life_cycle.groups(), *calls.groups(), *autofs.groups()]
     return [[group for group in peaceful if group.version in versions]
             for versions in (('3', '4.0'), ('4.1', '4.2'))]
 
