@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,10 +56,11 @@ def fit(keys: Sequence[str], rows: list[list[Any]], width: int | None) -> None:
             excess -= widths[place] - most
             widths[place] = most
             for row in rows:
-                row[place] = _shortened(str(row[place]), most)
+                row[place] = _shortened(row[place], most)
     for place in _narrowed(keys, widths, excess):
+        fitted: Callable[[Any, int], Any] = _shortened if keys[place] in _SHORTENED else _wrapped
         for row in rows:
-            row[place] = _wrapped(row[place], widths[place])
+            row[place] = fitted(row[place], widths[place])
 
 
 def fit_record(keys: Sequence[str], values: list[Any], width: int | None) -> list[Any]:
@@ -101,8 +103,10 @@ def colour(keys: Sequence[str], rows: list[list[Any]]) -> None:
                 row[place] = f'{ansi}{value}{_PLAIN}'
 
 
-def _shortened(text: str, most: int) -> str:
+def _shortened(value: Any, most: int) -> str:
     """Leave out the beginning of a path, and the end of anything else."""
+    text = str(value)
     if len(text) <= most:
         return text
-    return '…' + text[len(text) - most + 1:] if text.startswith('/') else text[:most - 1] + '…'
+    is_path = text.startswith(('/', '…'))
+    return '…' + text[len(text) - most + 1:] if is_path else text[:most - 1] + '…'

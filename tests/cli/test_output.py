@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from powervm_fileio_connector.cli import output
+from powervm_fileio_connector.cli import table
 
 TEXT, NUMBER, EITHER = (str, type(None)), (int, float, type(None)), (str, int, float, type(None))
 
@@ -145,6 +146,14 @@ def test_verdicts_are_coloured_on_a_terminal(on_terminal, novalink, environment,
 
 def test_nothing_is_coloured_where_no_terminal_is(operate):
     assert '\033' not in operate('check').out
+
+
+def test_a_path_that_is_shortened_keeps_its_end_in_one_line():
+    rows = [['file missing', f'/mnt/{"x" * 80}end', 'the mount answers, but the file is not there']]
+    table.fit(['finding', 'path', 'detail'], rows, 60)
+    assert rows[0][1].startswith('…xx')
+    assert rows[0][1].endswith('xxend')
+    assert sum(len(str(value).split('\n')[0]) for value in rows[0]) + 10 <= 60
 
 
 def test_a_path_can_be_had_whole(operate, make_volume):

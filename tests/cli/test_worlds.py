@@ -238,14 +238,20 @@ class Detached(Done):
                                                    and one.tag == self.tells[1]))]
 
     def _fits(self, removal, world):
-        """Whether a mapping is the volume's, or was removed with one that is."""
+        """Whether a mapping is the volume's: by its path, or as its file has the id as a tag."""
         path, volume_id = self.tells
-        own = [one for one in world.removals if volume_id and (
-            one.mapping.tag == volume_id
-            or (one.mapping.tag is None and volume_id in one.mapping.path))]
-        return removal.mapping.path == path or any(
-            one.mapping.path == removal.mapping.path and removal.owner in (None, one.owner)
-            for one in own)
+        mapping = removal.mapping
+        if mapping.path == path or volume_id is None:
+            return mapping.path == path
+        owners = {one.owner for one in world.removals if one.mapping.tag == volume_id}
+        return mapping.path in self._paths_of(volume_id, world) and (
+            removal.owner is None or mapping.tag in (None, volume_id) or removal.owner in owners)
+
+    def _paths_of(self, volume_id, world):
+        """The files that are known by an id: as a tag, or else in their names."""
+        return {one.path for one in (*world.state.mappings(),
+                                     *(removal.mapping for removal in world.removals))
+                if one.tag == volume_id or (one.tag is None and volume_id in (one.path or ''))}
 
 
 class Disconnected(Detached):
