@@ -19,6 +19,7 @@ from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.novalink import add_to_feed_task
 from powervm_fileio_connector.novalink import retry
+from powervm_fileio_connector.simulator import DropBeforeApply
 from powervm_fileio_connector.simulator import HeldPost
 from powervm_fileio_connector.simulator import NotShown
 from powervm_fileio_connector.simulator import StaleEtag412
@@ -67,6 +68,39 @@ def test_a_detach_leaves_nothing_that_a_late_change_could_map(
     while novalink.requests.count('POST') < posts + 2:
         pass
     assert [one.path for one in novalink.mappings()] == [make_volume('other')]
+
+
+def test_detaches_leave_nothing_that_one_of_several_late_changes_could_map(
+        novalink, held, config, make_connector, make_volume):
+    config.set_override('rest_timeout_s', 1.0, group=conf.GROUP)
+    with pytest.raises(exceptions.NovaLinkUnavailable):
+        make_connector(False).connect_volume({'path': make_volume('late-2')})
+    config.set_override('rest_timeout_s', 30.0, group=conf.GROUP)
+    connector = make_connector()
+    with futures.ThreadPoolExecutor() as pool:
+        detaches = [pool.submit(connector.disconnect_volume, {'path': make_volume(name)}, None)
+                    for name in ('late', 'late-2')]
+        futures.wait(detaches, 0.3)
+        held.release()
+        for detach in detaches:
+            detach.result(20)
+    assert [one.path for one in novalink.mappings()] == [make_volume('other')]
+
+
+def test_a_lost_answer_to_what_makes_a_late_change_harmless_is_not_believed(novalink, vios, lpar,
+                                                                            make_volume):
+    vios.submit(AddMapping(lpar, make_volume('other')), Deadline(20))
+    novalink.faults.add(DropBeforeApply(times=None, method='POST'))
+    with pytest.raises(exceptions.NovaLinkUnavailable):
+        vios.submit(AddMapping(lpar, make_volume()), Deadline(1.0))
+    novalink.faults.clear()
+    novalink.faults.add(DropBeforeApply(method='POST'))
+    novalink.requests.clear()
+    detach = RemoveMapping(lpar, paths=(make_volume(),))
+    assert vios.submit(detach, Deadline(20)) == ()
+    assert [one.status for one in novalink.requests.records('POST')][1:] == [200]
+    assert vios.submit(detach, Deadline(20)) == ()
+    assert novalink.requests.count('POST') == 2
 
 
 @pytest.fixture
