@@ -55,19 +55,20 @@ def measure(mounts: Sequence[int], rounds: int) -> list[dict[str, Any]]:
     if reason is not None:
         return [{'why_not': reason}]
     found: dict[tuple[int, str, str], list[float]] = {}
+    lines: dict[int, int] = {}
     with stage(contenders.OURS, prefix=[
             'unshare', '--mount', '--propagation', 'private']) as there:
         lpar_uuid = there.add_lpar()
         directory = Path(there.volume(lpar_uuid)['path']).parent
         for count in mounts:
-            lines = there.client.ask(mount, directory=str(directory / 'mounts'), count=count)
+            lines[count] = there.client.ask(mount, directory=str(directory / 'mounts'), count=count)
             for turn, table in itertools.product(range(-2, rounds), (UNCHANGED, CHANGED)):
                 facts = there.client.ask(act_all, lpar_uuid=lpar_uuid, changes=table == CHANGED)
                 for act, cpu_ms in facts.items():
                     if turn >= 0:       # those before have warmed it up
                         found.setdefault((count, table, act), []).append(cpu_ms)
     return [{'mounts': count, 'table': table, 'act': act, 'runs': rounds, 'cpu_ms': median(each),
-             'lines': lines} for (count, table, act), each in found.items()]
+             'lines': lines[count]} for (count, table, act), each in found.items()]
 
 
 def mount(contender: Any, directory: str, count: int) -> int:

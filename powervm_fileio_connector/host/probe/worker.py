@@ -3,8 +3,9 @@
 
 Run as a script by :mod:`powervm_fileio_connector.host.probe`, with the standard library alone and
 without site-packages, so that it starts quickly: either kept, below a guard, with frames of marshal
-in and out, or once (``--once JSON``, with a line of JSON for each answer) through the caller's root
-helper. (Both ends of marshal are the same Python.)
+in and out (both ends are the same Python), or once (``--once JSON``, with a line of JSON for each
+answer) through the caller's root helper. One that is kept also answers, by further threads, others
+of the same caller's process while its own probes hang.
 """
 
 from __future__ import annotations
