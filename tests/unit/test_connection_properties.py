@@ -200,6 +200,20 @@ def test_leniently_still_needs_an_lpar():
         parse_leniently(shapes.driver('nfs'))
 
 
+def test_a_key_that_the_data_leaves_empty_keeps_its_value_beside_the_data():
+    info = {'driver_volume_type': 'nfs', 'volume_id': 'id',
+            'data': {**shapes.data_only('nfs'), 'volume_id': None}}
+    assert parse(info).volume_id == 'id'
+
+
+@pytest.mark.parametrize(('properties', 'named'), [
+    ({'export': 'nas1:/vols', 'name': 'v', 'volume_id': 'id'}, 'id'),
+    ({'export': 'nas1:/vols', 'name': 'v'}, 'v'), ({'path': '/mnt/v'}, '/mnt/v'),
+    ({'path': '/mnt/v', 'volume_id': 'id'}, 'id'), ({}, '(unknown)')])
+def test_messages_name_a_volume_by_id_name_or_path(properties, named):
+    assert parse_leniently(properties, lpar_uuid=LPAR).label == named
+
+
 def test_device_info_survives_json():
     info = DeviceInfo(path='/mnt/a', slot=4, lua='lun1', udid='u', lpar_uuid=LPAR)
     assert DeviceInfo.parse(json.loads(json.dumps(info.to_dict()))) == info
