@@ -70,7 +70,8 @@ OPTS: list[cfg.Opt] = [
         help='User for password authentication.'),
     cfg.StrOpt(
         'novalink_password', secret=True,
-        help='Password; without one the session is authenticated by a file on this host.'),
+        help='Password; without one the session is authenticated by a file on this host, and '
+             'novalink_host must be localhost.'),
     cfg.StrOpt(
         'novalink_certpath', default='/etc/ssl/certs/',
         help="Directory of the server's certificate, for https."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from powervm_fileio_connector.novalink.retry import Waiting
 from powervm_fileio_connector.novalink.retry import retry_transient
 
 LOG = logging.getLogger(__name__)
+
+_LOOPBACK = re.compile(r'localhost|127(\.\d{1,3}){3}|::1', re.IGNORECASE)
 
 REFUSAL_PAUSE_S = 60.0
 """How long a session that NovaLink refused to renew is not renewed again."""
@@ -78,8 +81,18 @@ def _request(session: Any, deadline: Deadline, waiting: Waiting | None, method: 
 def log_on(settings: conf.Settings, deadline: Deadline, waiting: Waiting) -> LocalSession:
     """Log on to NovaLink, with the password of the options or else by a file on this host.
 
-    :raises NovaLinkUnavailable: the server is not reached, or does not accept the logon
+    The server names that file, which is read, often by root, and sent to it: so it must be here.
+
+    :raises NovaLinkUnavailable: the server is not reached, or does not accept the logon; or it is
+        on another host, and there is no password
     """
+    host = settings.novalink_host
+    if settings.novalink_password is None and not _LOOPBACK.fullmatch(host):
+        raise exceptions.NovaLinkUnavailable(
+            reason=f'novalink_host is {host}, and without novalink_password the logon is by a file '
+            'of this host, which is for localhost only', remedy='Set novalink_host to localhost, '
+            'or set novalink_username and novalink_password.')
+
     def attempt() -> LocalSession:
         with failures.classifying():
             # pypowervm asks for the server's certificate without any timeout.

@@ -114,6 +114,15 @@ def test_a_logon_goes_past_the_proxies_of_the_environment(novalink, connect, mak
             proxy.accept()
 
 
+@pytest.mark.parametrize('host', ['192.0.2.1', 'hmc1', '127.0.0.1.example', '::2'])
+def test_a_file_of_this_host_is_shown_to_no_other(config, connect, make_volume, host):
+    config.set_override('novalink_host', host, group=conf.GROUP)
+    config.set_override('novalink_password', None, group=conf.GROUP)
+    with pytest.raises(exceptions.NovaLinkUnavailable, match='for localhost only') as caught:
+        connect(make_volume())
+    assert host in str(caught.value)
+
+
 def test_what_the_server_says_of_a_logon_that_it_refuses_is_passed_on(novalink, connect,
                                                                       make_volume):
     novalink.faults.add(Forbidden403(path=LOGON))
