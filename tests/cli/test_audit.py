@@ -18,6 +18,7 @@ from powervm_fileio_connector.mappings import RemoveOrphans
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.mappings.edit import file_udid
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.novalink import client_for
 from powervm_fileio_connector.simulator import Fault
@@ -97,6 +98,16 @@ def test_one_file_on_several_lpars_is_found(as_json, attached):
     findings = as_json('audit', code=12)
     assert [(finding['finding'], finding['path'], finding['detail']) for finding in findings] == [
         ('shared file', path, 'lpar1 and lpar2 have it')] * 2
+
+
+def test_a_file_that_one_lpar_has_twice_is_found(as_json, attached, changed_world):
+    for name in ('volume-1', 'volume-2'):
+        path = attached(name, 'lpar1')
+    with changed_world(path=path, udid=file_udid(path)) as (_, run):
+        outcome = run('audit', '-f', 'json')
+    assert outcome.code == 12
+    assert [(finding['finding'], finding['path']) for finding in outcome.json] == [
+        ('mapped twice', path)] * 2
 
 
 def test_a_tag_that_fits_no_file_name_is_found(as_json, attached):

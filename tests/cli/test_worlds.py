@@ -2,10 +2,9 @@
 """In random worlds no command takes a disk that is another LPAR's, and what is said has happened.
 
 Links left out, ids reused, incomplete mappings and those of others, lists of LPARs cut short, LPARs
-that come and go, also while a command runs. ``POWERVM_FILEIO_WORLDS`` is how many worlds are tried
-(500 takes about a quarter of an hour of processor time), ``POWERVM_FILEIO_SEED`` where the seeds
-begin. What nothing tells is left out: a mapping without client adapter and link, of an LPAR that
-NovaLink's list leaves out.
+that come and go, also while a command runs. ``POWERVM_FILEIO_WORLDS`` is how many worlds are tried,
+``POWERVM_FILEIO_SEED`` where the seeds begin. What nothing tells is left out: a mapping without
+client adapter and link, of an LPAR that NovaLink's list leaves out.
 """
 
 import json
