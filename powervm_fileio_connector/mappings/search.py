@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Sequence
 
 from powervm_fileio_connector.mappings.record import LINKED_UUID
@@ -18,8 +17,9 @@ _LINK = b'AssociatedLogicalPartition'
 _BEHIND_NAME = (b' ', b'\t', b'\r', b'\n', b'/', b'>')
 _HREF = re.compile(rb'\shref\s*=\s*(?:"([^"]*)"|\'([^\']*)\')')
 _UUID = re.compile(LINKED_UUID.pattern.encode())
-_DISK_NAMES = (b'DiskLabel', b'DiskName')
-_ID = re.compile(rb'(?:Local|RemoteLogical)PartitionID\b[^<]*>\s*0*([0-9]+)\s*<')
+# They begin with what is rare: where they begin with a choice, each byte is tried.
+_DISK = re.compile(rb'Disk(?:Label|Name)\b([^<]*)')
+_ID = re.compile(rb'PartitionID\b[^<]*>\s*0*([0-9]+)\s*<')
 _PLAIN = re.compile(rb'[^&<>"\'\s]+')
 _PLAIN_ATTRIBUTE = rb' (?!xmlns)[A-Za-z]+="[^"&<>]*"'
 _MOST_SCANS = 3
@@ -105,7 +105,7 @@ class MappingSearch:
     def _by_name(self) -> dict[bytes, list[int]]:
         names: dict[bytes, list[int]] = {}
         for place, piece in enumerate(self._pieces):
-            for value in _disk_values(piece) if piece is not None else ():
+            for value in _DISK.findall(piece) if piece is not None else ():
                 name = value[value.rfind(b'/') + 1:].rstrip()
                 if name in (b'', b'.') or b'&' in name:
                     self._nameless.append(place)
@@ -162,19 +162,6 @@ def names_of(files: Iterable[str]) -> list[str]:
     """
     names = {file[file.rfind('/') + 1:] for file in files}
     return sorted(names) if len(names) > 1 else [*names]
-
-
-def _disk_values(piece: bytes) -> Iterator[bytes]:
-    """What stands behind the names of the elements that hold a path, as far as the next tag."""
-    # Twice as quick as a regular expression.
-    for name in _DISK_NAMES:
-        start = piece.find(name)
-        while start >= 0:
-            end = piece.find(b'<', start)
-            value = piece[start + len(name):end if end >= 0 else None]
-            if b'/' in value or b'&' in value:
-                yield value
-            start = piece.find(name, end) if end >= 0 else -1
 
 
 def _encoded(text: str) -> bytes:

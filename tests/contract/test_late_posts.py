@@ -80,7 +80,7 @@ def test_detaches_leave_nothing_that_one_of_several_late_changes_could_map(
     with futures.ThreadPoolExecutor() as pool:
         detaches = [pool.submit(connector.disconnect_volume, {'path': make_volume(name)}, None)
                     for name in ('late', 'late-2')]
-        futures.wait(detaches, 0.3)
+        futures.wait(detaches, 1.0)
         held.release()
         for detach in detaches:
             detach.result(20)
