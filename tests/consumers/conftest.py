@@ -167,8 +167,8 @@ def volume(request):
 def options(tmp_path):
     """The options of oslo.config's global object, which Nova and so our adapter use."""
     conf.read()
-    values = {'mount_point_base': [str(tmp_path / 'mnt')], 'rest_timeout_s': 30.0,
-              'probe_timeout_s': 5.0}
+    values = {'mount_point_base': [str(tmp_path / 'mnt')], 'rest_timeout_s': 120.0,
+              'probe_timeout_s': 60.0}
     for name, value in values.items():
         cfg.CONF.set_override(name, value, group=conf.GROUP)
     yield lambda name, value: cfg.CONF.set_override(name, value, group=conf.GROUP)
