@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a server does to its clients: each fault is named rightly, and stops no detach.
 
-To add a fault, write a set-up, and a line in ``_FAULTS``.
+To add a fault, write a set-up, and a line in ``_FAULTS``, or ``_FAULTS_OF_ALL`` if other mounts
+would not answer either.
 """
 
 import contextlib
@@ -224,10 +225,12 @@ def _answers(place):
 
 
 _UNSAFE = (attach_says_that_the_path_is_unsafe, sites.no_process_is_left)
-_FAULTS = {
+_FAULTS_OF_ALL = {
     'server_stopped': (server_stopped, tuple(
         _of(kind, check) for check in _NOT_RESPONDING for kind in _KINDS)),
     'mountd_stopped': (mountd_stopped, _NOT_RESPONDING),
+}
+_FAULTS = {
     'unexported': (unexported, _STALE),
     'directory_recreated': (directory_recreated, _STALE),
     'fsid_changed': (fsid_changed, _STALE),
@@ -239,5 +242,15 @@ _FAULTS = {
 
 
 def groups():
+    """Return the groups that disturb no mount but their own."""
+    return _groups(_FAULTS)
+
+
+def groups_of_all():
+    """Return the groups that stop the server for all mounts."""
+    return _groups(_FAULTS_OF_ALL)
+
+
+def _groups(faults):
     return [cases.Group(version, name, setup, checks)
-            for version in ('3', '4.2') for name, (setup, checks) in _FAULTS.items()]
+            for version in ('3', '4.2') for name, (setup, checks) in faults.items()]

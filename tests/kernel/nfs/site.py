@@ -25,8 +25,9 @@ assert pfc.FileIOConnector
 
 BASE = pathlib.Path('/mnt/base')
 SIZE = 1 << 20
-# For all probes of a call. A machine without hardware virtualisation is slow.
-LONG_S = 30
+# For all probes of a call. A machine without hardware virtualisation is slow, on a busy host even
+# more; where something answers, nothing waits for so long.
+LONG_S = 120
 SHORT_S = 2     # where nothing can answer
 # What was cached stays cached, so that no case depends on how fast it runs.
 CACHING = 'actimeo=600'
@@ -204,11 +205,17 @@ def no_process_is_left(share):
 
 
 def _users_of(*directories):
-    """Return the Python processes with an open file or directory below one of these."""
+    """Return the Python processes with an open file or directory below one of these.
+
+    Others run cases at the same time, with mounts of their own.
+    """
     found = []
+    mounts = os.readlink('/proc/self/ns/mnt')
     for process in pathlib.Path('/proc').glob('[0-9]*'):
         with contextlib.suppress(OSError):      # it is the kernel's, or has just ended
             if not (process / 'exe').readlink().name.startswith('python'):
+                continue
+            if os.readlink(process / 'ns/mnt') != mounts:
                 continue
             for link in (process / 'cwd', process / 'root', *(process / 'fd').iterdir()):
                 if link.readlink().as_posix().startswith(directories):

@@ -11,13 +11,15 @@ from tests.kernel.nfs import life_cycle
 def parallel_groups():
     """Return lists of groups that may run at the same time as those of the other lists."""
     peaceful = [*life_cycle.groups(), *calls.groups(), *autofs.groups()]
-    return [[group for group in peaceful if group.version in versions]
-            for versions in (('3', '4.0'), ('4.1', '4.2'))]
+    by_version = [[group for group in peaceful if group.version in versions]
+                  for versions in (('3', '4.0'), ('4.1', '4.2'))]
+    return [*by_version, faults.groups()]
 
 
 def fault_groups():
     """Return the groups that stop the server for all others."""
-    return sorted([*autofs.fault_groups(), *faults.groups()], key=lambda group: group.version)
+    return sorted([*autofs.fault_groups(), *faults.groups_of_all()],
+                  key=lambda group: group.version)
 
 
 def names():
