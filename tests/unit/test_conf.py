@@ -42,3 +42,11 @@ def test_more_mappings_per_bus_than_a_linux_client_scans_count_as_32(caplog):
     config.set_override('max_mappings_per_bus', 64, group=conf.GROUP)
     assert conf.read(config).max_mappings_per_bus == 32
     assert 'max_mappings_per_bus = 64 counts as 32' in caplog.text
+
+
+def test_as_many_mappings_per_bus_as_a_linux_client_scans_are_taken_without_a_warning(caplog):
+    config = cfg.ConfigOpts()
+    conf.read(config)
+    config.set_override('max_mappings_per_bus', 32, group=conf.GROUP)
+    assert conf.read(config).max_mappings_per_bus == 32
+    assert not caplog.text

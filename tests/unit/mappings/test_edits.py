@@ -123,8 +123,9 @@ def test_a_path_may_have_any_character(make, path):
 
 def test_a_file_of_another_lpar_is_in_use(make):
     doc = make(mapping('/mnt/a', TWO, 6))
-    with pytest.raises(exceptions.VolumeInUse, match=TWO):
+    with pytest.raises(exceptions.VolumeInUse, match=TWO) as caught:
         AddMapping(ONE, '/mnt/a').apply(doc)
+    assert caught.value.kwargs['lpar'] == TWO
     assert not doc.is_edited
 
 
