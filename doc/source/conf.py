@@ -16,7 +16,9 @@ version = release
 
 # What is particular to this documentation: see doc/source/_ext.
 sys.path.insert(0, str(pathlib.Path(__file__).parent / '_ext'))
-extensions = ['sphinx.ext.autodoc', 'sphinx.ext.viewcode', 'reno.sphinxext',
+has_git = (pathlib.Path(__file__).parents[2] / '.git').exists()
+extensions = ['sphinx.ext.autodoc', 'sphinx.ext.viewcode',
+              'reno.sphinxext' if has_git else 'notes_of_archive',
               'cliff.sphinxext', 'oslo_config.sphinxext', 'assumptions', 'import_picture',
               'pictures']
 autodoc_typehints = 'description'
