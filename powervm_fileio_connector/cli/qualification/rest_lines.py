@@ -89,7 +89,8 @@ def _etag_given(site: Site) -> Finding:
     return is_refused(site.post(site.table().body(), None))
 
 
-@LINES.add('unchanged_post', 'a POST of the unchanged document is accepted, and keeps its etag')
+@LINES.add('unchanged_post', 'a POST of the unchanged document is accepted, and keeps its etag',
+           'A document that is posted unchanged keeps its etag')
 def _unchanged_post(site: Site) -> Finding:
     table = site.table()
     answer = site.post(table.body(), table.vios_w.etag)

@@ -70,7 +70,8 @@ def attach_succeeds_once_the_server_is_back(share):
         with contextlib.suppress(exceptions.MountNotResponding, exceptions.ShareNotMounted):
             return share.site.attach(share.by_path, timeout_s=sites.SHORT_S)
         return None
-    servers.wait_until(is_attached)
+    # autofs remembers for a minute that it could not mount.
+    servers.wait_until(is_attached, timeout_s=2 * sites.LONG_S)
 
 
 _DOWN = (attach_while_the_server_is_down_is_refused, attach_succeeds_once_the_server_is_back,
