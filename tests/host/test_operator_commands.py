@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-PROBE_TIMEOUT_S = 6.0
+PROBE_TIMEOUT_S = 15.0
 
 # For all that is not waiting; less than the second deadline that nobody may be made to wait for.
-START_S = 5.9
+START_S = 14.9
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def operate(tmp_path, novalink, shares):
         start = time.monotonic()
         done = subprocess.run(
             [script, *map(str, args), '-f', 'json', '--config-file', config, '--simulator',
-             novalink.url], capture_output=True, text=True, timeout=60, check=False)
+             novalink.url], capture_output=True, text=True, timeout=120, check=False)
         took_s = time.monotonic() - start
         assert done.returncode == code, done
         return json.loads(done.stdout), took_s
