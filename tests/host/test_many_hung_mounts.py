@@ -90,7 +90,9 @@ class Watch:
         self._thread.join()
 
     def _run(self):
-        while not self._ended.wait(0.01):
+        is_last = False
+        while not is_last:
+            is_last = self._ended.wait(0.01)        # what is idle at the end was there, too
             threads = []
             for process in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
