@@ -35,9 +35,12 @@ class Deadline:
         """Move the end by time that does not count."""
         self._end += seconds
 
-    def earlier(self, seconds: float) -> Deadline:
-        """Return a deadline of its own that ends by so many seconds before this one does."""
-        return Deadline(max(0.0, self.left() - seconds))
+    def half(self) -> Deadline:
+        """Return a deadline of its own that ends after half of the time that is left.
+
+        What does not answer until then takes no time from the probes that follow.
+        """
+        return Deadline(self.left() / 2)
 
 
 class CallDeadlines:

@@ -27,7 +27,6 @@ FINDINGS = ('orphan', 'doubtful orphan', 'incomplete', 'unknown LPAR', 'file mis
             'mapped twice', 'tag mismatch', 'delayed')
 
 
-
 @dataclasses.dataclass(frozen=True)
 class Finding:
     """Something that needs attention.

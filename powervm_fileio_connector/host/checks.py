@@ -120,9 +120,8 @@ def trust(settings: Settings, prober: probe.Prober,
 
     @functools.cache
     def resolved() -> list[str]:
-        # Half of the time: one that does not answer takes none from the probes that follow.
         answers = prober.probe_all([probe.PathProbe(directory) for directory in given],
-                                   deadline.earlier(deadline.left() / 2))
+                                   deadline.half())
         return [answer.facts.path for answer in answers
                 if answer.facts is not None and answer.errno is None]
 

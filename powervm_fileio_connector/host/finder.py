@@ -193,10 +193,9 @@ def leading_elsewhere(paths: Iterable[str], own: Collection[str], settings: Sett
     deadline = prober.deadline() if deadline is None else deadline
     paths, before = tuple(paths), mount_table.table()
     shares = [None if mount is None else mount.share for mount in map(before.covering, paths)]
-    # Half of the time: one that does not answer takes none from the probes that follow.
     answers = prober.probe_all(
         [probe.PathProbe(path, is_directory=False, share=share)
-         for path, share in zip(paths, shares, strict=True)], deadline.earlier(deadline.left() / 2))
+         for path, share in zip(paths, shares, strict=True)], deadline.half())
     table = mount_table.table()
     is_trusted = checks.trust(settings, prober, deadline)
 

@@ -131,7 +131,7 @@ def of_files(paths: Collection[str], settings: Settings, prober: probe.Prober,
     mounts = {path: table.covering(os.path.normpath(path)) for path in sorted(paths)}
     healths = {one.mount.id: one for one in of_mounts(
         {mount.id: mount for mount in mounts.values() if mount is not None}.values(),
-        prober, _half_of(deadline)) if one.mount is not None}
+        prober, deadline.half()) if one.mount is not None}
     found: dict[str, FileHealth] = {}
     asked: dict[str, MountHealth] = {}
     for path, mount in mounts.items():
@@ -151,11 +151,6 @@ def of_files(paths: Collection[str], settings: Settings, prober: probe.Prober,
 def is_novalinks_own(path: str) -> bool:
     """Whether NovaLink itself puts files there, on whatever file system."""
     return path.startswith('/var/lib/pvm/fileio/')
-
-
-def _half_of(deadline: Deadline) -> Deadline:
-    """Keep time for the probes of what answers, however long others are waited for."""
-    return deadline.earlier(deadline.left() / 2)
 
 
 def _where(paths: Sequence[str], prober: probe.Prober,
@@ -183,7 +178,7 @@ def _of_reachable_files(paths: dict[str, MountHealth], settings: Settings, probe
                         deadline: Deadline) -> Iterator[tuple[str, FileHealth]]:
     """Probe files where their directories really are, symlinks and autofs followed."""
     directories = list(dict.fromkeys(os.path.dirname(path) for path in paths))
-    where = dict(zip(directories, _where(directories, prober, _half_of(deadline)), strict=True))
+    where = dict(zip(directories, _where(directories, prober, deadline.half()), strict=True))
     # Only now: the probes may have made autofs mount what belongs here.
     table = mount_table.table()
     loops = lookup.mounted_loops(table)

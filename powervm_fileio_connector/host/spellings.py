@@ -106,9 +106,8 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
         LOG.warning('%s may be reachable under %d more names of servers, of which %d are checked.',
                     path, len(others), _MOST_HANDLES - 1)
     others = others[:_MOST_HANDLES - 1]
-    # Half of the time: one that does not answer takes none from the probes that follow.
     own, *answers = prober.probe_all([_handle(*one) for one in ((mount, path), *others)],
-                                     deadline.earlier(deadline.left() / 2))
+                                     deadline.half())
     certain: list[str] = []
     lookalikes: list[str] = []
     for (other, other_path), answer in zip(others, answers, strict=True):

@@ -37,11 +37,14 @@ def test_a_deadline_that_has_passed_has_nothing_left(clock):
     assert deadline.has_passed
 
 
-def test_an_earlier_deadline_keeps_time_for_the_rest(clock):
+def test_half_of_a_deadline_keeps_time_for_the_rest(clock):
     deadline = Deadline(10)
     clock.advance(2)
-    assert deadline.earlier(3).left() == 5
-    assert deadline.earlier(20).has_passed
+    half = deadline.half()
+    assert half.left() == 4
+    clock.advance(5)
+    assert half.has_passed
+    assert deadline.half().left() == 1.5
 
 
 @pytest.mark.parametrize('seconds', [float('inf'), float('nan'), 1e300])

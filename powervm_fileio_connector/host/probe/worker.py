@@ -48,6 +48,7 @@ _MOST_WAIT_S = 3600.0       # that select() can be asked for at once
 _SHORTAGE = ('this host cannot start a share probe {0}: {1}. Raise the limit of processes (threads '
              'count as such)')
 
+
 def guard() -> None:
     """Return in a child of ours; here, outlive neither it nor the caller.
 
