@@ -26,11 +26,13 @@ class Operation:
     :ivar silent: the error of each share that did not answer, by its export or else by the
         directory of the file: further volumes of it are not looked for by probing it again
     :ivar is_pruned: the slot map holds no disk any more that the LPAR does not have
+    :ivar is_saved_at_once: the slot map is saved after each attach
     """
 
     places: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
     silent: dict[str, exceptions.MountNotResponding] = dataclasses.field(default_factory=dict)
     is_pruned: bool = False
+    is_saved_at_once: bool = False
 
 
 _operations: weakref.WeakKeyDictionary[Any, Operation] = weakref.WeakKeyDictionary()

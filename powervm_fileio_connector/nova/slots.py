@@ -13,9 +13,13 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from oslo_log import log as logging
+
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import file_udid
 from powervm_fileio_connector.nova import operations
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +88,32 @@ def keep_only(slot_mgr: Any, udids: Iterable[str]) -> None:
     for slot, kinds in slot_mgr.topology.items():
         for udid in kinds.get(VDisk.__name__, {}).keys() - kept:
             drop_from(slot_mgr, slot, udid)
+
+
+def standing(slot_mgr: Any, udids: Iterable[str]) -> set[str]:
+    """Return those of a disk's UDIDs under which the saved map may have it."""
+    known = {udid for kinds in slot_mgr.topology.values() for udid in kinds.get(VDisk.__name__, ())}
+    return (known | operations.of(slot_mgr).places.keys()).intersection(udids)
+
+
+def save_new_udid(slot_mgr: Any, record: MappingRecord, before: Iterable[str]) -> None:
+    """Save the map where a disk has another UDID now than the saved map has it under.
+
+    nova-powervm saves no map at the end of a resize, nor in a revert: the disk would be looked for
+    by its old UDID at the next rebuild. What follows in the same operation is then saved as well.
+
+    :param before: what :func:`standing` returned before the disk was attached
+    """
+    operation = operations.of(slot_mgr)
+    if not {udid_of(record)}.issuperset(before):
+        operation.is_saved_at_once = True
+    if operation.is_saved_at_once:
+        try:
+            slot_mgr.save()
+        except Exception:   # the store's errors have no base of their own; a revert has to go on
+            LOG.warning('The saved slot map has disk %(path)s under a UDID that it has no more; '
+                        'powervm_fileio_connector.nova.slot_repair repairs it.',
+                        {'path': record.path}, exc_info=True)
 
 
 def drop_from(slot_mgr: Any, slot: int, udid: str) -> None:

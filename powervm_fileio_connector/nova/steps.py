@@ -79,6 +79,7 @@ class InstanceVolumes:
         """Have a volume attached by the FeedTask; nothing is sent from here."""
         plan = self._plan(connection_info, slot_mgr)
         self._check_ready(plan)
+        before = slots.standing(slot_mgr, slots.udids_of(plan.edit.paths, *self.issued))
         # nova-powervm saves what Nova keeps of the volume before the task runs, not after it.
         keep(DeviceInfo(path=plan.edit.paths[0], volume_id=plan.spec.volume_id,
                         lpar_uuid=self.lpar_uuid, vios_uuid=plan.partition.uuid,
@@ -90,6 +91,7 @@ class InstanceVolumes:
             info = plans.device_info(plan.spec, plan.partition.uuid, record)
             self._prune(slot_mgr, feed_task)
             self._attached(plan, slot_mgr, keep, info)
+            slots.save_new_udid(slot_mgr, record, before)
 
         self._defer(plan, feed_task, as_nova, report, before=lambda: self._recheck(plan))
 

@@ -20,12 +20,10 @@ from nova_powervm.virt.powervm import exception as pvm_exception
 from nova_powervm.virt.powervm import live_migration
 from nova_powervm.virt.powervm import media
 from nova_powervm.virt.powervm import slot
-from nova_powervm.virt.powervm import volume as volumes
 from nova_powervm.virt.powervm.tasks import vm as vm_tasks
 from pypowervm import const
 from pypowervm.wrappers import virtual_io_server
 
-import powervm_fileio_connector as pfc
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.nova import slot_repair
 from powervm_fileio_connector.simulator.faults.base import Fault
@@ -227,15 +225,19 @@ def test_an_attach_that_is_rolled_back_registers_no_slot(one, make_volumes):
     os.truncate(copy, 1 << 30)
     one.novalink.faults.add(WhenPosted(
         lambda: os.replace(copy, volume.path), method='POST'))
-    slot_mgr = slot.build_slot_mgr(server.instance, one.slot_maps)
-    before = slot_mgr.topology
-    info = {'driver_volume_type': 'gpfs', 'serial': volume.id, 'data': volume.connection_info()}
-    adapter = volumes.build_volume_driver(
-        one.driver.adapter, one.driver.host_uuid, server.instance, info)
     with pytest.raises(pvm_exception.VolumeAttachFailed, match='replaced'):
-        adapter.connect_volume(slot_mgr)
-    assert slot_mgr.topology == before
+        one.attach(server, volume)
     assert one.disagreement(server) is None
+    assert len(one.slots(server)) == 1
+
+
+def test_an_instance_sees_the_new_size_of_a_volume(one, make_volumes):
+    server = one.create(make_volumes(2))
+    [grown, other] = server.volumes.values()
+    os.truncate(grown.path, 2 << 30)
+    one.extend(server, grown.id, 2 << 30)
+    assert {mapping.tag: float(mapping.capacity_gb) for mapping in one.novalink.mappings()} == {
+        grown.id: 2, other.id: 1}
 
 
 # -- shares that do not answer ---------------------------------------------------------------------
@@ -306,32 +308,6 @@ def test_a_live_migration_from_a_silent_share_is_refused_with_the_instance_left_
           mock.patch.object(live_migration.LiveMigrationSrc, '_check_migration_ready'),
           pytest.raises(nova_exception.MigrationPreCheckError, match='did not answer')):
         one.check_live_migration(server)
-
-
-# -- UDIDs -----------------------------------------------------------------------------------------
-
-
-def test_a_volume_that_was_mapped_under_another_path_keeps_its_slot_in_an_evacuation(
-        one, two, make_volumes, gpfs_base, tmp_path, options):
-    options('max_mappings_per_bus', 1)
-    bound = tmp_path / 'bound'
-    bound.mkdir()
-    subprocess.run(['mount', '--bind', gpfs_base, bound], check=True)
-    try:
-        server = one.create(make_volumes(3))
-        [volume] = make_volumes(1)
-        one.detach(server, server.rows[0].volume_id)
-        connector = pfc.FileIOConnector(None, adapter=one.driver.adapter)
-        connector.connect_volume({'path': str(bound / volume.path.name), 'volume_id': volume.id,
-                                  'lpar_uuid': server.uuid})
-        one.attach(server, volume)
-        assert one.disagreement(server) is None
-        before = one.places(server)
-        two.evacuate(server)
-        assert two.places(server) == before
-        assert two.disagreement(server) is None
-    finally:
-        subprocess.run(['umount', bound], check=True)
 
 
 # -- repair ----------------------------------------------------------------------------------------

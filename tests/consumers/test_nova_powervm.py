@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes of Cinder's real drivers, attached by nova-powervm's own driver through our adapter."""
 
+import logging
 import os
 
 import pytest
@@ -82,6 +83,23 @@ def test_disabling_leaves_somebody_elses_adapter_in_its_place(nova):
     volumes._STATIC_VOLUME_MAPPINGS['quobyte'] = 'somebody.else'
     nova.disable()
     assert volumes._STATIC_VOLUME_MAPPINGS.pop('quobyte') == 'somebody.else'
+
+
+def test_an_adapter_that_is_replaced_and_one_that_is_taken_away_are_logged(nova, caplog):
+    nova.disable()
+    caplog.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(volumes._STATIC_VOLUME_MAPPINGS, 'quobyte', 'somebody.else')
+        nova.enable()
+        [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert 'not by somebody.else' in record.message
+        caplog.clear()
+        nova.disable()
+        assert volumes._STATIC_VOLUME_MAPPINGS['quobyte'] == 'somebody.else'
+    # nova-powervm has adapters of its own for the other types.
+    assert {record.message for record in caplog.records if record.levelno == logging.WARNING} == {
+        f'Attached volumes of type {volume_type} cannot be detached any more.'
+        for volume_type in ('vzstorage', 'file')}
 
 
 def test_other_volume_types_are_left_alone(nova):
