@@ -2,6 +2,7 @@
 """``powervm-fileio cinder audit``, with a stand-in of Cinder."""
 
 import os
+import shutil
 import subprocess
 import time
 import uuid
@@ -162,6 +163,36 @@ def test_a_note_about_a_finished_attachment_is_no_finding(cinder, attached, tmp_
     note = tmp_path / 'powervm-fileio' / 'cinder' / f'{volume["id"]}.json'
     note.write_text('{"attachment_id": "gone", "lpar_uuid": "", "was_mapped": false}')
     assert cinder('audit').code == 0
+
+
+@pytest.fixture
+def calls_for(command, cloud, novalink, tmp_path):
+    """Run a command; return its system calls that name a directory or have a descriptor in it."""
+    def calls_for(directory, name, *args):
+        trace = tmp_path / f'{name}.trace'
+        subprocess.run(
+            ['strace', '-f', '-y', '-s', '0', '-e', 'trace=%file,%desc', '-o', trace,
+             command, 'cinder', name, *args, '--host', HOST, '--simulator', novalink.url],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=300,
+            env={**os.environ, **cloud.environment(), 'XDG_STATE_HOME': str(tmp_path)})
+        return [line for line in trace.read_text().splitlines() if directory in line]
+    return calls_for
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which('strace'), reason='strace is not installed')
+def test_an_audit_asks_no_share(cloud, attached, make_volume, calls_for, only_finding):
+    volume = attached('a')
+    directory = os.path.dirname(volume['_info']['device_path'])
+    # The file that Cinder names is compared with the one that is mapped, by the mount table.
+    attachment_of(cloud, volume)['connection_info'].update(
+        driver_volume_type='nfs', export='nas1:/vols', name='volume-a')
+    del attachment_of(cloud, volume)['connection_info']['device_path']
+    assert only_finding()['finding'] == 'other file'
+    assert calls_for(directory, 'audit') == []
+    other = make_volume('volume-b')
+    cloud.add_volume('b', {'driver_volume_type': 'gpfs', 'name': 'volume-b', 'device_path': other})
+    assert calls_for(directory, 'attach', 'b', '--lpar', 'lpar1') != []
 
 
 @pytest.mark.slow
