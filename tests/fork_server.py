@@ -115,16 +115,27 @@ def _reply(connection, number):
 
 
 def _import_everything():
-    """Import what any command may import."""
+    """Import what any command may import, and find out once what is installed."""
     import gc
-    from importlib import metadata
+    import importlib
+    import pkgutil
 
-    for entry in metadata.entry_points(group='powervm_fileio.cli'):
-        entry.load()
-    for module in ('powervm_fileio_connector.cli.app', 'powervm_fileio_connector.connector',
-                   'powervm_fileio_connector.simulator', 'tqdm', 'pypowervm.adapter',
-                   'powervm_fileio_connector.cli.cinder_attachment', 'openstack.connection'):
-        __import__(module)
+    from cliff import command
+    from stevedore import extension
+
+    from powervm_fileio_connector import cli
+    from powervm_fileio_connector import simulator
+
+    for group in ('powervm_fileio.cli', 'cliff.formatter.list', 'cliff.formatter.show'):
+        extension.ExtensionManager(group)
+    command._get_distributions_by_modules()
+    for package in (cli, simulator):
+        for module in pkgutil.walk_packages(package.__path__, f'{package.__name__}.'):
+            if not module.name.endswith(('__main__', 'pytest_plugin')):
+                importlib.import_module(module.name)
+    for name in ('powervm_fileio_connector.connector', 'tqdm', 'pypowervm.adapter', 'wcwidth',
+                 'openstack.connection', 'os_brick.initiator.connector'):
+        importlib.import_module(name)
     gc.freeze()
 
 
@@ -148,8 +159,25 @@ def _become(request, descriptors, script):
         setattr(sys, name, stream)
         setattr(sys, f'__{name}__', stream)
     sys.argv = [script, *request['arguments']]
-    sys.path[0] = os.path.dirname(script)
-    runpy.run_path(script, run_name='__main__')
+    try:
+        runpy.run_path(script, run_name='__main__')
+    except SystemExit as end:
+        _end(end)
+
+
+def _end(end):
+    """End as an interpreter does, except that it takes nothing apart: most of that is shared."""
+    import atexit
+    import threading
+
+    code = 0 if end.code is None else end.code
+    if not isinstance(code, int):
+        raise end
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def main(path, *arguments):
