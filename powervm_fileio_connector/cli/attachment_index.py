@@ -31,8 +31,15 @@ class AttachmentIndex:
         self._host = host
         self._files = [record for record in (entry.record for entry in self._table.entries())
                        if record.kind == 'file' and record.path]
-        self._lpars = sorted({uuid for uuid in map(host.lpar_of, self._files) if uuid})
-        ids: dict[str, int | None] = dict.fromkeys(self._lpars)
+        ids: dict[str, int | None] = {}
+        for record in self._files:
+            uuid = host.lpar_of(record)
+            if uuid is not None:
+                ids[uuid] = None
+            elif record.lpar_id is not None and not record.is_orphan:
+                # Of an LPAR that no link names and NovaLink does not list.
+                ids[f'ID {record.lpar_id}'] = record.lpar_id
+        self._lpars = sorted(ids)
         ids.update(host.lpar_ids)
         self._table.lpar_ids.update(ids)
 

@@ -5,6 +5,8 @@ import uuid
 
 import pytest
 
+from powervm_fileio_connector.simulator import LPARListCutShort
+from powervm_fileio_connector.simulator import NoLPARLinks
 from tests.cli.conftest import posts
 
 A = '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
@@ -154,3 +156,17 @@ def test_an_lpar_uuid_is_the_same_however_it_is_written(attach, operate, novalin
     outcome = operate('detach', path, '--lpar', spell(novalink.lpars[0].uuid))
     assert '| detached ' in outcome.out, outcome
     assert novalink.mappings() == []
+
+
+@pytest.mark.parametrize('name', ['detach', 'extend'])
+@pytest.mark.parametrize('keep', [0, 1])
+def test_a_volume_of_an_lpar_that_novalink_neither_links_nor_lists_is_not_missed(
+        attach, operate, novalink, share, name, keep):
+    directory = 'df8f2960bc699f860fbd3049c05792c6'      # the MD5 of nas1:/vols
+    attach(f'{directory}/volume-1', A, 'lpar2')
+    novalink.faults.add(NoLPARLinks(), LPARListCutShort(keep=keep))
+    for key in (['--export', 'nas1:/vols', '--name', 'volume-1'], ['--volume-id', A]):
+        outcome = operate(name, *key)
+        assert (outcome.code, outcome.out) == (7, ''), outcome
+        assert 'which NovaLink does not list' in outcome.err
+    assert len(novalink.mappings()) == 1
