@@ -169,7 +169,7 @@ class Audited(Done):
         """The mappings that were removed and are no orphans."""
         return [one for one in world.removals if one.mapping.has_client
                 or one.mapping.kind != 'file' or world.is_protected(one)
-                or (_id_of(one) in one.living.values() and one.mapping.source is None)]
+                or (one.mapping.lpar_id in one.told_ids and one.mapping.source is None)]
 
     def untrue(self, world):
         """What was said and has not happened, or has happened and was not said."""
@@ -256,7 +256,3 @@ class Detached(Done):
 class Disconnected(Detached):
     def untrue(self, world):
         return world.additions or self._left(world)
-
-
-def _id_of(removal):
-    return removal.mapping.lpar_id

@@ -32,10 +32,14 @@ EXPORT, EXPORT_HASH = 'nas1:/vols', 'df8f2960bc699f860fbd3049c05792c6'
 
 @dataclasses.dataclass(frozen=True)
 class Removal:
-    """A mapping that a client removed, and the partitions that lived then, with their ids."""
+    """A mapping that a client removed, and the partitions that lived then, with their ids.
+
+    :ivar told_ids: the ids of those of them that NovaLink had listed
+    """
 
     mapping: Mapping
     living: dict[str, int]
+    told_ids: frozenset[int]
 
     @property
     def owner(self):
@@ -59,8 +63,9 @@ class World:
         snapshot['mappings'] += [dataclasses.asdict(one) for one in self._make_mappings(state)]
         faults = [Asked(self), *([] if self.shows_links else [NoLPARLinks()])]
         self.is_list_cut = self.rng.random() < 0.25
+        self._most_listed = self.rng.randint(0, 2) if self.is_list_cut else None
         if self.is_list_cut:
-            faults.append(LPARListCutShort(keep=self.rng.randint(0, 2)))
+            faults.append(LPARListCutShort(keep=self._most_listed))
         self.novalink = NovaLinkSimulator(
             state=State.from_snapshot(snapshot), faults=faults,
             links_of_files=self.rng.random() < 0.7)
@@ -69,6 +74,7 @@ class World:
         self.has_changed = False
         self._meanwhile = None
         self.unseen = set()     # LPARs that came after the last request for them
+        self.listed = set()     # LPARs that NovaLink listed last
         self._known = {one.id: one for one in self.state.mappings()}
         self.state.subscribe(self._record)
 
@@ -87,6 +93,11 @@ class World:
     @property
     def lpars(self):
         return self.novalink.lpars
+
+    def note_list(self):
+        """Remember which LPARs NovaLink's list has now."""
+        self.listed = {one.uuid for one in
+                       self.state.partitions(io_servers=False)[:self._most_listed]}
 
     def begin_step(self):
         """Change the LPARs now and then; forget what was changed, or was to be, until now."""
@@ -189,7 +200,9 @@ class World:
         """Note which mappings a client has removed and added; LPARs that go remove none."""
         now = {one.id: one for one in self.state.mappings()}
         living = self.living
-        self.removals += [Removal(one, living) for number, one in self._known.items()
+        told_ids = frozenset(number for uuid, number in living.items()
+                             if not self.is_list_cut or uuid in self.listed)
+        self.removals += [Removal(one, living, told_ids) for number, one in self._known.items()
                           if number not in now]
         self.additions += [one for number, one in now.items() if number not in self._known]
         self._known = now
@@ -221,7 +234,7 @@ class Meanwhile(Fault):
 
 
 class Asked(Fault):
-    """Notes which LPARs clients have asked for."""
+    """Notes which LPARs clients have asked for, and which were listed."""
 
     def __init__(self, world):
         super().__init__(times=None, method='GET', path='/LogicalPartition')
@@ -231,3 +244,8 @@ class Asked(Fault):
         path = context.request.path
         self.world.unseen -= {uuid for uuid in self.world.unseen
                               if path.endswith(('/LogicalPartition', f'/{uuid}'))}
+
+    def on_answer(self, context, answer):
+        if context.request.path.endswith('/LogicalPartition'):
+            self.world.note_list()
+        return answer
