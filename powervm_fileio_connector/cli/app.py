@@ -22,6 +22,9 @@ from powervm_fileio_connector.cli import parser as parser_module
 
 _DISTRIBUTION = 'powervm-fileio-connector'
 
+_FIRST_STEPS = ('Begin with "powervm-fileio demo", which needs no NovaLink. "powervm-fileio help '
+                'COMMAND" shows an example, all options and the exit codes.')
+
 
 class Help(help.HelpCommand, parser_module.CommandBase):
     """Show the help of a command."""
@@ -53,6 +56,8 @@ class FileIOApp(app.App):
         """Return the parser of the global options, with errors of one line."""
         parser = super().build_option_parser(description, version, argparse_kwargs)
         parser.prog = self.NAME
+        parser.usage = f'{self.NAME} [OPTION]... COMMAND [ARGUMENT]...'
+        parser.epilog = _FIRST_STEPS
         parser.add_argument('--use-journal', action='store_true', help='log to journald, too')
         parser.add_argument('--use-syslog', action='store_true', help='log to syslog, too')
         parser.set_defaults(syslog_log_facility='LOG_USER')

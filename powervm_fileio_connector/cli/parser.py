@@ -7,8 +7,10 @@ import argparse
 import contextlib
 import difflib
 import os
+import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +22,12 @@ from powervm_fileio_connector.cli import errors
 
 MOST_COLUMNS = 80
 """The width that help never exceeds."""
+
+_SYNONYMS = {
+    '-o': '--format', '--output': '--format', 'get': 'list', 'ls': 'list', 'describe': 'show',
+    'create': 'attach', 'add': 'attach', 'delete': 'detach', 'remove': 'detach', 'rm': 'detach',
+    'resize': 'extend', 'grow': 'extend', 'verify': 'check', 'completion': 'complete'}
+"""What other commands call what this one has, such as openstack, kubectl and systemctl."""
 
 _FORMATTING = ('output formatters', 'json formatter', 'table formatter', 'CSV Formatter',
                'shell formatter')
@@ -90,7 +98,9 @@ class CommandBase(command.Command):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return a question after the most similar of some names, or nothing."""
-    found = difflib.get_close_matches(name, list(names), 1)
+    known = list(names)
+    synonyms = [_SYNONYMS[name]] if _SYNONYMS.get(name) in known else []
+    found = synonyms or difflib.get_close_matches(name, known, 1)
     return f': did you mean {found[0]}?' if found else ''
 
 
@@ -121,10 +131,20 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         width = min(MOST_COLUMNS, shutil.get_terminal_size().columns) - 2
         super().__init__(prog, width=max(40, width), max_help_position=24)
 
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return _wrapped(text, width)
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        paragraphs = ('\n'.join(text.splitlines())).split('\n\n')
-        fill = argparse.HelpFormatter._fill_text
-        return '\n\n'.join(fill(self, paragraph, width, indent) for paragraph in paragraphs)
+        return '\n\n'.join('\n'.join(f'{indent}{line}' for line in _wrapped(one, width))
+                           for one in '\n'.join(text.splitlines()).split('\n\n'))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The lines of a paragraph; commands and paths can be copied whole, and codes keep their names.
+    """
+    joined = re.sub(r'\b(\d+) (?=[a-z])', '\\1\xa0', ' '.join(text.split()))
+    lines = textwrap.wrap(joined, width, break_on_hyphens=False, break_long_words=False)
+    return [line.replace('\xa0', ' ') for line in lines]
 
 
 def uses_colour(stream: Any) -> bool:

@@ -22,6 +22,10 @@ ERRORS = {
     'help nonsense': 'unknown command nonsense.',
     'help atach': 'did you mean attach?',
     '--degub list': 'unknown option --degub: did you mean --debug?',
+    'get disks': 'did you mean list?',
+    'describe x': 'did you mean show?',
+    'list -o json': 'unknown argument -o: did you mean --format?',
+    'list --output=json': 'did you mean --format?',
     'list --simulatr x': 'did you mean --simulator?',
     'list extra': 'unknown argument extra.',
     'list --state broken': 'invalid choice',
@@ -95,8 +99,12 @@ def test_every_command_has_a_usage_error_here():
             if not any(line.startswith(name.replace('_', ' ')) for line in ERRORS)] == []
 
 
-def test_the_list_of_commands_fits_the_terminal(run):
-    lines = run('--help').out.splitlines()
+def test_the_list_of_commands_fits_the_terminal_and_says_where_to_begin(run):
+    shown = run('--help').out
+    lines = shown.splitlines()
+    assert lines[0] == 'usage: powervm-fileio [OPTION]... COMMAND [ARGUMENT]...'
+    assert '"powervm-fileio demo"' in shown
+    assert '"powervm-fileio help COMMAND"' in shown.replace('\n', ' ')
     assert max(map(len, lines)) <= 80
     assert not [line for line in lines if line.endswith('(cliff)')]
 
@@ -108,6 +116,8 @@ def test_help_begins_with_an_example_and_ends_with_the_exit_codes(run, name):
     lines = outcome.out.splitlines()
     assert lines[0].startswith(f'example: powervm-fileio {name.replace("_", " ")}')
     assert '130 interrupted.' in lines[-1]
+    torn = [line for line in lines[1:] if re.search(r'(^| )\d+$|[a-z]-$', line)]
+    assert torn == []
     assert max(map(len, lines)) <= 80
     assert '--max-width' not in outcome.out
 
