@@ -43,6 +43,20 @@ def test_attach_tells_cinder_and_tags_the_mapping(cinder, cloud, volume, novalin
     assert novalink.lpars[0].uuid in attachment['_device']
 
 
+def test_the_slot_and_the_lua_that_were_asked_for_are_given_or_refused(cinder, cloud, volume,
+                                                                       make_volume, novalink):
+    arguments = ('--lpar', 'lpar1', '--slot', 9, '--lua', 'lun4')
+    outcome = cinder('attach', 'data', *arguments, '-f', 'json')
+    assert (outcome.code, outcome.json['slot'], outcome.json['lua']) == (0, 9, 'lun4'), outcome
+    [mapping] = novalink.mappings()
+    assert (mapping.slot, mapping.lua) == (9, 'lun4')
+    other = cloud.add_volume('other', {**volume['_info'], 'device_path': make_volume('volume-b'),
+                                       'name': 'volume-b'})
+    assert cinder('attach', 'other', *arguments).code == 8
+    assert (other['status'], len(cloud.attachments), novalink.mappings()) == (
+        'available', 1, [mapping])
+
+
 @pytest.mark.parametrize('is_admin', [True, False], ids=['administrator', 'member'])
 def test_attach_twice_keeps_one_attachment_and_one_mapping(cinder, cloud, volume, novalink,
                                                            is_admin):
@@ -217,6 +231,8 @@ def test_extend_of_what_is_not_attached_is_said(cinder, volume):
     assert cinder('extend', 'data', '--size', 2).code == 13
 
 
+ARGUMENTS = {'attach': ('data', '--lpar', 'lpar1'), 'detach': ('data',),
+             'extend': ('data', '--size', 2), 'audit': ()}
 BAD_INPUT = {
     'no cloud': (2, 'clouds.yaml', {'OS_AUTH_URL': ''}),
     'unknown cloud': (2, 'nowhere', {'OS_CLOUD': 'nowhere'}),
@@ -226,21 +242,21 @@ BAD_INPUT = {
 }
 
 
-@pytest.mark.parametrize('name', ['attach', 'detach', 'extend'])
+@pytest.mark.parametrize('name', ARGUMENTS)
 @pytest.mark.parametrize('case', BAD_INPUT)
 def test_a_cloud_that_cannot_be_used_is_told_in_one_sentence(cinder, cloud, novalink, volume,
                                                              case, name):
     code, said, environment = BAD_INPUT[case]
-    arguments = {'attach': ('--lpar', 'lpar1'), 'detach': (), 'extend': ('--size', 2)}[name]
-    outcome = cinder(name, 'data', *arguments, environment=environment)
+    outcome = cinder(name, *ARGUMENTS[name], environment=environment)
     assert outcome.code == code, outcome
     _is_one_sentence(outcome, said)
     assert (cloud.changes(), novalink.mappings()) == ([], [])
 
 
-def test_a_catalog_without_cinder_is_told(cinder, cloud, novalink, volume):
+@pytest.mark.parametrize('name', ARGUMENTS)
+def test_a_catalog_without_cinder_is_told(cinder, cloud, novalink, volume, name):
     cloud.has_cinder = False
-    outcome = cinder('attach', 'data', '--lpar', 'lpar1')
+    outcome = cinder(name, *ARGUMENTS[name])
     assert outcome.code == 14, outcome
     _is_one_sentence(outcome, 'catalog')
     assert (cloud.changes(), novalink.mappings()) == ([], [])
@@ -267,16 +283,29 @@ def test_a_volume_that_cannot_be_attached_is_told_and_left_as_it_was(
     assert (cloud.attachments, novalink.mappings(), volume['status']) == ({}, [], before)
 
 
-def test_an_id_of_another_project_is_told(cinder, cloud, novalink, volume):
+ON_A_VOLUME = pytest.mark.parametrize('name', ['attach', 'detach', 'extend'])
+
+
+@ON_A_VOLUME
+@pytest.mark.parametrize('unknown', ['nothing', '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'])
+def test_a_volume_that_does_not_exist_is_told(cinder, cloud, novalink, volume, name, unknown):
+    outcome = cinder(name, unknown, *ARGUMENTS[name][1:])
+    assert (outcome.code, cloud.changes(), novalink.mappings()) == (3, [], []), outcome
+    _is_one_sentence(outcome, unknown)
+
+
+@ON_A_VOLUME
+def test_an_id_of_another_project_is_told(cinder, cloud, novalink, volume, name):
     volume['os-vol-tenant-attr:tenant_id'] = 'f' * 32
-    outcome = cinder('attach', volume['id'], '--lpar', 'lpar1')
+    outcome = cinder(name, volume['id'], *ARGUMENTS[name][1:])
     assert (outcome.code, cloud.changes(), novalink.mappings()) == (3, [], []), outcome
     _is_one_sentence(outcome, 'f' * 32)
 
 
-def test_two_volumes_of_one_name_are_told_with_their_ids(cinder, cloud, novalink, volume):
+@ON_A_VOLUME
+def test_two_volumes_of_one_name_are_told_with_their_ids(cinder, cloud, novalink, volume, name):
     other = cloud.add_volume('data', volume['_info'])
-    outcome = cinder('attach', 'data', '--lpar', 'lpar1')
+    outcome = cinder(name, *ARGUMENTS[name])
     assert (outcome.code, cloud.changes(), novalink.mappings()) == (2, [], []), outcome
     _is_one_sentence(outcome, volume['id'])
     assert other['id'] in outcome.err
