@@ -24,6 +24,7 @@ import pytest
 from oslo_config import cfg
 from oslo_serialization import base64 as base64utils
 
+import powervm_fileio_connector as pfc
 from powervm_fileio_connector import conf
 from powervm_fileio_connector.simulator import NovaLinkSimulator
 
@@ -360,6 +361,26 @@ class ClusterVolume:
 @pytest.fixture
 def make_volumes(gpfs_base):
     return lambda count: [ClusterVolume(gpfs_base) for _ in range(count)]
+
+
+@pytest.fixture
+def bound(gpfs_base, tmp_path):
+    """A second directory in which the files of the volumes are."""
+    place = tmp_path / 'bound'
+    place.mkdir()
+    subprocess.run(['mount', '--bind', gpfs_base, place], check=True)
+    yield place
+    subprocess.run(['umount', place], check=True)
+
+
+@pytest.fixture
+def map_elsewhere(bound):
+    """Map a volume to an LPAR under another path, and so with another UDID, outside Nova."""
+    def map_elsewhere(host, lpar_uuid, volume):
+        connector = pfc.FileIOConnector(None, adapter=host.driver.adapter)
+        connector.connect_volume({'path': str(bound / volume.path.name), 'volume_id': volume.id,
+                                  'lpar_uuid': lpar_uuid, **volume.more})
+    return map_elsewhere
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ so is pypowervm; ``powervm_platform`` has what is stood in for.
 
 import itertools
 import json
+import os
 import types
 import uuid
 from unittest import mock
@@ -18,8 +19,10 @@ from nova.virt.powervm_fileio import PowerVMDriver
 from nova.volume import cinder
 from nova_powervm.virt.powervm import slot
 from oslo_config import cfg
+from pypowervm import const
 from pypowervm.tasks import storage
 from pypowervm.wrappers import managed_system
+from pypowervm.wrappers import virtual_io_server
 
 from tests.consumers.powervm_platform import NoDisks
 from tests.consumers.powervm_platform import lpar_uuid
@@ -260,6 +263,16 @@ class NovaCompute:
     @staticmethod
     def _context():
         return context.get_admin_context()
+
+    # -- what an operator does ---------------------------------------------------------------------
+
+    def unmap_outside_nova(self, volume):
+        """Remove a volume's mapping, if there is one, by another session."""
+        [vios] = virtual_io_server.VIOS.get(self.novalink.adapter(), xag=[const.XAG.VIO_SMAP])
+        for mapping in list(vios.scsi_mappings):
+            if os.path.basename(mapping.backing_storage.label) == volume.path.name:
+                vios.scsi_mappings.remove(mapping)
+        vios.update()
 
     # -- what there is at the end -----------------------------------------------------------------
 

@@ -21,8 +21,6 @@ from nova_powervm.virt.powervm import live_migration
 from nova_powervm.virt.powervm import media
 from nova_powervm.virt.powervm import slot
 from nova_powervm.virt.powervm.tasks import vm as vm_tasks
-from pypowervm import const
-from pypowervm.wrappers import virtual_io_server
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.nova import slot_repair
@@ -46,15 +44,6 @@ class WhenPosted(Fault):
     def on_answer(self, context, answer):
         self.act()
         return answer
-
-
-def unmap_outside_nova(host, volume):
-    """Remove a volume's mapping as an operator does, by another session."""
-    [vios] = virtual_io_server.VIOS.get(host.novalink.adapter(), xag=[const.XAG.VIO_SMAP])
-    [mapping] = [mapping for mapping in vios.scsi_mappings
-                 if mapping.backing_storage.label == str(volume.path)]
-    vios.scsi_mappings.remove(mapping)
-    vios.update()
 
 
 BACKED = pytest.mark.parametrize('is_volume_backed', [False, True],
@@ -123,7 +112,7 @@ def test_a_volume_that_was_unmapped_outside_nova_is_dropped_from_the_slot_map_wh
         one, two, make_volumes):
     server = one.create(make_volumes(3))
     gone = server.rows[1].volume_id
-    unmap_outside_nova(one, server.volumes[gone])
+    one.unmap_outside_nova(server.volumes[gone])
     one.start()
     one.detach(server, gone)
     assert one.disagreement(server) is None
@@ -271,7 +260,7 @@ def test_a_destroy_with_many_volumes_on_a_silent_share_costs_one_deadline(
     one.refresh(server)         # so that nothing is kept of the mappings
     if not are_mapped:
         for volume in server.volumes.values():
-            unmap_outside_nova(one, volume)
+            one.unmap_outside_nova(volume)
     hang()
     # Each volume by itself would take a second.
     assert seconds_of(lambda: one.delete(server)) < usual + 6

@@ -63,9 +63,9 @@ class Interruption:
 class Life:
     """One instance on two hosts."""
 
-    def __init__(self, hosts, make_volumes, seed):
+    def __init__(self, hosts, make_volumes, map_elsewhere, seed):
         self.random = random.Random(seed)
-        self.hosts, self.make_volumes = hosts, make_volumes
+        self.hosts, self.make_volumes, self.map_elsewhere = hosts, make_volumes, map_elsewhere
         self.here, self.there = hosts
         self.history = [f'seed {seed}']
         self.was_killed = False
@@ -89,13 +89,25 @@ class Life:
         if len(self.server.rows) == 4:
             return True
         [volume] = self.make_volumes(1)
-        return self.act('attach', lambda: self.here.attach(self.server, volume), goes_on=True)
+        is_mapped = self.random.random() < 1 / 3
+        if is_mapped:
+            self.history.append('an operator maps it under another path')
+            self.map_elsewhere(self.here, self.server.uuid, volume)
+        goes_on = self.act('attach', lambda: self.here.attach(self.server, volume), goes_on=True)
+        if is_mapped and volume.id not in {row.volume_id for row in self.server.rows}:
+            self.history.append('the operator unmaps it')
+            self.here.unmap_outside_nova(volume)
+        return goes_on
 
     def detach(self):
         rows = self.server.rows[int(self.server.is_volume_backed):]
         if not rows:
             return True
         volume_id = self.random.choice(rows).volume_id
+        volume = self.server.volumes[volume_id]
+        if self.random.random() < 1 / 4:
+            self.history.append('an operator unmaps it')
+            self.here.unmap_outside_nova(volume)
 
         def detach():
             self.here.detach(self.server, volume_id)
@@ -177,8 +189,9 @@ class Life:
 
 
 @pytest.mark.parametrize('seed', range(LIVES))
-def test_nova_novalink_and_the_slot_map_agree_in_a_random_life(one, two, make_volumes, seed):
-    life = Life([one, two], make_volumes, seed)
+def test_nova_novalink_and_the_slot_map_agree_in_a_random_life(
+        one, two, make_volumes, map_elsewhere, seed):
+    life = Life([one, two], make_volumes, map_elsewhere, seed)
     try:
         life.live()
     except Exception as err:

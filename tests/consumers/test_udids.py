@@ -6,7 +6,6 @@ By nova-powervm's own flows, as in ``test_lives``.
 
 import itertools
 import os
-import subprocess
 
 import pytest
 
@@ -17,26 +16,6 @@ from nova_powervm.virt.powervm import exception as pvm_exception
 import powervm_fileio_connector as pfc
 from powervm_fileio_connector.simulator import InternalError500
 from powervm_fileio_connector.simulator import placement
-
-
-@pytest.fixture
-def bound(gpfs_base, tmp_path):
-    """A second directory in which the files of the volumes are."""
-    place = tmp_path / 'bound'
-    place.mkdir()
-    subprocess.run(['mount', '--bind', gpfs_base, place], check=True)
-    yield place
-    subprocess.run(['umount', place], check=True)
-
-
-@pytest.fixture
-def map_elsewhere(bound):
-    """Map a volume to an LPAR under another path, and so with another UDID, outside Nova."""
-    def map_elsewhere(host, lpar_uuid, volume):
-        connector = pfc.FileIOConnector(None, adapter=host.driver.adapter)
-        connector.connect_volume({'path': str(bound / volume.path.name), 'volume_id': volume.id,
-                                  'lpar_uuid': lpar_uuid, **volume.more})
-    return map_elsewhere
 
 
 @pytest.fixture
