@@ -267,6 +267,17 @@ def test_a_destroy_with_many_volumes_on_a_silent_share_costs_one_deadline(
     assert one.novalink.mappings() == []
 
 
+def test_a_destroy_asks_no_share_where_novalink_tells_the_mappings(
+        one, make_volumes, hang, options):
+    usual = seconds_of(lambda: one.delete(one.create(make_volumes(2))))
+    server = one.create(make_volumes(2))
+    one.refresh(server)
+    hang()
+    options('probe_timeout_s', 200.0)
+    assert seconds_of(lambda: one.delete(server)) < usual + 60
+    assert one.novalink.mappings() == []
+
+
 def test_a_failed_spawn_on_a_silent_share_costs_one_deadline(one, make_volumes, hang):
     usual = seconds_of(lambda: one.delete(one.create(make_volumes(1))))
     volumes = make_volumes(10)
