@@ -241,11 +241,9 @@ class InstanceVolumes:
 
     def _defer(self, plan: Plan, feed_task: Any, as_nova: AsNova, report: Callable[[Any], None],
                before: Callable[[], None] = lambda: None) -> None:
-        with as_nova():
-            novalink.add_to_feed_task(
-                feed_task, plan.edit, self.client.committer(plan.partition.uuid),
-                self.settings.rest_timeout_s, on_result=report, before_apply=before,
-                context=as_nova)
+        novalink.add_to_feed_task(
+            feed_task, plan.edit, self.client.committer(plan.partition.uuid),
+            self.settings.rest_timeout_s, on_result=report, before_apply=before, context=as_nova)
 
     def _attached(self, plan: Plan, slot_mgr: Any, keep: Keep, info: DeviceInfo) -> None:
         record = MappingRecord(kind='file', path=info.path, slot=info.slot, lua=info.lua,

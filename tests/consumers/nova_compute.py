@@ -249,8 +249,10 @@ class NovaCompute:
         server.instance.host = self.name
 
     def _block_devices(self, server):
+        """Those whose connection_info was saved, as Nova's manager has it."""
         return nova_driver.get_block_device_info(
-            server.instance, objects.BlockDeviceMappingList(objects=list(server.rows)))
+            server.instance, objects.BlockDeviceMappingList(
+                objects=[row for row in server.rows if row.connection_info]))
 
     def _image(self, server, **fields):
         return objects.ImageMeta(properties=objects.ImageMetaProps(), **fields)
