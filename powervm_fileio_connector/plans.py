@@ -107,7 +107,10 @@ def removal(spec: VolumeSpec, info: DeviceInfo, settings: Settings, *,
     file_name = None
     if paths and not is_known:
         try:
-            paths = tuple(dict.fromkeys((*find().spellings, *paths)))
+            file = find()
+            paths = tuple(dict.fromkeys((*file.spellings, *paths)))
+            if file.lookalikes:     # it may be attached by one of these
+                file_name = os.path.basename(file.path)
         except _PLACE_UNKNOWN as err:
             LOG.debug('The file of volume %s cannot be probed: %s', spec.label, err)
             file_name = spec.name or os.path.basename(spec.path or '')

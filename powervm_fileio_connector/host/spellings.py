@@ -26,6 +26,8 @@ from powervm_fileio_connector.volume import VolumeSpec
 
 LOG = logging.getLogger(__name__)
 
+_HandleAnswer = probe.Answer[probe.HandleFacts]
+
 _MOST_HANDLES = 16      # probes for file handles that one call makes, the file's own included
 
 
@@ -97,7 +99,9 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
 
     Replicas may have equal handles as well. So the first are those where the address of the server
     is equal too, which are the same file for certain; the second are all others. Where neither has
-    a handle, one inode number at one address is one file, and nothing is known of other addresses.
+    a handle, one inode number at one address is one file; at other addresses it is the second kind
+    if the directory agrees as well, which two servers have changed in the same nanosecond only if
+    one is a copy of the other.
     """
     others = same_file.index(table).under_other_names(mount, path)
     if not others:
@@ -106,8 +110,13 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
         LOG.warning('%s may be reachable under %d more names of servers, of which %d are checked.',
                     path, len(others), _MOST_HANDLES - 1)
     others = others[:_MOST_HANDLES - 1]
-    own, *answers = prober.probe_all([_handle(*one) for one in ((mount, path), *others)],
-                                     deadline.half())
+    deadline = deadline.half()
+    own, *answers = _facts([(mount, path), *others], prober, deadline)
+    before = own
+    if any(_differ_in_time(own, answer) for answer in answers):
+        # Perhaps a file was made or removed between two probes.
+        own, *answers = _facts([(mount, path), *others], prober, deadline)
+    is_changing = own.facts != before.facts
     certain: list[str] = []
     lookalikes: list[str] = []
     for (other, other_path), answer in zip(others, answers, strict=True):
@@ -115,11 +124,37 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
             LOG.warning('Whether %s is the same file as %s is not known: %s did not answer.',
                         other_path, path, other)
         is_one_server = same_file.agree_on_server(mount, other)
-        if own.facts is not None and own.facts == answer.facts and (
-                own.facts.handle is not None or is_one_server):
+        if _are_equal(own, answer, is_one_server) or (
+                is_changing and _differ_in_time(own, answer)):
             same = by_table(table, other, other_path)
             (certain if is_one_server else lookalikes).extend(same)
     return tuple(certain), tuple(lookalikes)
+
+
+def _facts(files: list[tuple[Mount, str]], prober: probe.Prober,
+           deadline: Deadline) -> list[_HandleAnswer]:
+    return prober.probe_all([
+        probe.HandleProbe(mount.mount_point, mount.below(path) or '', share=mount.share)
+        for mount, path in files], deadline)
+
+
+def _are_equal(one: _HandleAnswer, other: _HandleAnswer, is_one_server: bool) -> bool:
+    if one.facts is None or other.facts is None:
+        return False
+    if one.facts.handle is None and is_one_server:
+        return other.facts.handle is None and one.facts.ino == other.facts.ino
+    has_proof = one.facts.handle is not None or one.facts.directory is not None
+    return has_proof and one.facts == other.facts
+
+
+def _differ_in_time(one: _HandleAnswer, other: _HandleAnswer) -> bool:
+    """Whether nothing but the time of the directory's last change is different."""
+    if one.facts is None or other.facts is None:
+        return False
+    directory, other_directory = one.facts.directory, other.facts.directory
+    if directory is None or other_directory is None or one.facts.ino != other.facts.ino:
+        return False
+    return directory[0] == other_directory[0] and directory != other_directory
 
 
 def resolved_paths(paths: Iterable[str], *, prober: probe.Prober,
@@ -159,7 +194,3 @@ def _table() -> MountTable:
 def _shows(table: MountTable, export: str, mount: Mount) -> bool:
     location = export_module.server_and_directory(export)
     return location is not None and same_file.index(table).shows(mount, location)
-
-
-def _handle(mount: Mount, path: str) -> probe.HandleProbe:
-    return probe.HandleProbe(mount.mount_point, mount.below(path) or '', share=mount.share)

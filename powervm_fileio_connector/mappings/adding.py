@@ -29,6 +29,10 @@ from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.volume import QCOW
 
+_REMEDY_LOOKALIKE = (
+    'Detach it there first. If they are two files, as on a copy of a whole file system, unmount '
+    'the copy, or attach the volume as multiattach.')
+
 
 @dataclasses.dataclass(frozen=True)
 class AddMapping:
@@ -163,9 +167,12 @@ class AddMapping:
             if is_own or (entry.file in self.lookalikes
                           and not belongs_to(record, self.lpar_uuid, table)):
                 being = 'being mapped' if record.is_orphan else 'mapped'
+                told = f'{record.path} is {being} to {record.client}'
                 raise exceptions.VolumeInUse(
-                    reason=f'{record.path} is {being} to {record.client}', path=self.path,
-                    lpar=record.lpar_uuid or record.lpar_id, slot=record.slot)
+                    reason=told if is_own else f'{told}, and {self.path} may be the same file, by '
+                    'another name of its server', path=self.path,
+                    lpar=record.lpar_uuid or record.lpar_id, slot=record.slot,
+                    **{} if is_own else {'remedy': _REMEDY_LOOKALIKE})
             if not (self.elsewhere is None or record.path in self.elsewhere
                     or entry.file in self.lookalikes or is_other_volume(record, self.tag)
                     or not unique_names([entry.name or ''])):

@@ -3,22 +3,13 @@
 
 import pytest
 
-from tests.kernel import cases
 from tests.kernel import tables
-from tests.kernel.nfs import expected_failures
 from tests.kernel.nfs import suite
 
 pytestmark = pytest.mark.nfs
 
 
-def _parameters():
-    for name in suite.names():
-        reason = expected_failures.reason(name)
-        marks = [pytest.mark.xfail(strict=True, raises=cases.CaseFailed, reason=reason)]
-        yield pytest.param(name, id=name, marks=marks if reason else ())
-
-
-@pytest.mark.parametrize('name', list(_parameters()))
+@pytest.mark.parametrize('name', suite.names())
 def test_nfs(name, nfs):
     nfs.raise_failure(name)
 

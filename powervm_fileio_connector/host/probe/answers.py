@@ -91,7 +91,13 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     from powervm_fileio_connector.host.probe import system_calls
     with PathWalk(request['mount_point']) as walk:
         _follow_inside(walk, request['path'])
-        return {'handle': system_calls.file_handle(walk.end), 'ino': os.fstat(walk.end).st_ino}
+        facts: dict[str, Any] = {'handle': system_calls.file_handle(walk.end),
+                                 'ino': os.fstat(walk.end).st_ino}
+        if facts['handle'] is None:
+            system_calls.size_and_mount_id(walk.directory)      # has its attributes asked for anew
+            seen = os.fstat(walk.directory)
+            facts['directory'] = [seen.st_ino, seen.st_ctime_ns]
+        return facts
 
 
 def list_files(request: dict[str, Any]) -> dict[str, Any]:

@@ -76,10 +76,13 @@ class HandleFacts:
     """What a file's file system knows it by.
 
     :ivar handle: None where it tells none, as Linux does for NFS 4.0
+    :ivar directory: inode number and time of the last change, in nanoseconds, of the directory that
+        it is in, as the server knows them now; None where there is a handle
     """
 
     handle: str | None
     ino: int
+    directory: tuple[int, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,6 +103,14 @@ def detach_by_export_removes_the_mapping(share):
     assert not share.site.mapped_paths()
 
 
+def detach_by_path_removes_the_mapping_or_is_refused(share):
+    share.site.detach_all()
+    share.site.attach(share.by_export)
+    with contextlib.suppress(exceptions.MappingFailed):
+        share.site.detach(share.by_path)
+        assert not share.site.mapped_paths()
+
+
 def second_lpar_by_a_hard_link_is_refused(share):
     share.site.detach_all()
     link = share.file.with_name(f'link-{share.file.name}')
@@ -134,10 +142,11 @@ ONE_DISK = (
     extend_by_export_returns_the_new_size_at_once,
     detach_by_export_removes_the_mapping,
 )
-# Replicas may have equal file handles as well, so an equal handle only refuses.
+# Replicas may have equal file handles, or directories, as well, so these only refuse.
 _PERHAPS_ONE_DISK = (
     second_lpar_by_path_is_refused,
     second_lpar_by_export_is_refused,
+    detach_by_path_removes_the_mapping_or_is_refused,
 )
 
 

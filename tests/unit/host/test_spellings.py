@@ -96,6 +96,14 @@ def place_of(export):
      (None, 7), (None, 8), 'none'),
     ('4.0-second_address', f'{place_of("nas3:/vols/cinder")}/v',
      (None, 7), (None, 7), 'none'),
+    ('4.0-second_address', f'{place_of("nas3:/vols/cinder")}/v',
+     (None, 7, (2, 1_000_000_001)), (None, 7, (2, 1_000_000_001)), 'lookalike'),
+    ('4.0-second_address', f'{place_of("nas3:/vols/cinder")}/v',
+     (None, 7, (2, 1_000_000_001)), (None, 7, (2, 1_000_000_002)), 'none'),
+    ('4.0-second_address', f'{place_of("nas3:/vols/cinder")}/v',
+     (None, 7, (2, 1_000_000_001)), (None, 8, (2, 1_000_000_001)), 'none'),
+    ('4.0-second_name_nosharecache', f'{place_of("nas2:/vols")}/cinder/v',
+     (None, 7, (2, 1_000_000_001)), (None, 7, (2, 1_000_000_002)), 'certain'),
 ])
 def test_handle_or_inode_number_tells_one_file_under_another_name(
         case, other_path, facts, other_facts, expected):
@@ -106,3 +114,25 @@ def test_handle_or_inode_number_tells_one_file_under_another_name(
         Prober(probe.HandleFacts(*facts), probe.HandleFacts(*other_facts)), Deadline(1))
     assert found == {'certain': ((other_path,), ()), 'lookalike': ((), (other_path,)),
                      'none': ((), ())}[expected]
+
+
+@pytest.mark.parametrize(('rounds', 'expected'), [
+    ([(1, 2), (3, 3)], 'lookalike'),        # changed between the two probes of the first round
+    ([(1, 2), (3, 4)], 'lookalike'),        # changes all the time
+    ([(1, 2), (1, 2)], 'none'),             # another directory, of a server with the same numbers
+])
+def test_a_directory_that_changed_between_two_probes_is_compared_again(rounds, expected):
+    table = mount_table.parse(RECORDED['4.0-second_address'].encode())
+    path, other_path = (f'{place_of(export)}/v' for export in (
+        'nas1:/vols/cinder', 'nas3:/vols/cinder'))
+    left = list(rounds)
+
+    class ChangingProber:
+        def probe_all(self, probes, deadline):
+            return [probe.Answer(probe.HandleFacts(None, 7, (2, changed_ns)))
+                    for changed_ns in left.pop(0)]
+
+    found = spellings.of_other_servers(
+        table, table.covering(path), path, ChangingProber(), Deadline(1))
+    assert found == {'lookalike': ((), (other_path,)), 'none': ((), ())}[expected]
+    assert not left

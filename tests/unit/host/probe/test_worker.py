@@ -162,6 +162,18 @@ def test_two_names_of_a_file_have_one_handle_and_another_file_has_another(tmp_pa
     assert handles[0] == handles[1] != handles[2]
 
 
+def test_of_a_file_without_a_handle_the_directory_and_its_last_change_are_told(
+        tmp_path, monkeypatch):
+    monkeypatch.setattr('powervm_fileio_connector.host.probe.system_calls.file_handle',
+                        lambda descriptor: None)
+    (tmp_path / 'd').mkdir()
+    (tmp_path / 'd/v').touch()
+    told = worker.answer(probe.HandleProbe(str(tmp_path), 'd/v').to_message())
+    seen = os.stat(tmp_path / 'd')
+    assert told == {'handle': None, 'ino': os.stat(tmp_path / 'd/v').st_ino,
+                    'directory': [seen.st_ino, seen.st_ctime_ns]}
+
+
 def test_the_mounts_of_symlinks_that_were_followed_are_told(tmp_path):
     (tmp_path / 'd').mkdir()
     (tmp_path / 'd' / 'v').touch()
