@@ -105,11 +105,25 @@ class FileIOApp(app.App):
     def run_subcommand(self, argv: list[str]) -> int:
         """Run one command; Ctrl-C ends it, and those that change something say what was done."""
         try:
+            if argv[0] == 'help' and self._show_group(argv[1:]):
+                return errors.ExitCode.OK
             self._require_known(argv[1:] if argv[0] == 'help' else argv)
             return super().run_subcommand(argv)
         except KeyboardInterrupt:
             self.LOG.error('Interrupted.')
             return errors.ExitCode.INTERRUPTED
+
+    def _show_group(self, argv: list[str]) -> bool:
+        """Show the commands that begin with a word, if it is no command itself but there are some.
+        """
+        found = {name: entry for name, entry in self.command_manager
+                 if argv == [name.partition(' ')[0]] != [name]}
+        if found:
+            self.stdout.write(f'Commands of {self.NAME} {argv[0]}:\n')
+        for name in sorted(found):
+            said = found[name].load()(self, None).get_description().split('\n')[0].rstrip('.')
+            self.stdout.write(f'  {name:{max(map(len, found))}}  {said}\n')
+        return bool(found)
 
     def _require_known(self, argv: list[str]) -> None:
         """End with one line if there is no such command, or option before it."""

@@ -109,6 +109,14 @@ def test_the_list_of_commands_fits_the_terminal_and_says_where_to_begin(run):
     assert not [line for line in lines if line.endswith('(cliff)')]
 
 
+@pytest.mark.parametrize('line', ['help cinder', 'cinder --help'])
+def test_help_of_a_group_lists_its_commands(run, line):
+    outcome = run(*line.split())
+    assert (outcome.code, outcome.err) == (0, '')
+    shown = [entry.split()[:2] for entry in outcome.out.splitlines()[1:]]
+    assert shown == [name.split('_') for name in COMMANDS if name.startswith('cinder_')]
+
+
 @pytest.mark.parametrize('name', [*COMMANDS, 'help', 'complete'])
 def test_help_begins_with_an_example_and_ends_with_the_exit_codes(run, name):
     outcome = run(*name.split('_'), '--help')
