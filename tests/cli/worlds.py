@@ -124,7 +124,8 @@ class World:
         if act == 'new' or not self.lpars:
             self.novalink.add_lpar()
         elif act == 'appear':
-            gone = [one for one in self.dead if one not in self.living]
+            there = {one.uuid for one in self.state.partitions()}
+            gone = [one for one in self.dead if one not in there]
             if gone:
                 self.novalink.add_lpar(uuid=self.rng.choice(gone))
         elif act == 'go':
