@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures for all tests."""
 
+import contextlib
+import dataclasses
+import json
 import os
 import pathlib
+import shutil
 import signal
+import sys
 import tempfile
 import uuid
 
@@ -11,6 +16,7 @@ import hypothesis
 import pytest
 
 from tests import effort
+from tests import fork_server
 
 # One profile for CI and developers. Machines are slow now and then; a slow example is no finding.
 hypothesis.settings.register_profile(
@@ -33,6 +39,17 @@ TESTS = pathlib.Path(__file__).parent
 LPAR_UUID = '4D2C1F61-8F2D-4C1C-9E4C-0E6C2B6D3A11'
 
 
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
 @pytest.hookimpl(optionalhook=True)     # of xdist
 def pytest_xdist_auto_num_workers():
     """Return how many workers ``-n auto`` starts: two a processor, since tests mostly wait."""
@@ -40,10 +57,57 @@ def pytest_xdist_auto_num_workers():
 
 
 def pytest_collection_modifyitems(items):
-    """Mark tests by their directory."""
+    """Mark tests by their directory, and leave slow ones out of the coverage.
+
+    They try again and again what quick tests reach once; measured, they take twice as long.
+    """
     for item in items:
         for marker in MARKERS.get(item.path.relative_to(TESTS).parts[0], ()):
             item.add_marker(marker)
+        if item.get_closest_marker('slow'):
+            item.add_marker('no_cover')
+
+
+@pytest.fixture(autouse=True)
+def started_processes_are_not_measured(monkeypatch):
+    """Start processes without coverage, which costs each a quarter of a second of a processor.
+
+    The server that commands are forked from is older than any test, so the command is measured.
+    """
+    monkeypatch.delenv('COVERAGE_PROCESS_CONFIG', raising=False)
+
+
+@pytest.fixture(scope='session')
+def command():
+    """The installed script, next to this Python, for tests that start a process of their own."""
+    script = shutil.which('powervm-fileio', path=os.path.dirname(sys.executable))
+    assert script, 'install the package with its extra cli first'
+    return script
+
+
+@pytest.fixture(scope='session')
+def forks(command):
+    """A process that has imported the command and forks for each of its runs."""
+    with (tempfile.TemporaryDirectory(prefix='powervm-fileio-') as directory,
+          fork_server.Server(command, directory) as server):
+        yield server
+
+
+@pytest.fixture
+def run(forks):
+    """Run a command to its end."""
+    def run(*args, stdin='', timeout=120, environment=None):
+        with contextlib.ExitStack() as stack:
+            streams = [stack.enter_context(tempfile.TemporaryFile('w+')) for _ in range(3)]
+            streams[0].write(stdin)
+            streams[0].seek(0)
+            child = forks.start([str(arg) for arg in args], [s.fileno() for s in streams],
+                                {**os.environ, **(environment or {})})
+            code = child.wait(timeout)
+            for stream in streams[1:]:
+                stream.seek(0)
+            return Outcome(code, *(stream.read() for stream in streams[1:]))
+    return run
 
 
 @pytest.fixture

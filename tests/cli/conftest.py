@@ -2,12 +2,7 @@
 """The real entry point, in a process of its own: forked where ``run`` or ``operate`` runs it."""
 
 import contextlib
-import dataclasses
 import json
-import os
-import shutil
-import sys
-import tempfile
 import threading
 
 import pytest
@@ -16,51 +11,6 @@ from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import NovaLinkSimulator
 from powervm_fileio_connector.simulator.state import State
 from tests import cinder_api
-from tests import fork_server
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
-@pytest.fixture(scope='session')
-def command():
-    """The installed script, next to this Python, for tests that start a process of their own."""
-    script = shutil.which('powervm-fileio', path=os.path.dirname(sys.executable))
-    assert script, 'install the package with its extra cli first'
-    return script
-
-
-@pytest.fixture(scope='session')
-def forks(command):
-    """A process that has imported the command and forks for each of its runs."""
-    with (tempfile.TemporaryDirectory(prefix='powervm-fileio-') as directory,
-          fork_server.Server(command, directory) as server):
-        yield server
-
-
-@pytest.fixture
-def run(forks):
-    """Run a command to its end."""
-    def run(*args, stdin='', timeout=120, environment=None):
-        with contextlib.ExitStack() as stack:
-            streams = [stack.enter_context(tempfile.TemporaryFile('w+')) for _ in range(3)]
-            streams[0].write(stdin)
-            streams[0].seek(0)
-            child = forks.start([str(arg) for arg in args], [s.fileno() for s in streams],
-                                {**os.environ, **(environment or {})})
-            code = child.wait(timeout)
-            for stream in streams[1:]:
-                stream.seek(0)
-            return Outcome(code, *(stream.read() for stream in streams[1:]))
-    return run
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import retrying
@@ -14,6 +15,7 @@ import retrying
 from powervm_fileio_connector import conf
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
+from tests import fork_server
 
 CLONE_NEWNS = 0x20000
 
@@ -35,6 +37,14 @@ def private_mounts():
         assert libc.setns(machine, CLONE_NEWNS) == 0, os.strerror(ctypes.get_errno())
     finally:
         os.close(machine)
+
+
+@pytest.fixture(scope='package')
+def forks(private_mounts, command):
+    """What commands are forked from sees our mounts."""
+    with (tempfile.TemporaryDirectory(prefix='powervm-fileio-') as directory,
+          fork_server.Server(command, directory) as server):
+        yield server
 
 
 @pytest.fixture(autouse=True)

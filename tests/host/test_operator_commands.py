@@ -2,11 +2,6 @@
 """The command, where one of five shares hangs: it ends in time and says so."""
 
 import hashlib
-import json
-import os
-import shutil
-import subprocess
-import sys
 import time
 
 import pytest
@@ -36,20 +31,17 @@ def shares(tmp_path, mounter, fuse_share):
 
 
 @pytest.fixture
-def operate(tmp_path, novalink, shares):
-    script = shutil.which('powervm-fileio', path=os.path.dirname(sys.executable))
+def operate(tmp_path, novalink, shares, run):
     config = tmp_path / 'powervm-fileio.conf'
     config.write_text(f'[powervm_fileio]\nmount_point_base = {shares[0]}\n'
                       f'probe_timeout_s = {PROBE_TIMEOUT_S}\n')
 
     def operate(*args, code=0):
         start = time.monotonic()
-        done = subprocess.run(
-            [script, *map(str, args), '-f', 'json', '--config-file', config, '--simulator',
-             novalink.url], capture_output=True, text=True, timeout=120, check=False)
+        done = run(*args, '-f', 'json', '--config-file', config, '--simulator', novalink.url)
         took_s = time.monotonic() - start
-        assert done.returncode == code, done
-        return json.loads(done.stdout), took_s
+        assert done.code == code, done
+        return done.json, took_s
     return operate
 
 
