@@ -6,6 +6,7 @@ Those are run that the host selected, or whose name contains one of the words, o
 
 import concurrent.futures
 import ctypes
+import gc
 import os
 import pathlib
 import sys
@@ -23,9 +24,12 @@ def main(*words):
     (RESULTS / 'kernel').write_text(pathlib.Path('/proc/version').read_text())
     # The server starts while the package, the simulator and os-brick are imported, which takes
     # longer than most cases together.
+    gc.disable()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         starting = pool.submit(server.Server)
         from tests.kernel.nfs import suite
+    gc.freeze()     # the processes that run cases share what was imported
+    gc.enable()
     names = RESULTS / 'selected'
     selected = set(names.read_text().split()) if names.exists() else {
         name for name in suite.names() if not words or any(word in name for word in words)}

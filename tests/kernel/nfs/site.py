@@ -22,6 +22,7 @@ from tests.kernel.nfs.server import wait_until
 
 # Imports what the package leaves until it is needed, here once for all processes.
 assert pfc.FileIOConnector
+assert pfc.factory
 
 BASE = pathlib.Path('/mnt/base')
 SIZE = 1 << 20
