@@ -219,18 +219,21 @@ def test_a_demo_that_is_ended_leaves_nothing(command, tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_demo_runs_on_a_power_lpar_of_any_id(tmp_path):
+@pytest.mark.parametrize('name', ['demo', 'attach'])
+def test_a_simulator_is_used_on_a_power_lpar_of_any_id(novalink, make_volume, tmp_path, name):
     import sys
 
+    arguments = {'demo': ['demo'], 'attach': [
+        'attach', make_volume(), '--lpar', 'lpar1', '--simulator', novalink.url]}[name]
     (tmp_path / 'lparcfg').write_text('partition_id=7\n')
     code = ('import sys\n'
             'from powervm_fileio_connector.cli import main\n'
             'from powervm_fileio_connector.host import namespace\n'
             'from powervm_fileio_connector.novalink import partitions\n'
             f'partitions.LPARCFG = namespace.LPARCFG = {str(tmp_path / "lparcfg")!r}\n'
-            'sys.exit(main.main(["demo"]))')
+            f'sys.exit(main.main({arguments!r}))')
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True,
-                          text=True, timeout=60, check=False)
+                          text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
 
 
