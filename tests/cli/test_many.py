@@ -38,7 +38,8 @@ def test_bad_ones_among_many_are_named_and_leave_the_others_alone(operate, noval
     volumes[7]['data']['encrypted'] = True
     volumes[11]['data']['device_path'] = '/etc/passwd'
     outcome = operate('attach', write_json(volumes), '-f', 'value',
-                      *('-c', 'volume', '-c', 'result', '-c', 'error_type'))
+                      *('-c', 'volume', '-c', 'result', '-c', 'error_type'),
+                      environment={'OS_POWERVM_FILEIO__PROBE_TIMEOUT_S': '60'})
     assert outcome.code == 11
     assert [line for line in outcome.out.splitlines() if 'attached' not in line] == [
         'id-003 failed VolumeFileNotFound', 'id-007 failed UnsupportedVolume',
