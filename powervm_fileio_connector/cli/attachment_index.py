@@ -96,7 +96,9 @@ class AttachmentIndex:
         """:raises UsageError: the file that the id tells is attached as another volume, too"""
         volume_id = volume.spec.volume_id
         for record in more:
-            if (volume_id is not None and record.tag is not None and not record.is_orphan
+            state = mappings.orphan_state(record, self._host.lpar_ids)
+            if (volume_id is not None and record.tag is not None
+                    and state in (mappings.OrphanState.HAS_CLIENT, mappings.OrphanState.IN_USE)
                     and not volumes.same_id(record.tag, volume_id)
                     and volume.lpar_uuid in (None, self._host.lpar_of(record))):
                 raise UsageError(

@@ -8,6 +8,8 @@ import pytest
 from powervm_fileio_connector.simulator import LPARListCutShort
 from powervm_fileio_connector.simulator import NoLPARLinks
 from tests.cli.conftest import posts
+from tests.contract.test_incomplete_mappings import CLIENTS
+from tests.contract.test_writer_answers import Without
 
 A = '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
 B = '0d2f1c2f-3b45-4b68-8e8d-62df55f1f6b2'
@@ -79,6 +81,16 @@ def test_a_file_that_is_attached_as_another_volume_as_well_is_refused(attach, op
         assert all(part in said for part in (path, A, B))
     assert operate('detach', B, '--lpar', 'lpar2').code == 0
     assert [mapping.tag for mapping in novalink.mappings()] == ([] if is_gone else [A])
+
+
+@pytest.mark.parametrize('novalink', [{'links_of_files': True}], indirect=True)
+def test_a_mapping_that_is_being_made_for_another_volume_is_not_taken_by_an_id_of_the_file(
+        attach, operate, novalink, refused):
+    path = attach('a', A, 'lpar1')
+    assert operate('attach', path, '--lpar', 'lpar2', '--volume-id', B, '--multiattach').code == 0
+    novalink.faults.add(Without(times=None, pattern=CLIENTS))
+    said = refused('detach', A, '--lpar', 'lpar2')
+    assert all(part in said for part in (path, A, B))
 
 
 def test_a_copy_is_not_taken_for_the_volume(attach, refused):
