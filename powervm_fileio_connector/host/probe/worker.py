@@ -156,7 +156,8 @@ def serve_once(until: float, message: Message) -> None:
         _answer_all(message, _writer(sink, lambda told: json.dumps(told).encode() + b'\n'))
         os.kill(os.getpid(), _signal.SIGKILL)        # without waiting for threads
     os.close(sink)
-    while select.select([source], [], [], max(0.0, min(until - time.monotonic(), _MOST_WAIT_S)))[0]:
+    while (left := until - time.monotonic()) > 0 and (
+            select.select([source], [], [], min(left, _MOST_WAIT_S))[0]):
         chunk = os.read(source, 65536)
         if not chunk:
             break
