@@ -133,11 +133,10 @@ def test_requests_on_the_command_line_are_answered_once(tree):
 def test_requests_whose_time_has_passed_are_not_waited_for(tree):
     """As after a root helper that took long to start it; the answers come before it can read."""
     program = f'''if True:
-        import select
+        import runpy, select
         at_once = select.select
         select.select = lambda *descriptors_and_time: at_once(*descriptors_and_time[:3])
-        with open({worker.__file__!r}) as script:
-            exec(script.read())
+        runpy.run_path({worker.__file__!r}, run_name='__main__')
     '''
     message = [[[0, probe.ListFiles(str(tree)).to_message()]]]
     done = subprocess.run(
