@@ -13,9 +13,7 @@ import tempfile
 import pytest
 
 from powervm_fileio_connector.simulator import NovaLinkSimulator
-from tests.cli.conftest import Outcome
-from tests.cli.conftest import command  # noqa: F401  a fixture
-from tests.cli.conftest import forks  # noqa: F401  a fixture
+from tests.conftest import Outcome
 from tests.openstack import identity
 from tests.openstack import services
 from tests.openstack.__main__ import IN_NAMESPACES
@@ -137,7 +135,7 @@ def cloud(admin, novalink):
 
 
 @pytest.fixture
-def start(forks, keystone, novalink, tmp_path):  # noqa: F811
+def start(forks, keystone, novalink, tmp_path):
     """Start a command of the group ``cinder`` as a host; return its process and its outputs."""
     def start(name, *args, host='neo-1', config=None, is_plain=False):
         streams = [tempfile.TemporaryFile('w+') for _ in range(3)]      # noqa: SIM115
