@@ -59,22 +59,20 @@ def pytest_xdist_auto_num_workers():
 def pytest_collection_modifyitems(items):
     """Mark tests by their directory, and leave slow ones out of the coverage.
 
-    They try again and again what quick tests reach once; measured, they take twice as long.
+    They do again and again what quick tests do once; measured, they would take twice as long.
     """
     for item in items:
-        for marker in MARKERS.get(item.path.relative_to(TESTS).parts[0], ()):
-            item.add_marker(marker)
         if item.get_closest_marker('slow'):
             item.add_marker('no_cover')
+        for marker in MARKERS.get(item.path.relative_to(TESTS).parts[0], ()):
+            item.add_marker(marker)
 
 
 @pytest.fixture(autouse=True)
-def started_processes_are_not_measured(monkeypatch):
-    """Start processes without coverage, which costs each a quarter of a second of a processor.
-
-    The server that commands are forked from is older than any test, so the command is measured.
-    """
-    monkeypatch.delenv('COVERAGE_PROCESS_CONFIG', raising=False)
+def processes_are_measured_as_their_test(request, monkeypatch):
+    """Start processes without coverage, which takes each a quarter of a second, in slow tests."""
+    if request.node.get_closest_marker('no_cover'):
+        monkeypatch.delenv('COVERAGE_PROCESS_CONFIG', raising=False)
 
 
 @pytest.fixture(scope='session')
