@@ -27,6 +27,7 @@ def private_mounts():
         pytest.skip('real mounts need root')
     libc = ctypes.CDLL(None, use_errno=True)
     machine = os.open('/proc/thread-self/ns/mnt', os.O_RDONLY)
+    root, here = os.open('/', os.O_PATH), os.getcwd()
     try:
         if libc.unshare(CLONE_NEWNS):
             pytest.skip(f'no mount namespace of our own: {os.strerror(ctypes.get_errno())}')
@@ -35,8 +36,13 @@ def private_mounts():
         probe.close_idle()
         # Fails only while other threads share our root and working directory; ours have ended.
         assert libc.setns(machine, CLONE_NEWNS) == 0, os.strerror(ctypes.get_errno())
+        # We are at its root now, which is another than ours was where tests run in a chroot.
+        os.fchdir(root)
+        os.chroot('.')
+        os.chdir(here)
     finally:
         os.close(machine)
+        os.close(root)
 
 
 @pytest.fixture(scope='package')
