@@ -94,13 +94,16 @@ class AttachmentIndex:
     def _require_only_tag(self, volume: volumes.Volume,
                           more: list[mappings.MappingRecord]) -> None:
         """:raises UsageError: the file that the id tells is attached as another volume, too"""
-        volume_id = volume.spec.volume_id
+        volume_id, lpar_uuid = volume.spec.volume_id, volume.lpar_uuid
         for record in more:
             state = mappings.orphan_state(record, self._host.lpar_ids)
+            # An incomplete mapping that links to no LPAR may be that of the LPAR with its id.
+            is_of_lpar = lpar_uuid in (None, self._host.lpar_of(record)) or (
+                state is mappings.OrphanState.DOUBTFUL
+                and self._host.lpar_ids.get(lpar_uuid) == record.lpar_id)
             if (volume_id is not None and record.tag is not None
-                    and state in (mappings.OrphanState.HAS_CLIENT, mappings.OrphanState.IN_USE)
-                    and not volumes.same_id(record.tag, volume_id)
-                    and volume.lpar_uuid in (None, self._host.lpar_of(record))):
+                    and state is not mappings.OrphanState.GONE
+                    and not volumes.same_id(record.tag, volume_id) and is_of_lpar):
                 raise UsageError(
                     f'The file of volume {volume_id}, {record.path}, is attached to LPAR '
                     f'{self._host.lpar_name(record)} as volume {record.tag}. Give the path.')

@@ -83,7 +83,8 @@ def test_a_file_that_is_attached_as_another_volume_as_well_is_refused(attach, op
     assert [mapping.tag for mapping in novalink.mappings()] == ([] if is_gone else [A])
 
 
-@pytest.mark.parametrize('novalink', [{'links_of_files': True}], indirect=True)
+@pytest.mark.parametrize('novalink', [
+    {'links_of_files': True}, {'links_of_files': False}], indirect=True, ids=['link', 'id alone'])
 def test_a_mapping_that_is_being_made_for_another_volume_is_not_taken_by_an_id_of_the_file(
         attach, operate, novalink, refused):
     path = attach('a', A, 'lpar1')
