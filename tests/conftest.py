@@ -86,8 +86,7 @@ def command():
 @pytest.fixture(scope='session')
 def forks(command):
     """A process that has imported the command and forks for each of its runs."""
-    with (tempfile.TemporaryDirectory(prefix='powervm-fileio-') as directory,
-          fork_server.Server(command, directory) as server):
+    with fork_server.Server(command) as server:
         yield server
 
 

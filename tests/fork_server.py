@@ -49,9 +49,12 @@ class Child:
 class Server:
     """Starts the server, and ends it with the block."""
 
-    def __init__(self, script, directory):
-        """:param directory: an empty one, for the socket; its path is short"""
-        self._command = [sys.executable, os.path.abspath(__file__), f'{directory}/socket', script]
+    def __init__(self, script):
+        import tempfile  # here, since clients need to start quickly
+
+        self._directory = tempfile.TemporaryDirectory(prefix='powervm-fileio-')
+        self._command = [sys.executable, os.path.abspath(__file__),
+                         f'{self._directory.name}/socket', script]
         self.path = self._command[2]
         self.client = [sys.executable, '-I', '-S', self._command[1], self.path, '--']
         """What starts a command from a shell; its arguments follow."""
@@ -60,7 +63,7 @@ class Server:
         return Child(self.path, arguments, descriptors, environment)
 
     def __enter__(self):
-        import subprocess  # here, since clients need to start quickly
+        import subprocess
 
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, text=True)
@@ -71,6 +74,7 @@ class Server:
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait(60)
+        self._directory.cleanup()
 
 
 def serve(path, script):

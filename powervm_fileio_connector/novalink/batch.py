@@ -72,7 +72,7 @@ class Batch:
         """The table with the edits of the batch applied, and those that changed it."""
         table = kept
         if table is None or self._turn.etag not in (None, table.vios_w.etag):
-            # Another session of this process has changed it since.
+            # Another client of this process has changed it since.
             table = self._documents.read(self._deadline, table)
         table.vios_w.element.adapter = self._documents.rest.adapter(self._deadline)
         jobs = self._apply_all(table)

@@ -269,7 +269,7 @@ class NovaCompute:
     # -- what an operator does ---------------------------------------------------------------------
 
     def unmap_outside_nova(self, volume):
-        """Remove a volume's mapping, if there is one, by another session."""
+        """Remove a volume's mapping, if there is one, by another client."""
         [vios] = virtual_io_server.VIOS.get(self.novalink.adapter(), xag=[const.XAG.VIO_SMAP])
         for mapping in list(vios.scsi_mappings):
             if os.path.basename(mapping.backing_storage.label) == volume.path.name:

@@ -90,7 +90,7 @@ def test_a_task_that_does_not_concern_the_vios_says_so(novalink, vios, lpar, mak
 
 @pytest.fixture
 def other(novalink):
-    """A committer over another session, by which somebody changes mappings."""
+    """A committer of another client, by which somebody changes mappings."""
     return committer_for(novalink.adapter(), novalink.vios_uuid)
 
 

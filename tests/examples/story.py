@@ -148,7 +148,7 @@ def _directory_with_the_command() -> Iterator[pathlib.Path]:
 
     script = shutil.which('powervm-fileio', path=os.path.dirname(sys.executable))
     with (tempfile.TemporaryDirectory() as directory, contextlib.chdir(directory),
-          fork_server.Server(script, directory) as server):
+          fork_server.Server(script) as server):
         command = pathlib.Path(directory, 'bin/powervm-fileio')
         command.parent.mkdir()
         command.write_text(f'#!/bin/sh\nexec {shlex.join(server.client)} "$@"\n')

@@ -7,7 +7,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 
 import pytest
 import retrying
@@ -48,8 +47,7 @@ def private_mounts():
 @pytest.fixture(scope='package')
 def forks(private_mounts, command):
     """What commands are forked from sees our mounts."""
-    with (tempfile.TemporaryDirectory(prefix='powervm-fileio-') as directory,
-          fork_server.Server(command, directory) as server):
+    with fork_server.Server(command) as server:
         yield server
 
 
