@@ -33,6 +33,8 @@ _DETACH_BY = ('Detach it with the device_info that attaching it returned, or onc
 class RemoveMapping:
     """Remove a file's mappings to an LPAR, and those of the file that have lost their client.
 
+    Of the latter those stay which are tagged as another volume, unless a path tells the file.
+
     What tells the volume is tried in this order, and the first that finds something counts: UDID,
     each of ``paths``, tag, file name. Mappings of other LPARs, also those that are just being made,
     wild cards and other kinds of storage are never touched. None found is no error: the volume is
@@ -76,8 +78,11 @@ class RemoveMapping:
             found += [entry for entry in table.of_paths({*paths, *self.spellings})
                       if entry not in found
                       and belongs_to(entry.record, self.lpar_uuid, table)]
-        found += [entry for entry in table.of_paths({*paths, *self.paths, *self.spellings})
-                  if entry not in found and is_left_over(entry.record, table)]
+        told = {normalised(path) for path in (*self.paths, *self.spellings)}
+        # Without a link, a mapping of another volume that is just being made passes for left over.
+        found += [entry for entry in table.of_paths({*paths, *told})
+                  if entry not in found and is_left_over(entry.record, table)
+                  and (entry.file in told or not is_other_volume(entry.record, self.tag))]
         if not found:
             return Change(Outcome.UNCHANGED)
         if any(entry.place is None for entry in found):

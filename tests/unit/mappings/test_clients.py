@@ -43,8 +43,8 @@ def of_vios(path='/mnt/a', **fields):
     return incomplete(path, **fields).replace('LogicalPartition/', 'VirtualIOServer/')
 
 
-def without_client(path='/mnt/a', lpar_id=6):
-    return mapping(path, lpar_id=lpar_id, has_link=False, has_client=False)
+def without_client(path='/mnt/a', lpar_id=6, **fields):
+    return mapping(path, lpar_id=lpar_id, has_link=False, has_client=False, **fields)
 
 
 def paths(table):
@@ -104,6 +104,27 @@ class TestAMappingThatIsBeingMade:
             edit.result(make(incomplete(lpar=ONE)), change)
         table = make(incomplete(lpar=ONE))
         assert len(RemoveMapping(ONE, paths=('/mnt/a',)).apply(table).records) == 1
+
+
+class TestLeftOverMappingsOfAFileThatAnIdTells:
+    """Where no link is shown, another volume's mapping that is just being made passes for one."""
+
+    @pytest.mark.parametrize(('edit', 'left'), [
+        (RemoveMapping(ONE, tag='one'), ['/mnt/a']),
+        (RemoveMapping(ONE, ('/mnt/gone',), tag='one'), ['/mnt/a']),
+        (RemoveMapping(ONE, udid='udid-of-/mnt/a', tag='one'), ['/mnt/a']),
+        (RemoveMapping(ONE, ('/mnt/a',), tag='one'), []),
+        (RemoveMapping(ONE, ('/mnt/gone',), ('/mnt/a',), tag='one'), [])])
+    def test_stay_if_tagged_as_another_volume_unless_the_path_is_told(self, make, edit, left):
+        table = make(mapping('/mnt/a', ONE, 5, tag='one'), without_client(tag='two'))
+        edit.apply(table)
+        assert paths(table) == left
+
+    @pytest.mark.parametrize('tag', [None, 'one'])
+    def test_are_removed_if_nothing_tells_that_they_are_of_another_volume(self, make, tag):
+        table = make(mapping('/mnt/a', ONE, 5, tag='one'), without_client(tag=tag))
+        RemoveMapping(ONE, tag='one').apply(table)
+        assert paths(table) == []
 
 
 class TestReusedIds:
