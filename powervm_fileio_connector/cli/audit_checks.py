@@ -163,7 +163,9 @@ def check_file(disk: inventory.Disk) -> list[Finding]:
     if health.mount_state == 'absent':
         return [Finding('not mounted', disk, 'nothing is mounted where its file should be')]
     if health.mount_state != 'healthy':
-        return [Finding(f'mount {health.mount_state}', disk, str(health.mount or ''))]
+        is_unknown = health.mount_state == health_module.MountState.UNKNOWN.value
+        return [Finding(f'mount {health.mount_state}', disk,
+                        str((is_unknown and health.note) or health.mount or ''))]
     return [Finding(f'file {health.file}', disk, 'the mount answers, but the file is not there'
                     if health.file == 'missing' else 'it could not be attached now; see "show"')]
 

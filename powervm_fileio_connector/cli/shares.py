@@ -34,8 +34,8 @@ def rows(host: CommandContext, can_ask_novalink: bool) -> Iterator[CheckResult]:
     with futures.ThreadPoolExecutor(1) as pool:
         healths = pool.submit(health.of_mounts, wanted, host.prober)
         files = health.of_files(unmounted, host.settings, host.prober)
-    found = [row(one.mount, one.state.value, one.took_s) for one in healths.result()]
-    found += [row(file.mount, file.mount_state, file.took_s)
+    found = [row(one.mount, one.state.value, one.took_s, one.note) for one in healths.result()]
+    found += [row(file.mount, file.mount_state, file.took_s, _why_unknown(file))
               for file in files.values() if not file.is_unmounted]
     found += _unmounted(files)
     yield from sorted(set(found), key=lambda one: one.detail)
@@ -51,11 +51,18 @@ def _paths(host: CommandContext, can_ask_novalink: bool) -> set[str]:
     return {record.path for record in host.records() if record.path}
 
 
-def row(mount: mount_table.Mount | None, state: str, took_s: float) -> CheckResult:
+def row(mount: mount_table.Mount | None, state: str, took_s: float,
+        note: str | None = None) -> CheckResult:
     """Return the result for a share; a disk on one that is read-only cannot be written to."""
     is_fine = state == health.MountState.HEALTHY.value
+    detail = f'{mount} is {state} ({output.seconds_shown(took_s)})'
     return CheckResult('share', OK if is_fine else FAILED,
-                       f'{mount} is {state} ({output.seconds_shown(took_s)})', took_s)
+                       f'{detail}: {note}' if note else detail, took_s)
+
+
+def _why_unknown(file: health.FileHealth) -> str | None:
+    """Why the mount of a file could not be probed."""
+    return file.note if file.mount_state == health.MountState.UNKNOWN.value else None
 
 
 def _unmounted(files: dict[str, health.FileHealth]) -> Iterator[CheckResult]:

@@ -66,6 +66,13 @@ def is_stale(number: int | None, mount: Mount | None) -> bool:
         number == errno.EIO and not (mount is not None and mount.is_soft))
 
 
+def shortage(answer: probe.Answer[Any]) -> str | None:
+    """Return why nothing could be probed, for a want of this host's; None: that is not so."""
+    if answer.failure:
+        return answer.failure
+    return os.strerror(answer.errno) if answer.errno in _SHORTAGE else None
+
+
 def is_silent(answer: probe.Answer[Any], mount: Mount | None) -> bool:
     """Whether a probe found out nothing, since the mount did not or could not answer."""
     return answer.is_hung or bool(answer.failure) or (

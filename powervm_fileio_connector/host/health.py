@@ -43,7 +43,7 @@ _FILE_STATES = {
 
 
 class MountState(enum.Enum):
-    """How a mount is."""
+    """How a mount is; ``unknown`` where it could not be probed."""
 
     HEALTHY = 'healthy'
     HUNG = 'hung'
@@ -51,15 +51,20 @@ class MountState(enum.Enum):
     ABSENT = 'absent'
     READ_ONLY = 'read-only'
     WRONG = 'wrong'
+    UNKNOWN = 'unknown'
 
 
 @dataclasses.dataclass(frozen=True)
 class MountHealth:
-    """The state of a mount, and how long its answer took."""
+    """The state of a mount, and how long its answer took.
+
+    :ivar note: why the state is unknown
+    """
 
     state: MountState
     mount: Mount | None
     took_s: float
+    note: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +106,8 @@ def of_mount(mount: Mount | None, prober: probe.Prober, export: str | None = Non
     if mount is None:
         return MountHealth(MountState.ABSENT, None, 0.0)
     [answer] = _where([mount.mount_point], prober, deadline)
-    return MountHealth(_mount_state(answer, mount, export), mount, answer.took_s)
+    return MountHealth(_mount_state(answer, mount, export), mount, answer.took_s,
+                       failures.shortage(answer))
 
 
 def of_mounts(mounts: Collection[Mount], prober: probe.Prober,
@@ -118,7 +124,7 @@ def of_mounts(mounts: Collection[Mount], prober: probe.Prober,
             state = MountState.READ_ONLY
         elif state is MountState.READ_ONLY and not mount.is_read_only:
             state = MountState.HEALTHY
-        healths.append(MountHealth(state, mount, answer.took_s))
+        healths.append(MountHealth(state, mount, answer.took_s, failures.shortage(answer)))
     return healths
 
 
@@ -139,9 +145,9 @@ def of_files(paths: Collection[str], settings: Settings, prober: probe.Prober,
             found[path] = FileHealth('unknown', MountState.ABSENT.value)
             continue
         health = healths[mount.id]
-        if health.state in (MountState.HUNG, MountState.STALE):
+        if health.state in (MountState.HUNG, MountState.STALE, MountState.UNKNOWN):
             found[path] = FileHealth('unknown', health.state.value, mount, took_s=health.took_s,
-                                     note=f'{mount} is {health.state.value}')
+                                     note=health.note or f'{mount} is {health.state.value}')
         else:
             asked[path] = health
     found.update(_of_reachable_files(asked, settings, prober, deadline))
@@ -160,6 +166,8 @@ def _where(paths: Sequence[str], prober: probe.Prober,
 
 def _mount_state(answer: probe.Answer[probe.PathFacts], mount: Mount,
                  export: str | None) -> MountState:
+    if failures.shortage(answer) is not None:
+        return MountState.UNKNOWN
     if failures.is_silent(answer, mount):
         return MountState.HUNG
     if failures.is_stale(answer.errno, mount):
@@ -221,7 +229,9 @@ def _file_health(answer: probe.Answer[Any], health: MountHealth,
         if facts is not None:
             checks.require_attachable(facts, subject)
     except exceptions.FileIOConnectorError as err:
-        if isinstance(err, exceptions.MountNotResponding):
+        if failures.shortage(answer) is not None:
+            state = MountState.UNKNOWN
+        elif isinstance(err, exceptions.MountNotResponding):
             state = MountState.HUNG
         elif isinstance(err, exceptions.StaleMount):
             state = MountState.STALE

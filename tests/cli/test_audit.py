@@ -3,6 +3,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -52,6 +54,23 @@ def orphan(attached, novalink):
 def test_a_clean_host_has_no_findings(as_json, attached):
     attached('volume-1', 'lpar1')
     assert as_json('audit') == []
+
+
+@pytest.mark.parametrize(('name', 'code'), [('audit', 12), ('list', 0), ('check', 12)])
+def test_a_share_that_could_not_be_probed_is_not_said_to_hang(attached, novalink, name, code):
+    attached('volume-1', 'lpar1')
+    arguments = [name, '-f', 'json', '--simulator', novalink.url]
+    program = ('import sys\n'
+               'from powervm_fileio_connector.cli import main\n'
+               'sys.executable = "/no-python"\n'
+               f'sys.exit(main.main({arguments!r}))')
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', program], capture_output=True,
+                          text=True, timeout=120, check=False)
+    assert done.returncode == code, done
+    assert 'unknown' in done.stdout
+    assert 'hung' not in done.stdout
+    if name != 'list':
+        assert 'cannot start a share probe process' in done.stdout
 
 
 def test_an_audit_changes_nothing(as_json, novalink, orphan):

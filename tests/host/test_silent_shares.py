@@ -9,6 +9,7 @@ import logging
 import os
 import select
 import subprocess
+import sys
 import threading
 import time
 
@@ -189,6 +190,19 @@ def test_the_state_of_a_mount_is_told_with_the_time_it_took(
     assert health.of_mount(mount_on(other), prober, EXPORT).state == health.MountState.WRONG
     mounter.remount_read_only(other)
     assert health.of_mount(mount_on(other), prober).state == health.MountState.READ_ONLY
+
+
+def test_a_mount_that_could_not_be_probed_is_not_said_to_hang(share, settings, monkeypatch):
+    # Idle processes would answer.
+    probe.close_idle()
+    monkeypatch.setattr(sys, 'executable', '/no-python')
+    mount = mount_table.table().covering(str(share.place))
+    told = health.of_mount(mount, probe.Prober(20))
+    assert told.state == health.MountState.UNKNOWN
+    assert 'cannot start a share probe process' in told.note
+    path = f'{share.place}/volume-1'
+    file = health.of_files([path], settings, probe.Prober(20))[path]
+    assert (file.file, file.mount_state, file.note) == ('unknown', 'unknown', told.note)
 
 
 @pytest.fixture

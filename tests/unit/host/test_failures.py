@@ -59,6 +59,15 @@ def test_a_shortage_of_our_own_is_said_to_be_one(number):
     assert 'nas1' not in str(error)
 
 
+@pytest.mark.parametrize(('answer', 'reason'), [
+    (probe.Answer(failure='no process'), 'no process'),
+    (probe.Answer(errno=errno.EMFILE), 'Too many open files'),
+    (probe.Answer(errno=errno.EIO), None), (probe.Answer(errno=errno.ENOENT), None),
+    (probe.Answer(is_hung=True), None), (probe.Answer(), None)])
+def test_what_could_not_be_probed_is_told_from_what_does_not_answer(answer, reason):
+    assert failures.shortage(answer) == reason
+
+
 def test_only_a_probe_that_had_no_answer_says_that_there_was_none():
     assert 'did not answer within 2 s' in str(error_of(probe.Answer(is_hung=True, took_s=2.0)))
     text = str(error_of(probe.Answer(errno=errno.ETIMEDOUT, took_s=0.0004)))
