@@ -84,9 +84,15 @@ def command():
 
 
 @pytest.fixture(scope='session')
-def forks(command):
-    """A process that has imported the command and forks for each of its runs."""
-    with fork_server.Server(command) as server:
+def forks(command, request, tmp_path_factory):
+    """The process that has imported the command and forks for each of its runs.
+
+    All workers of a run share it, since its imports take seconds.
+    """
+    directory = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, 'workerinput'):
+        directory = directory.parent        # each worker has one in that of the run
+    with fork_server.Server(command, directory) as server:
         yield server
 
 

@@ -6,12 +6,13 @@ command; the child has the caller's descriptors, environment, directory and argu
 installed script, and ends as every interpreter does. What it cannot show is what happens before
 the script runs, or on import: tests of streams, signals and start-up begin real processes.
 
-    python tests/fork_server.py SOCKET SCRIPT             serves until its standard input ends
+    python tests/fork_server.py SOCKET SCRIPT             serves, as Server starts it
     python -I -S tests/fork_server.py SOCKET -- ARGUMENT...     runs one command as its client
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -20,6 +21,7 @@ import socket
 import sys
 
 _MOST_BYTES = 1 << 17       # of one request: arguments and environment
+_USE = b'use'               # asks for nothing but that the server goes on
 
 
 class Child:
@@ -47,50 +49,86 @@ class Child:
 
 
 class Server:
-    """Starts the server, and ends it with the block."""
+    """Uses the server of a directory in a block; starts it, unless another process has.
 
-    def __init__(self, script):
+    It ends when the last process that uses it leaves its block, or ends in any other way.
+    """
+
+    def __init__(self, script, directory=None):
+        """:param directory: what all that share the server name; None: it is not shared"""
         import tempfile  # here, since clients need to start quickly
 
-        self._directory = tempfile.TemporaryDirectory(prefix='powervm-fileio-')
-        self._command = [sys.executable, os.path.abspath(__file__),
-                         f'{self._directory.name}/socket', script]
-        self.path = self._command[2]
-        self.client = [sys.executable, '-I', '-S', self._command[1], self.path, '--']
+        self._own = tempfile.TemporaryDirectory(prefix='powervm-fileio-')
+        self.path = f'{directory or self._own.name}/socket'
+        self.command = [sys.executable, os.path.abspath(__file__), self.path, script]
+        self.client = [sys.executable, '-I', '-S', self.command[1], self.path, '--']
         """What starts a command from a shell; its arguments follow."""
 
     def start(self, arguments, descriptors, environment=None):
         return Child(self.path, arguments, descriptors, environment)
 
     def __enter__(self):
-        import subprocess
+        import fcntl
 
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE,
-                                         stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout.readline() == 'ready\n'
+        with open(f'{self.path}.lock', 'w') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._connection = self._join() or self._begin()
         return self
 
+    def _join(self):
+        """Return a connection to the server that runs, if one does."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            connection.connect(self.path)
+            connection.send(_USE)
+            if connection.recv(64):
+                return connection
+        except OSError:
+            pass        # there is none yet, or it was just ending
+        connection.close()
+        return None
+
+    def _begin(self):
+        """Start the server; return the connection that is its standard input."""
+        import subprocess
+
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(self.command, stdin=theirs,
+                                             stdout=subprocess.DEVNULL)
+        assert ours.recv(64), 'the fork server has ended'
+        return ours
+
     def __exit__(self, *exc_info):
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait(60)
-        self._directory.cleanup()
+        with self._connection:
+            self._connection.shutdown(socket.SHUT_WR)
+            # Closed at once where others use the server, else when it has ended.
+            self._connection.settimeout(60)
+            self._connection.recv(64)
+        self._own.cleanup()
 
 
 def serve(path, script):
-    """Fork a child for each request, until standard input ends."""
+    """Fork a child for each request, until nothing uses the server any more."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)         # of a server that was killed
     listener.bind(path)
     listener.listen(64)
     # Tests lie beside this file, in packages that are named like what they test.
     sys.path[0] = os.path.dirname(script)
     _import_everything()
-    print('ready', flush=True)
+    users = {socket.socket(fileno=0)}
+    _reply(*users, 0)
     running = {}        # a descriptor of the child's process: the connection of its client
     while True:
-        readable = select.select([sys.stdin, listener, *running], [], [])[0]
-        if sys.stdin in readable:
-            return
+        readable = select.select([listener, *users, *running], [], [])[0]
+        for user in users & set(readable):
+            users.remove(user)
+            if not users:
+                user.detach()       # closed by the end of this process
+                return
+            user.close()
         for child in set(readable) & running.keys():
             with running.pop(child) as connection:
                 status = os.waitid(os.P_PIDFD, child, os.WEXITED | os.WNOWAIT)
@@ -99,9 +137,13 @@ def serve(path, script):
         if listener in readable:
             connection = listener.accept()[0]
             request, descriptors, *_ = socket.recv_fds(connection, _MOST_BYTES, 3)
+            if request == _USE:
+                users.add(connection)
+                _reply(connection, 0)
+                continue
             pid = os.fork()
             if pid == 0:
-                for other in (listener, connection, *running.values()):
+                for other in (listener, connection, *users, *running.values()):
                     other.close()
                 _become(json.loads(request), descriptors, script)
                 return

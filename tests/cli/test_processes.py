@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each command as a process of its own; and what makes a forked one the same."""
 
+import contextlib
 import os
 import pty
 import signal
@@ -9,6 +10,7 @@ from importlib import metadata
 
 import pytest
 
+from tests import fork_server
 from tests.cli.conftest import Held
 
 COMMANDS = sorted(entry.name for entry in metadata.entry_points(group='powervm_fileio.cli'))
@@ -67,3 +69,19 @@ def test_a_forked_command_is_ended_by_signals(forks, novalink, number, code):
         assert gate.reached.wait(60)
         os.kill(child.pid, number)
         assert child.wait(60) == code
+
+
+def test_a_fork_server_is_shared_and_ends_with_the_last_process_that_uses_it(tmp_path):
+    script = tmp_path / 'script'
+    script.write_text('import sys; sys.exit(int(sys.argv[1]))')
+    first, second = (fork_server.Server(str(script), tmp_path) for _ in range(2))
+    first.command[1:2] = ['-c', 'import sys\nfrom tests import fork_server\n'
+                          'fork_server._import_everything = lambda: None\n'
+                          'fork_server.serve(*sys.argv[1:])']
+    second.command[:] = ['false']       # there is nothing to start
+    with first, contextlib.ExitStack() as stack, open(os.devnull, 'r+') as nothing:
+        stack.enter_context(second)
+        assert second.start(['3'], [nothing.fileno()] * 3).wait(60) == 3
+        stack.close()
+        assert first.start(['4'], [nothing.fileno()] * 3).wait(60) == 4
+    assert first.process.wait(60) == 0
