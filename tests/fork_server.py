@@ -166,7 +166,6 @@ def _import_everything():
     import importlib
     import pkgutil
 
-    from cliff import command
     from stevedore import extension
 
     from powervm_fileio_connector import cli
@@ -174,7 +173,6 @@ def _import_everything():
 
     for group in ('powervm_fileio.cli', 'cliff.formatter.list', 'cliff.formatter.show'):
         extension.ExtensionManager(group)
-    command._get_distributions_by_modules()
     for package in (cli, simulator):
         for module in pkgutil.walk_packages(package.__path__, f'{package.__name__}.'):
             if not module.name.endswith(('__main__', 'pytest_plugin')):

@@ -10,10 +10,14 @@ import logging
 import sys
 import warnings
 from typing import Any
+from typing import NoReturn
+from typing import TextIO
 
+import autopage.argparse
 from cliff import app
 from cliff import commandmanager
 from cliff import help
+from stevedore import named
 
 from powervm_fileio_connector.cli import completion
 from powervm_fileio_connector.cli import errors
@@ -24,6 +28,25 @@ _DISTRIBUTION = 'powervm-fileio-connector'
 
 _FIRST_STEPS = ('Begin with "powervm-fileio demo", which needs no NovaLink. "powervm-fileio help '
                 'COMMAND" shows an example, all options and the exit codes.')
+
+
+class Commands(commandmanager.CommandManager):
+    """The commands, each imported when it is used: cliff would import all of them for one."""
+
+    def load_commands(self, namespace: str) -> None:
+        """Find the commands of an entry point's group."""
+        self.group_list.append(namespace)
+        for entry in named.NamedExtensionManager(namespace, names=[]).list_entry_points():
+            self.commands[entry.name.replace('_', ' ')] = entry
+
+
+class ShowVersion(argparse.Action):
+    """Find the version only when it is asked for: that parses the metadata of a distribution."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        version = importlib.metadata.version(_DISTRIBUTION)
+        sys.stdout.write(f'{parser.prog} {version}\n')
+        parser.exit()
 
 
 class Help(help.HelpCommand, parser_module.CommandBase):
@@ -42,8 +65,8 @@ class FileIOApp(app.App):
     def __init__(self) -> None:
         super().__init__(
             description='Attach files to PowerVM LPARs as disks, through NovaLink.',
-            version=importlib.metadata.version(_DISTRIBUTION),
-            command_manager=commandmanager.CommandManager('powervm_fileio.cli'),
+            version=None,
+            command_manager=Commands('powervm_fileio.cli'),
             # Else --help behind a command would show the list of commands.
             deferred_help=True)
         self.command_manager.add_command('complete', completion.Complete)
@@ -54,7 +77,10 @@ class FileIOApp(app.App):
             self, description: str | None, version: str | None,
             argparse_kwargs: dict[str, Any] | None = None) -> argparse.ArgumentParser:
         """Return the parser of the global options, with errors of one line."""
-        parser = super().build_option_parser(description, version, argparse_kwargs)
+        parser = super().build_option_parser(
+            description, version, {**(argparse_kwargs or {}), 'conflict_handler': 'resolve'})
+        parser.add_argument('--version', action=ShowVersion, nargs=0, default=argparse.SUPPRESS,
+                            help="show program's version number and exit")
         parser.prog = self.NAME
         parser.usage = f'{self.NAME} [OPTION]... COMMAND [ARGUMENT]...'
         parser.epilog = _FIRST_STEPS
@@ -119,11 +145,39 @@ class FileIOApp(app.App):
         found = {name: entry for name, entry in self.command_manager
                  if argv == [name.partition(' ')[0]] != [name]}
         if found:
-            self.stdout.write(f'Commands of {self.NAME} {argv[0]}:\n')
-        for name in sorted(found):
-            said = found[name].load()(self, None).get_description().split('\n')[0].rstrip('.')
-            self.stdout.write(f'  {name:{max(map(len, found))}}  {said}\n')
+            self._write_commands(self.stdout, f'Commands of {self.NAME} {argv[0]}', found)
         return bool(found)
+
+    def print_help_if_requested(self) -> None:
+        """Show the global options and all commands, if that is asked for."""
+        if self.options.deferred_help:
+            self._show_help()
+
+    def _show_help(self) -> NoReturn:
+        """Show it in a pager where it is longer than the terminal.
+
+        cliff would read the metadata of every installed distribution, to name those of plug-ins.
+        """
+        pager = autopage.argparse.help_pager(self.stdout)
+        is_coloured = pager.to_terminal()
+        autopage.argparse.use_color_for_parser(self.parser, is_coloured)
+        with pager as out:
+            self.parser.print_help(out)
+            out.write('\n')
+            self._write_commands(out, 'Commands', dict(self.command_manager), is_coloured)
+        raise help.HelpExit
+
+    def _write_commands(self, out: TextIO, title: str, found: dict[str, Any],
+                        is_coloured: bool = False) -> None:
+        heading, key = ('\033[4m{}\033[0m', '\033[36m{}\033[39m') if is_coloured else ('{}', '{}')
+        out.write(heading.format(title) + ':\n')
+        width = max(map(len, found))
+        for name in sorted(found):
+            try:
+                text = found[name].load()(self, None).get_description().split('\n')[0].rstrip('.')
+            except ImportError as err:      # of a plug-in: the others can be used
+                text = f'cannot be imported: {err}'
+            out.write(f'  {key.format(name.ljust(width))}  {text}\n')
 
     def _require_known(self, argv: list[str]) -> None:
         """End with one line if there is no such command, or option before it."""

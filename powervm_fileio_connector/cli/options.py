@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import math
 import os
@@ -140,6 +139,8 @@ def require_simulator(url: str) -> None:
     :raises UsageError: it is none
     :raises NovaLinkUnavailable: it does not answer
     """
+    import http.client
+
     from powervm_fileio_connector import exceptions
 
     host, port = (_simulator(url)[name] for name in ('novalink_host', 'novalink_port'))

@@ -30,6 +30,7 @@ from powervm_fileio_connector.nova import migration
 from powervm_fileio_connector.nova import operations
 from powervm_fileio_connector.nova import slots
 from powervm_fileio_connector.nova.feeds import LPARFeed
+from powervm_fileio_connector.novalink.feed_task import add_to_feed_task
 from powervm_fileio_connector.plans import Plan
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
@@ -241,7 +242,7 @@ class InstanceVolumes:
 
     def _defer(self, plan: Plan, feed_task: Any, as_nova: AsNova, report: Callable[[Any], None],
                before: Callable[[], None] = lambda: None) -> None:
-        novalink.add_to_feed_task(
+        add_to_feed_task(
             feed_task, plan.edit, self.client.committer(plan.partition.uuid),
             self.settings.rest_timeout_s, on_result=report, before_apply=before, context=as_nova)
 

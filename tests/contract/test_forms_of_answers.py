@@ -12,7 +12,7 @@ from requests import models
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings import AddMapping
-from powervm_fileio_connector.novalink import add_to_feed_task
+from powervm_fileio_connector.novalink.feed_task import add_to_feed_task
 from powervm_fileio_connector.simulator import EtagOnlyIn
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import LPARLinksWithoutUUID

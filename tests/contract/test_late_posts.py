@@ -17,8 +17,8 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
-from powervm_fileio_connector.novalink import add_to_feed_task
 from powervm_fileio_connector.novalink import retry
+from powervm_fileio_connector.novalink.feed_task import add_to_feed_task
 from powervm_fileio_connector.simulator import DropBeforeApply
 from powervm_fileio_connector.simulator import HeldPost
 from powervm_fileio_connector.simulator import NotShown

@@ -7,10 +7,10 @@ from pypowervm.utils import transaction
 from pypowervm.wrappers import virtual_io_server
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import novalink as novalink_package
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.novalink.feed_task import add_to_feed_task
 from powervm_fileio_connector.simulator import NoLPARLinks
 from powervm_fileio_connector.simulator import NotShown
 from powervm_fileio_connector.simulator import OmitLUA
@@ -20,7 +20,7 @@ from tests.contract.test_taking_back import OtherLUA
 
 
 def add(feed_task, edit, committer, on_result=None):
-    novalink_package.add_to_feed_task(feed_task, edit, committer, 20.0, on_result)
+    add_to_feed_task(feed_task, edit, committer, 20.0, on_result)
 
 
 @pytest.fixture
