@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import errno
-import fcntl
 import marshal
+import os
 import socket
 from typing import Any
 
@@ -64,15 +65,23 @@ class Channel:
 
 
 def socket_pair(kind: int) -> tuple[socket.socket, socket.socket]:
-    """Return two sockets, none of whose descriptors is one that others use."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
-    return _moved_up(ours), _moved_up(theirs)
+    """Return two connected sockets, none of whose descriptors is one that others use.
+
+    Each descriptor has an owner at any time. ``socket.socketpair()`` has it as a mere number for a
+    moment, and an exception in it, as a signal's handler raises, would leave it open for ever.
+    """
+    ours, theirs = _socket.socketpair(socket.AF_UNIX, kind)
+    return _moved(ours, kind), _moved(theirs, kind)
 
 
-def _moved_up(given: socket.socket) -> socket.socket:
-    """Return a socket whose descriptor is none of the standard streams', which may be closed."""
-    if given.fileno() >= _FIRST_DESCRIPTOR:
-        return given
-    with given:
-        return socket.socket(
-            fileno=fcntl.fcntl(given.fileno(), fcntl.F_DUPFD_CLOEXEC, _FIRST_DESCRIPTOR))
+def _moved(made: _socket.socket, kind: int) -> socket.socket:
+    """Return a socket that is what another one was, at a descriptor that nobody else uses."""
+    low = []        # kept open, so that the next one is higher
+    while (new := socket.socket(socket.AF_UNIX, kind)).fileno() < _FIRST_DESCRIPTOR:
+        low.append(new)
+    is_blocking = os.get_blocking(new.fileno())     # not under eventlet
+    os.dup2(made.fileno(), new.fileno(), inheritable=False)
+    os.set_blocking(new.fileno(), is_blocking)
+    for done in (made, *low):
+        done.close()
+    return new

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sockets to share probe processes."""
+
+import os
+import sys
+import warnings
+
+import pytest
+
+from powervm_fileio_connector.host.probe import channel
+
+
+class Interrupted(BaseException):
+    """What a signal's handler raises."""
+
+
+def interrupted(call, number):
+    """Call something and raise before an instruction of it, or of what it calls, is executed.
+
+    :returns: whether that many were executed
+    """
+    count = 0
+
+    def trace(frame, event, arg):
+        nonlocal count
+        frame.f_trace_opcodes = True
+        if event == 'opcode':
+            count += 1
+            if count == number:
+                raise Interrupted
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except Interrupted:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize('first', [0, channel._FIRST_DESCRIPTOR])
+def test_an_exception_at_any_instruction_leaves_no_descriptor(first, monkeypatch):
+    def make():
+        for made in channel.socket_pair(channel.socket.SOCK_SEQPACKET):
+            made.close()
+
+    # A number that is not reached at once stands for a standard stream that is closed.
+    lowest = os.dup(0)
+    os.close(lowest)
+    monkeypatch.setattr(channel, '_FIRST_DESCRIPTOR', lowest + 3 if first else 0)
+    before = os.listdir('/proc/self/fd')
+    number = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ResourceWarning)
+        while interrupted(make, number):
+            assert os.listdir('/proc/self/fd') == before, number
+            number += 1
+    assert number > 50
