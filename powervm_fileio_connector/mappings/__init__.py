@@ -12,8 +12,6 @@ from __future__ import annotations
 from powervm_fileio_connector.mappings.adding import AddMapping
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import Edit
-from powervm_fileio_connector.mappings.edit import LPARIdNeeded
-from powervm_fileio_connector.mappings.edit import LPARsNeeded
 from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.edit import file_udid
@@ -27,6 +25,8 @@ from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.mappings.removing import RemoveMapping
 from powervm_fileio_connector.mappings.removing import find
 from powervm_fileio_connector.mappings.splitting import MappingSplitter
+from powervm_fileio_connector.mappings.table import LPARIdNeeded
+from powervm_fileio_connector.mappings.table import LPARsNeeded
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.mappings.table import records

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Protocol
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.mappings.edit import known_id
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
 
@@ -52,88 +51,60 @@ def choose(table: MappingTable, wish: Wish) -> MappingEntry | None:
         _require_free(wish, bus)
         # A slot asked for is honoured past max_per_bus, which is a guideline: the slot is taken,
         # so the alternative is to refuse.
-        return bus.first
+        return bus[0]
     for bus in buses.values():
-        if bus.count < limit(wish) and not bus.holder(wish.lua):
-            return bus.first
+        if len(bus) < limit(wish) and (wish.lua is None or not _holder(bus, wish.lua)):
+            return bus[0]
     return None
 
 
 def note(table: MappingTable, wish: Wish, added: MappingEntry) -> None:
-    """Count a mapping that was added, as far as the buses of its LPAR are known."""
+    """Put a mapping that was added on its bus, if the buses of its LPAR are known."""
     buses = table.buses.get(wish.lpar_uuid.upper())
-    if buses is not None:
-        _add(buses, added)
+    if buses is not None and _has_adapters(added):
+        buses.setdefault(added.record.slot, []).append(added)
 
 
 def same_lua(one: str, other: str) -> bool:
     """Whether two LUAs are one; hexadecimal ones come in both cases."""
-    return _comparable(one) == _comparable(other)
+    return one.lower() == other.lower()
 
 
-class _Bus:
-    """The mappings on one bus, counted."""
-
-    def __init__(self, first: MappingEntry) -> None:
-        self.first = first
-        self.count = 0
-        self._holders: dict[str, MappingEntry] = {}
-
-    def add(self, entry: MappingEntry) -> None:
-        """Count a mapping."""
-        self.count += 1
-        if entry.record.lua is not None:
-            self._holders.setdefault(_comparable(entry.record.lua), entry)
-
-    def holder(self, lua: str | None) -> MappingEntry | None:
-        """The mapping that has a LUA."""
-        return None if lua is None else self._holders.get(_comparable(lua))
+def _holder(bus: list[MappingEntry], lua: str) -> MappingEntry | None:
+    """The mapping on a bus that has a LUA."""
+    return next((entry for entry in bus
+                 if entry.record.lua is not None and same_lua(entry.record.lua, lua)), None)
 
 
-def _comparable(lua: str) -> str:
-    return lua.lower()
-
-
-def _require_free(wish: Wish, bus: _Bus) -> None:
-    holder = bus.holder(wish.lua)
+def _require_free(wish: Wish, bus: list[MappingEntry]) -> None:
+    holder = None if wish.lua is None else _holder(bus, wish.lua)
     place = f'slot {wish.slot} of LPAR {wish.lpar_uuid}'
     if holder is not None:
         raise exceptions.SlotOrLUAConflict(
             reason=f'{wish.lua} in {place} is taken by '
             f'{holder.record.path or "storage of kind " + holder.record.kind}',
             path=wish.path, slot=wish.slot, lua=wish.lua)
-    if wish.lua is None and bus.count >= MOST_DISKS:
+    if wish.lua is None and len(bus) >= MOST_DISKS:
         raise exceptions.SlotOrLUAConflict(
-            reason=f'{place} has {bus.count} disks, and a Linux client finds no more than '
+            reason=f'{place} has {len(bus)} disks, and a Linux client finds no more than '
             f'{MOST_DISKS} unless their LUA is chosen for it',
             path=wish.path, slot=wish.slot, lua=wish.lua)
 
 
-def _buses(table: MappingTable, lpar_uuid: str) -> dict[int, _Bus]:
-    """The buses of an LPAR, by client slot; adapters yet to be made are none."""
+def _buses(table: MappingTable, lpar_uuid: str) -> dict[int | None, list[MappingEntry]]:
+    """The mappings on the buses of an LPAR, by client slot; adapters yet to be made are none."""
     uuid = lpar_uuid.upper()
     if uuid not in table.buses:
-        table.buses[uuid] = _counted(table, lpar_uuid)
+        members = [*table.of_lpar(uuid)]
+        if table.has_any_without_link:
+            lpar_id = table.lpar_id(lpar_uuid)
+            members += table.without_link(lpar_id) if lpar_id is not None else ()
+        buses: dict[int | None, list[MappingEntry]] = {}
+        for entry in members:
+            if _has_adapters(entry):
+                buses.setdefault(entry.record.slot, []).append(entry)
+        table.buses[uuid] = buses
     return table.buses[uuid]
-
-
-def _counted(table: MappingTable, lpar_uuid: str) -> dict[int, _Bus]:
-    members = [*table.of_lpar(lpar_uuid)]
-    if table.has_any_without_link:
-        lpar_id = known_id(lpar_uuid, table)
-        members += table.without_link(lpar_id) if lpar_id is not None else ()
-    buses: dict[int, _Bus] = {}
-    for entry in members:
-        _add(buses, entry)
-    return buses
-
-
-def _add(buses: dict[int, _Bus], entry: MappingEntry) -> None:
-    slot = entry.record.slot
-    if slot is not None and _has_adapters(entry):
-        if slot not in buses:
-            buses[slot] = _Bus(entry)
-        buses[slot].add(entry)
 
 
 def _has_adapters(entry: MappingEntry) -> bool:

@@ -78,26 +78,6 @@ class Edit(Protocol):
         """
 
 
-class LPARIdNeeded(Exception):
-    """The table does not tell the id of an LPAR, or whether there is such an LPAR.
-
-    Ask the server for its id, note it in ``table.lpar_ids`` by its UUID in capitals (None: there is
-    no such LPAR), and try again. One edit may need the ids of several LPARs, one after the other.
-    """
-
-    def __init__(self, lpar_uuid: str) -> None:
-        super().__init__(lpar_uuid)
-        self.lpar_uuid = lpar_uuid
-
-
-class LPARsNeeded(Exception):
-    """The table does not tell which LPARs there are.
-
-    Ask the server for all of them, note their ids in ``table.lpars`` by their UUIDs in capitals,
-    and try again.
-    """
-
-
 class NotConfirmed(Exception):
     """The answer does not show what was asked for; a fresh read decides."""
 
@@ -137,7 +117,7 @@ def belongs_to(record: MappingRecord, lpar_uuid: str, table: MappingTable) -> bo
         return record.lpar_uuid == lpar_uuid.upper()
     if record.is_orphan or record.lpar_id is None:
         return False
-    return record.lpar_id == known_id(lpar_uuid, table)
+    return record.lpar_id == table.lpar_id(lpar_uuid)
 
 
 def is_left_over(record: MappingRecord, table: MappingTable) -> bool:
@@ -170,21 +150,10 @@ def unique_names(files: Iterable[str]) -> set[str]:
     return {name for name in names if UUID.search(name)}
 
 
-def known_id(lpar_uuid: str, table: MappingTable) -> int | None:
-    """The id of an LPAR; None: there is no such LPAR.
-
-    :raises LPARIdNeeded: the table does not tell
-    """
-    try:
-        return table.lpar_id(lpar_uuid)
-    except KeyError:
-        raise LPARIdNeeded(lpar_uuid) from None
-
-
 def _lives(lpar_uuid: str, table: MappingTable) -> bool:
     if any(entry.record.slot is not None for entry in table.of_lpar(lpar_uuid)):
         return True
-    return known_id(lpar_uuid, table) is not None
+    return table.lpar_id(lpar_uuid) is not None
 
 
 def keys_of(paths: Iterable[str], *more: str | None) -> frozenset[str]:

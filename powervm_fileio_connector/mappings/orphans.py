@@ -10,12 +10,11 @@ from typing import ClassVar
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings.edit import Change
-from powervm_fileio_connector.mappings.edit import LPARsNeeded
 from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.edit import keys_of
-from powervm_fileio_connector.mappings.edit import known_id
 from powervm_fileio_connector.mappings.record import MappingRecord
+from powervm_fileio_connector.mappings.table import LPARsNeeded
 from powervm_fileio_connector.mappings.table import MappingTable
 
 _NOBODY = '00000000-0000-0000-0000-000000000000'
@@ -131,7 +130,7 @@ class RemoveOrphans:
         if state is not OrphanState.GONE or record not in (*self.orphans, *self.agreed):
             return False
         # A list that leaves the LPAR out is no proof: the server is asked for that very one.
-        return record.lpar_uuid is None or known_id(record.lpar_uuid, table) is None
+        return record.lpar_uuid is None or table.lpar_id(record.lpar_uuid) is None
 
     def _require_complete(self, table: MappingTable, lpars: Mapping[str, int]) -> None:
         unlisted = unlisted_lpar([entry.record for entry in table.entries()], lpars)

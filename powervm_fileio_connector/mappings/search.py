@@ -6,10 +6,12 @@ What is found may be too much, since only a parsed mapping tells for certain, bu
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from powervm_fileio_connector.mappings.record import LINKED_UUID
 
@@ -24,6 +26,14 @@ _PLAIN = re.compile(rb'[^&<>"\'\s]+')
 _PLAIN_ATTRIBUTE = rb' (?!xmlns)[A-Za-z]+="[^"&<>]*"'
 _MOST_SCANS = 3
 """To index all names costs as much as to search for this many of them."""
+
+
+class _Links(NamedTuple):
+    """The places of mappings by the UUIDs in their links, without a link, and of doubtful ones."""
+
+    lpars: dict[bytes, list[int]]
+    unlinked: list[int]
+    doubtful: list[int]
 
 
 class MappingSearch:
@@ -44,48 +54,31 @@ class MappingSearch:
         self._found: dict[str, list[int]] = {}
         self._names: dict[bytes, list[int]] | None = None
         self._nameless: list[int] = []
-        self._lpars: dict[bytes, list[int]] | None = None
-        self._unlinked: list[int] = []
-        self._doubtful: list[int] = []
-        self._ids: dict[int, list[int]] | None = None
-        self._all_unlinked: list[int] | None = None
 
     def named(self, names: Collection[str]) -> list[int]:
         """Where the file may be one of these names."""
-        if len(names) == 1:
-            return self._named(*names)
-        return sorted({place for name in names for place in self._named(name)})
-
-    def _named(self, name: str) -> list[int]:
-        if self._names is None and len(self._found) >= _MOST_SCANS and name not in self._found:
-            self._names = self._by_name()
-        if self._names is not None:
-            return sorted({*self._names.get(_encoded(name), ()), *self._nameless})
-        if name not in self._found:
-            self._found[name] = self.containing(f'/{name}')
-        return self._found[name]
+        places: set[int] = set()
+        for name in names:
+            if self._names is None and len(self._found) >= _MOST_SCANS and name not in self._found:
+                self._names = self._by_name()
+            if self._names is not None:
+                places.update(self._names.get(_encoded(name), ()), self._nameless)
+                continue
+            if name not in self._found:
+                self._found[name] = self.containing(f'/{name}')
+            places.update(self._found[name])
+        return sorted(places)
 
     def linked(self, lpar_uuid: str) -> list[int]:
         """Where the link may be one to this LPAR, whatever the case of its UUID."""
-        lpars = self._linked()
-        return sorted({*lpars.get(lpar_uuid.upper().encode(), ()), *self._doubtful})
+        links = self._links
+        return sorted({*links.lpars.get(lpar_uuid.upper().encode(), ()), *links.doubtful})
 
     def unlinked(self, lpar_id: int | None = None) -> list[int]:
         """Where there may be no link, and the client's id this one; None: any."""
-        self._linked()
-        if lpar_id is None:
-            if self._all_unlinked is None:
-                self._all_unlinked = sorted({*self._unlinked, *self._doubtful})
-            return self._all_unlinked
-        if self._ids is None:
-            self._ids = {}
-            for place in self._unlinked:
-                piece = self._pieces[place] or b''
-                if self._has_references and b'&#' in piece:
-                    self._doubtful.append(place)
-                for number in set(map(int, _ID.findall(piece))):
-                    self._ids.setdefault(number, []).append(place)
-        return sorted({*self._ids.get(lpar_id, ()), *self._doubtful})
+        links = self._links
+        some = links.unlinked if lpar_id is None else self._ids.get(lpar_id, ())
+        return sorted({*some, *links.doubtful})
 
     def containing(self, *texts: str) -> list[int]:
         """Where one of these texts may be. It may be escaped, but its plain parts are not."""
@@ -113,33 +106,43 @@ class MappingSearch:
                     names.setdefault(name, []).append(place)
         return names
 
-    def _linked(self) -> dict[bytes, list[int]]:
-        """The places by the UUIDs in their links."""
-        if self._lpars is None:
-            self._lpars = {}
-            for place, piece in enumerate(self._pieces):
-                if piece is None:
-                    continue
-                usual = self._usual_link(piece)
-                if usual and piece.find(_LINK, usual.end()) < 0:
-                    self._lpars.setdefault(usual[1].upper(), []).append(place)
-                else:
-                    self._add_unusual_link(self._lpars, place, piece)
-        return self._lpars
+    @functools.cached_property
+    def _links(self) -> _Links:
+        links = _Links({}, [], [])
+        for place, piece in enumerate(self._pieces):
+            if piece is None:
+                continue
+            usual = self._usual_link(piece)
+            if usual and piece.find(_LINK, usual.end()) < 0:
+                links.lpars.setdefault(usual[1].upper(), []).append(place)
+            elif _LINK not in piece:
+                links.unlinked.append(place)
+            elif (uuid := self._unusual_link(piece)) is not None:
+                links.lpars.setdefault(uuid.upper(), []).append(place)
+            else:
+                links.doubtful.append(place)
+        return links
 
-    def _add_unusual_link(self, lpars: dict[bytes, list[int]], place: int, piece: bytes) -> None:
+    @functools.cached_property
+    def _ids(self) -> dict[int, list[int]]:
+        """The places without a link by the ids of LPARs in them."""
+        ids: dict[int, list[int]] = {}
+        for place in self._links.unlinked:
+            piece = self._pieces[place] or b''
+            if self._has_references and b'&#' in piece:
+                self._links.doubtful.append(place)
+            for number in set(map(int, _ID.findall(piece))):
+                ids.setdefault(number, []).append(place)
+        return ids
+
+    def _unusual_link(self, piece: bytes) -> bytes | None:
+        """The UUID in the link of a mapping; None: which its link is, or its UUID, is doubtful."""
         name = piece.find(_LINK)
-        if name < 0:
-            self._unlinked.append(place)
-            return
         start = name + len(_LINK) - len(self._link)
         link = piece[start:piece.find(b'>', name)]
         href = _HREF.search(link)
         uuid = _UUID.search(href[1] or href[2] or b'') if href is not None else None
-        if uuid is None or not self._is_only_link(piece, start, link):
-            self._doubtful.append(place)
-        else:
-            lpars.setdefault(uuid[1].upper(), []).append(place)
+        return uuid[1] if uuid is not None and self._is_only_link(piece, start, link) else None
 
     def _is_only_link(self, piece: bytes, start: int, link: bytes) -> bool:
         """Whether this start tag certainly is that of the mapping's own link, and the only one."""

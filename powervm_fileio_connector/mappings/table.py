@@ -6,6 +6,7 @@ Nothing is sent. Mappings are parsed when they matter; all others keep their byt
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Collection
 from collections.abc import Iterable
@@ -28,6 +29,26 @@ from powervm_fileio_connector.mappings.splitting import MappingSplitter
 
 _MAPPING = f'{{{const.UOM_NS}}}VirtualSCSIMapping'
 _MARK = 'kept-mappings-6d1a2f1e'
+
+
+class LPARIdNeeded(Exception):
+    """The table does not tell the id of an LPAR, or whether there is such an LPAR.
+
+    Ask the server for its id, note it in ``table.lpar_ids`` by its UUID in capitals (None: there is
+    no such LPAR), and try again. One edit may need the ids of several LPARs, one after the other.
+    """
+
+    def __init__(self, lpar_uuid: str) -> None:
+        super().__init__(lpar_uuid)
+        self.lpar_uuid = lpar_uuid
+
+
+class LPARsNeeded(Exception):
+    """The table does not tell which LPARs there are.
+
+    Ask the server for all of them, note their ids in ``table.lpars`` by their UUIDs in capitals,
+    and try again.
+    """
 
 
 class MappingEntry:
@@ -60,7 +81,8 @@ class MappingTable:
     :ivar lpars: the ids of all LPARs by UUID in capitals; None: they were not asked for
     :ivar new_buses: how many edits want the adapter pair that one of them makes
     :ivar new_luas: whether LUAs were left open in what was added to a bus, by its server slot
-    :ivar buses: the buses of LPARs by UUID in capitals, as far as they were looked at
+    :ivar buses: the mappings on the buses of LPARs, by UUID in capitals and client slot, as far as
+        they were looked at
     :ivar added: what was added to the document
     """
 
@@ -77,8 +99,7 @@ class MappingTable:
         self.is_edited = False
         self.new_buses: dict[tuple[str, int | None], int] = {}
         self.new_luas: dict[int | None, set[bool]] = {}
-        self.buses: dict[str, dict[int, Any]] = {}
-        self._has_any_without_link = False
+        self.buses: dict[str, dict[int | None, list[MappingEntry]]] = {}
         self.added: list[MappingEntry] = []
         self._added_by_name: dict[str, list[MappingEntry]] = {}
         self._added_by_lpar: dict[str | None, list[MappingEntry]] = {}
@@ -142,17 +163,15 @@ class MappingTable:
         :param lpar_id: the id; None: any
         """
         places = None if self._search is None else self._search.unlinked(lpar_id)
-        entries = itertools.chain(self._at(places), self._added_by_lpar.get(None, ()))
-        return (entry for entry in entries if entry.record.lpar_uuid is None
+        # What is added has a link.
+        return (entry for entry in self._at(places) if entry.record.lpar_uuid is None
                 and not entry.record.is_orphan and not entry.record.is_wild_card
                 and lpar_id in (None, entry.record.lpar_id))
 
-    @property
+    @functools.cached_property
     def has_any_without_link(self) -> bool:
         """Whether a mapping has a client, but does not say which other than by its LPAR id."""
-        if not self._has_any_without_link:
-            self._has_any_without_link = next(self.without_link(), None) is not None
-        return self._has_any_without_link
+        return next(self.without_link(), None) is not None
 
     def containing(self, *texts: str) -> Iterator[MappingEntry]:
         """The mappings that may have one of these texts in them."""
@@ -172,7 +191,8 @@ class MappingTable:
 
         An orphan's id says nothing: ids are given to new LPARs once their LPAR is gone.
 
-        :raises KeyError: neither tells
+        :returns: None: there is no such LPAR
+        :raises LPARIdNeeded: neither tells
         """
         uuid = lpar_uuid.upper()
         # One that is not listed may be there: a user need not see all.
@@ -186,7 +206,7 @@ class MappingTable:
             self._shown_ids[uuid] = ids.pop() if len(ids) == 1 else None
         lpar_id = self._shown_ids[uuid]
         if lpar_id is None:
-            raise KeyError(uuid)
+            raise LPARIdNeeded(lpar_uuid)
         return lpar_id
 
     def wrap(self, entry: MappingEntry) -> Any:
@@ -215,7 +235,7 @@ class MappingTable:
             self._section.remove(entry.element)
         self._pieces[entry.place] = None
         entry.is_removed = self.is_edited = True
-        self._has_any_without_link = False
+        self.__dict__.pop('has_any_without_link', None)
         self.buses.clear()
 
     def body(self) -> bytes:

@@ -11,10 +11,10 @@ from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings import find
 from powervm_fileio_connector.mappings import in_order
-from powervm_fileio_connector.mappings.edit import LPARIdNeeded
 from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
 from powervm_fileio_connector.mappings.record import record_of
+from powervm_fileio_connector.mappings.table import LPARIdNeeded
 from tests.unit.mappings import vios_documents
 from tests.unit.mappings.vios_documents import ONE
 from tests.unit.mappings.vios_documents import TWO
