@@ -48,8 +48,8 @@ class Plan:
 
     @property
     def doing(self) -> str:
-        """What the plan is for, as errors say it."""
-        return (ATTACH if self.file is not None else DETACH).format(self.spec)
+        """What the plan is for; see :func:`error_context`."""
+        return DETACH if self.file is None else ATTACH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,10 @@ class Preview:
 
 @contextlib.contextmanager
 def error_context(doing: str, spec: VolumeSpec) -> Iterator[None]:
-    """Tell our errors what was being done, to which volume of which LPAR."""
+    """Tell our errors what was being done, to which volume of which LPAR.
+
+    :param doing: what was being done, with the fields of ``spec`` that it names still to be put in
+    """
     try:
         yield
     except exceptions.FileIOConnectorError as err:

@@ -113,3 +113,11 @@ def test_a_refused_connection_is_said_in_a_few_words(novalink, config, make_volu
     with pytest.raises(exceptions.NovaLinkUnavailable) as caught:
         connector.connect_volume({'path': make_volume()})
     assert caught.value.kwargs['reason'].endswith('/uom/VirtualIOServer: Connection refused')
+
+
+def test_an_error_names_a_volume_with_braces_in_its_name_as_it_is(connector, novalink, make_volume):
+    path = make_volume('volume-{0}-{name}')
+    connector.connect_volume({'path': path})
+    with pytest.raises(exceptions.VolumeInUse) as caught:
+        connector.connect_volume({'path': path, 'lpar_uuid': novalink.lpars[1].uuid})
+    assert str(caught.value).startswith(f'Cannot attach volume {path} to LPAR ')
