@@ -30,10 +30,6 @@ class Channel:
     def __init__(self) -> None:
         self._received = b''
 
-    def fileno(self) -> int:
-        """Return the descriptor to wait at for answers."""
-        return self.socket.fileno()
-
     def send(self, message: Any, deadline: Deadline) -> None:
         """Send a message, as far as that is possible by the deadline.
 

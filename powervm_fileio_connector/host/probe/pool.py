@@ -46,10 +46,12 @@ def take(deadline: Deadline, may_wait: bool = True) -> Helper | Guest | None:
     """
     helper_module.reap()
     identity = _current_identity()
-    while not deadline.has_passed:
+    while True:
         helper = _idle_one(identity)
         if helper is not None:
             return helper
+        if deadline.has_passed:
+            return None
         with contextlib.suppress(IndexError):
             return Helper(identity)
         time.sleep(_PAUSE_S)
@@ -63,7 +65,6 @@ def take(deadline: Deadline, may_wait: bool = True) -> Helper | Guest | None:
                 if err.errno in (errno.EPIPE, errno.ECONNRESET, errno.EBADF):
                     continue        # it has ended meanwhile
                 raise CannotStart(err) from err
-    return None
 
 
 def _current_identity() -> Identity:

@@ -13,7 +13,6 @@ import math
 import select
 import time
 from collections.abc import Callable
-from collections.abc import Collection
 from collections.abc import Hashable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -128,7 +127,7 @@ class Prober:
         if self._execute is None:
             return denied
         started = time.monotonic()
-        message, _ = _message({index: requests[index] for index in denied})
+        message = _message({index: requests[index] for index in denied})
         try:
             told = root_helper_module.ask(self._execute, self._root_helper, message, deadline)
         except root_helper_module.RootHelperFailed as err:
@@ -168,31 +167,26 @@ class _InFlight:
 
     def start(self, requests: dict[int, Request[Any]]) -> None:
         """Hand requests to idle helpers, or new ones."""
-        message, shares = _message(requests)
-        if len(message) <= _MOST_IN_ONE:
-            self._start(message, requests)
-            return
+        message = _message(requests)
         size = max(_MOST_IN_ONE, -(-len(message) // helper_module.MOST))
         for first in range(0, len(message), size):
-            self._start(message[first:first + size], {
-                index: requests[index] for share in shares[first:first + size] for index in share})
-
-    def _start(self, message: Any, requests: dict[int, Request[Any]]) -> None:
-        self.count += len(requests)
-        try:
-            # Those that are in use here come back only when they are waited for.
-            helper = pool.take(self._deadline, may_wait=not self._running)
-        except helper_module.CannotStart as err:
-            self._failed.update(dict.fromkeys(requests, Answer(failure=str(err))))
-            return
-        if helper is not None:
-            self._running[helper] = requests
-            helper.send(message, self._deadline)
+            part = message[first:first + size]
+            handed_out = {index: requests[index] for share in part for index, _ in share}
+            self.count += len(handed_out)
+            try:
+                # Those that are in use here come back only when they are waited for.
+                helper = pool.take(self._deadline, may_wait=not self._running)
+            except helper_module.CannotStart as err:
+                self._failed.update(dict.fromkeys(handed_out, Answer(failure=str(err))))
+                continue
+            if helper is not None:
+                self._running[helper] = handed_out
+                helper.send(part, self._deadline)
 
     def wait(self, until: Deadline) -> dict[int, Answer[Any]]:
         """Wait for some probes to end and return their answers; none when the time is up."""
         answers, self._failed = self._failed, {}
-        for helper in () if answers else _readable(self._running, until):
+        for helper in () if answers else self._readable(until):
             try:
                 told = helper.receive()
             except OSError:
@@ -206,6 +200,19 @@ class _InFlight:
                 del self._running[helper]
         self.count -= len(answers)
         return answers
+
+    def _readable(self, until: Deadline) -> list[Helper | Guest]:
+        """Wait for helpers that have something to be read; none when the time is up."""
+        wait_s = min(until.left(), _MOST_WAIT_S)
+        helpers = {helper.socket.fileno(): helper for helper in self._running}
+        if hasattr(select, 'poll'):
+            poll = select.poll()    # unlike epoll, it needs no descriptor; unlike select(), any do
+            for descriptor in helpers:
+                poll.register(descriptor, select.POLLIN)
+            ready = [descriptor for descriptor, _ in poll.poll(math.ceil(wait_s * 1000))]
+        else:                       # eventlet takes it away, and has a select()
+            ready = select.select(list(helpers), (), (), wait_s)[0]
+        return [helpers[descriptor] for descriptor in ready]
 
     def _replace(self, helper: Helper | Guest) -> None:
         """Make the probes of a helper that ended by itself once more, with another one."""
@@ -222,32 +229,17 @@ class _InFlight:
                 failure='the share probe process exited unexpectedly')))
 
 
-def _readable(running: Collection[Helper | Guest], until: Deadline) -> list[Helper | Guest]:
-    """Wait for helpers that have something to be read; none when the time is up."""
-    wait_s = min(until.left(), _MOST_WAIT_S)
-    if not hasattr(select, 'poll'):         # eventlet takes it away, and has a select()
-        return select.select(list(running), (), (), wait_s)[0]
-    poll = select.poll()        # unlike epoll, it needs no descriptor; unlike select(), takes any
-    by_descriptor = {}
-    for helper in running:
-        by_descriptor[descriptor := helper.fileno()] = helper
-        poll.register(descriptor, select.POLLIN)
-    return [by_descriptor[descriptor] for descriptor, _ in poll.poll(math.ceil(wait_s * 1000))]
-
-
-def _message(requests: Mapping[int, Request[Any]]) -> tuple[list[Any], list[list[int]]]:
-    """Return requests as the worker reads them, and their numbers, in groups.
+def _message(requests: Mapping[int, Request[Any]]) -> list[list[tuple[int, dict[str, Any]]]]:
+    """Return requests with their numbers, as the worker reads them.
 
     Those of one share are a group, which wait for each other.
     """
-    message: dict[Hashable, list[Any]] = {}
-    numbers: dict[Hashable, list[int]] = {}
+    message: dict[Hashable, list[tuple[int, dict[str, Any]]]] = {}
     for index, request in requests.items():
         # No share of a caller's is equal to a number of ours.
         key = index if request.share is None else (request.share,)
         message.setdefault(key, []).append((index, request.to_message()))
-        numbers.setdefault(key, []).append(index)
-    return list(message.values()), list(numbers.values())
+    return list(message.values())
 
 
 def _hung(deadline: Deadline) -> Answer[Any]:
