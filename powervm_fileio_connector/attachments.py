@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import operator
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
@@ -146,7 +147,7 @@ class Attachments:
         """
         if not given:
             return []
-        latest = max((plan.deadlines.requests for plan in given), key=lambda one: one.left())
+        latest = max((plan.deadlines.requests for plan in given), key=operator.attrgetter('end'))
         pairs = self._submit(given, latest)
         if len(pairs) == 1:
             return [self._finish(*pairs[0])]

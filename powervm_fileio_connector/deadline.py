@@ -15,25 +15,22 @@ class Deadline:
     """The time that something may take, from now on.
 
     :param seconds: how long; more than a year, infinity and NaN count as a year
+    :ivar end: when it ends (``time.monotonic``); may be moved by time that does not count
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds if seconds < _MOST_S else _MOST_S
-        self._end = time.monotonic() + self.seconds
+        self.end = time.monotonic() + self.seconds
 
     def left(self) -> float:
         """Return the seconds that are left; 0 once the time has passed."""
-        left_s = self._end - time.monotonic()
+        left_s = self.end - time.monotonic()
         return left_s if left_s > 0.0 else 0.0
 
     @property
     def has_passed(self) -> bool:
         """Whether no time is left."""
-        return self._end <= time.monotonic()
-
-    def postpone(self, seconds: float) -> None:
-        """Move the end by time that does not count."""
-        self._end += seconds
+        return self.end <= time.monotonic()
 
     def half(self) -> Deadline:
         """Return a deadline of its own that ends after half of the time that is left.
@@ -70,4 +67,4 @@ class CallDeadlines:
         finally:
             took_s = time.monotonic() - started
             self._probe_left_s -= took_s
-            self.requests.postpone(took_s)
+            self.requests.end += took_s

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from collections.abc import Collection
 from typing import Any
@@ -39,9 +40,10 @@ class Batch:
     :ivar refused: the jobs of a POST that has failed
     """
 
-    def __init__(self, documents: VIOSDocuments, turn: ViosTurn, leader: PendingEdit,
-                 members: list[PendingEdit]) -> None:
+    def __init__(self, documents: VIOSDocuments, adapter: Any, turn: ViosTurn,
+                 leader: PendingEdit, members: list[PendingEdit]) -> None:
         self._documents = documents
+        self._adapter = adapter
         self._turn = turn
         self._leader = leader
         self._members = members
@@ -74,11 +76,10 @@ class Batch:
         if table is None or self._turn.etag not in (None, table.vios_w.etag):
             # Another client of this process has changed it since.
             table = self._documents.read(self._deadline, table)
-        table.vios_w.element.adapter = self._documents.rest.adapter(self._deadline)
+        table.vios_w.element.adapter = self._adapter
         jobs = self._apply_all(table)
         if not jobs and self._is_any_open:
             table = self._documents.read(self._deadline, table)
-            table.vios_w.element.adapter = self._documents.rest.adapter(self._deadline)
             jobs = self._apply_all(table)
         if not jobs and self._is_fence_needed:
             table = self._fence(table, self._fence_for)
@@ -120,7 +121,8 @@ class Batch:
         """Apply one edit; None: it is settled, or has to wait for a fresher table."""
         is_final = not table.is_edited and table.as_of >= pending.submitted
         try:
-            change = self._with_lpar_ids(table, pending, lambda: pending.edit.apply(table))
+            change = self._with_lpar_ids(
+                table, pending, functools.partial(pending.edit.apply, table))
             if change.outcome is Outcome.CHANGED:
                 return change
             if change.outcome is Outcome.UNCHANGED and is_final and not self._needs_fence(
@@ -128,7 +130,7 @@ class Batch:
                 # What was sent before, and its answer lost, is now seen to have been carried out.
                 sent = pending.sent or change
                 pending.settle(self._with_lpar_ids(
-                    table, pending, lambda: pending.edit.result(table, sent)))
+                    table, pending, functools.partial(pending.edit.result, table, sent)))
         except RequestFailed as err:
             self._put_off(pending, err)
         except exceptions.FileIOConnectorError as err:
@@ -151,11 +153,10 @@ class Batch:
 
     def _with_lpar_ids(self, table: MappingTable, pending: PendingEdit,
                        call: Callable[[], Any]) -> Any:
-        limit_s = min(pending.deadline.left(), self._deadline.left())
-        is_alone = len(self._members) == 1
-        return with_lpar_ids(table, self._documents.rest,
-                             Deadline(limit_s if is_alone else min(limit_s, _LOOKUP_S)), call,
-                             is_tried_once=True)
+        deadline = self._deadline
+        if len(self._members) > 1:
+            deadline = Deadline(min(deadline.left(), pending.deadline.left(), _LOOKUP_S))
+        return with_lpar_ids(table, self._documents.rest, deadline, call, is_tried_once=True)
 
     def _put_off(self, pending: PendingEdit, err: RequestFailed) -> None:
         """Try one edit again later, alone: the look-up of its LPAR failed, and may fail again."""
@@ -224,8 +225,8 @@ class Batch:
     def _settle(self, table: MappingTable, job: Job) -> bool:
         """Settle an edit by an answer; False: the answer does not show all of it."""
         try:
-            result = self._with_lpar_ids(table, job.pending[0],
-                                         lambda: job.edit.result(table, job.change))
+            result = self._with_lpar_ids(
+                table, job.pending[0], functools.partial(job.edit.result, table, job.change))
         except NotConfirmed:
             return False
         except RequestFailed as err:
@@ -244,8 +245,8 @@ class Batch:
     def _settle_finally(self, table: MappingTable, job: Job) -> NotConfirmed | None:
         """Settle an edit by a fresh table; return why that does not show it at all."""
         try:
-            result = self._with_lpar_ids(table, job.pending[0],
-                                         lambda: job.edit.result(table, job.change))
+            result = self._with_lpar_ids(
+                table, job.pending[0], functools.partial(job.edit.result, table, job.change))
         except NotConfirmed as err:
             if not isinstance(err.__cause__, exceptions.SlotOrLUAConflict):
                 return err

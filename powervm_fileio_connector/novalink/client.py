@@ -85,7 +85,8 @@ class _Registry:
 
     def turn(self, session: Any, vios_uuid: str) -> ViosTurn:
         """Return what all sessions of this process share of a VIOS."""
-        return self._turns.setdefault((session.dest, vios_uuid.upper()), ViosTurn(vios_uuid))
+        key = session.dest, vios_uuid.upper()
+        return self._turns.get(key) or self._turns.setdefault(key, ViosTurn(vios_uuid))
 
     def reset_in_child(self) -> None:
         """In a forked child: it has sessions of its own, and waits for no thread of the parent."""
@@ -195,9 +196,6 @@ class Client:
 
         All committers of one session and VIOS share their batches and the kept table.
         """
-        state = self._state.vioses.setdefault(vios_uuid.upper(), VIOSState())
-
-        def turn() -> ViosTurn:
-            return _registry.turn(self.adapter.session, vios_uuid)
-
-        return Committer(self._rest, vios_uuid, state, turn)
+        vioses, key = self._state.vioses, vios_uuid.upper()
+        state = vioses.get(key) or vioses.setdefault(key, VIOSState())
+        return Committer(self._rest, vios_uuid, state, _registry.turn)

@@ -56,12 +56,13 @@ class Committer:
     """Commits edits of the mappings of one VIOS. Safe to use from several threads."""
 
     def __init__(self, rest: Rest, vios_uuid: str, state: VIOSState,
-                 turn: Callable[[], ViosTurn]) -> None:
+                 turn_of: Callable[[Any, str], ViosTurn]) -> None:
+        """:param turn_of: returns the turn of a session and VIOS"""
         self.vios_uuid = vios_uuid
         self._rest = rest
         self._documents = VIOSDocuments(rest, vios_uuid)
         self._state = state
-        self._find_turn = turn
+        self._turn_of = turn_of
 
     def submit(self, edit: Edit, deadline: Deadline) -> Any:
         """Commit an edit, together with all others that wait.
@@ -141,16 +142,18 @@ class Committer:
         """Drop the kept table, known to be outdated: the next edit begins with a read."""
         self._state.kept = None
 
-    def note_unshown(self, edit: Edit) -> None:
+    def note_unshown(self, edit: Edit, deadline: Deadline) -> None:
         """Remember that the server may make or show the change of an edit late.
 
         An edit of that volume that finds nothing to do has the server drop what it does not show.
         """
-        self._find_turn().note_unshown(edit.keys)
+        session = self._rest.adapter(deadline).session
+        self._turn_of(session, self.vios_uuid).note_unshown(edit.keys)
 
-    def forget_unshown(self, edit: Edit) -> None:
+    def forget_unshown(self, edit: Edit, deadline: Deadline) -> None:
         """Forget that, since the server has made the change or a later one."""
-        self._find_turn().forget_unshown(edit.keys)
+        session = self._rest.adapter(deadline).session
+        self._turn_of(session, self.vios_uuid).forget_unshown(edit.keys)
 
     def _with_lpar_ids(self, table: MappingTable, deadline: Deadline, call: Callable[[], _T]) -> _T:
         try:
@@ -163,9 +166,9 @@ class Committer:
         batch: Batch | None = None
         try:
             # A session of our own may have to be opened for this.
-            self._rest.adapter(leader.deadline)
-            turn = self._find_turn()
-            batch = Batch(self._documents, turn, leader, members)
+            adapter = self._rest.adapter(leader.deadline)
+            turn = self._turn_of(adapter.session, self.vios_uuid)
+            batch = Batch(self._documents, adapter, turn, leader, members)
             with turn.taken(leader.deadline):
                 self._state.queue.join(members)
                 # While a table is being changed, and until its POST has succeeded, none is kept.

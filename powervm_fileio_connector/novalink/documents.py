@@ -69,13 +69,12 @@ class VIOSDocuments:
         if deadline.left() < min(retry.LEAST_S, deadline.seconds / 2):
             raise RequestFailed(FailureKind.BUSY, 'the change was not sent, since no time was left '
                                 'for its answer')
+        as_of, splitter = time.monotonic(), MappingSplitter()
         # wrapper.update() posts to the link that the document calls its own, which need not name
         # the group, and the etag is that of the group.
-        path = self.rest.adapter(deadline).build_path(
-            'uom', _VIOS.schema_type, self.vios_uuid, xag=GROUP)
-        as_of, splitter = time.monotonic(), MappingSplitter()
-        response = self.rest.request(deadline, 'update_by_path', body, etag, path,
-                                     on_answer=splitter)
+        response = self.rest.request(
+            deadline, 'update', body, etag, _VIOS.schema_type, root_id=self.vios_uuid, xag=GROUP,
+            on_answer=splitter)
         element = response.entry.element if response.entry is not None else None
         if element is None or element.find('VirtualSCSIMappings') is None:
             return None

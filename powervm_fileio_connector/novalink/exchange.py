@@ -9,7 +9,6 @@ server itself, over a connection that is this exchange's alone.
 
 from __future__ import annotations
 
-import functools
 import http.client
 import io
 import ssl
@@ -49,7 +48,7 @@ def send(session: Any, method: str, path: str, headers: Mapping[str, str], body:
     :param waiting: is told if the answer does not come soon
     :raises RequestFailed: by whether the request can have been carried out
     """
-    connection = _connection(session, deadline, verify)
+    connection = _connection(session, verify)
     sent = dict(headers) if token is None else {**headers, 'X-API-Session': token}
     data = body.encode() if isinstance(body, str) else body
     sock, is_sent = None, False
@@ -106,18 +105,12 @@ def call_with_deadline(deadline: Deadline, call: Callable[[], _T]) -> _T:
     return results[0]
 
 
-def _connection(session: Any, deadline: Deadline,
-                verify: bool) -> urllib3_connection.HTTPConnection:
-    left = deadline.left()
-    if not left:
-        raise RequestFailed(FailureKind.UNREACHABLE, 'no time was left to ask')
+def _connection(session: Any, verify: bool) -> urllib3_connection.HTTPConnection:
     address = parse.urlsplit(session.dest)
-    timeout = min(CONNECT_TIMEOUT_S, left)
     if address.scheme == 'http':
-        return urllib3_connection.HTTPConnection(address.hostname or '', address.port,
-                                                 timeout=timeout)
+        return urllib3_connection.HTTPConnection(address.hostname or '', address.port)
     return urllib3_connection.HTTPSConnection(
-        address.hostname or '', address.port, timeout=timeout,
+        address.hostname or '', address.port,
         cert_reqs=ssl.CERT_REQUIRED if verify else ssl.CERT_NONE,
         ca_certs=certs.where() if verify else None)
 
@@ -125,7 +118,10 @@ def _connection(session: Any, deadline: Deadline,
 def _connect(connection: urllib3_connection.HTTPConnection, deadline: Deadline,
              waiting: Waiting | None) -> None:
     """Connect; that a server does not let one connect soon is spoken of."""
-    timeout = min(CONNECT_TIMEOUT_S, deadline.left())
+    left = deadline.left()
+    if not left:
+        raise RequestFailed(FailureKind.UNREACHABLE, 'no time was left to ask')
+    connection.timeout = timeout = min(CONNECT_TIMEOUT_S, left)
     if waiting is not None and timeout > retry.SILENCE_S:
         connection.timeout = retry.SILENCE_S
         try:
@@ -163,15 +159,11 @@ class _BoundedSocket:
         """Send all."""
         rest = memoryview(data)
         while rest:
-            rest = rest[self._bounded(functools.partial(self._sock.send, rest[:_SEND_BYTES])):]
-
-    def receive_into(self, buffer: Any) -> int:
-        """Wait for bytes; 0: there are no more."""
-        return self._bounded(functools.partial(self._sock.recv_into, buffer))
+            rest = rest[self.bounded(self._sock.send, rest[:_SEND_BYTES]):]
 
     def makefile(self, mode: str = 'r', buffering: int | None = None) -> io.BufferedReader:
         """Return what ``http.client`` reads the answer from."""
-        return io.BufferedReader(_Reader(self), 1 << 16)
+        return io.BufferedReader(_Reader(self._sock, self.bounded), 1 << 16)
 
     def settimeout(self, timeout: float | None) -> None:
         """Leave the timeout to the deadline."""
@@ -179,7 +171,8 @@ class _BoundedSocket:
     def close(self) -> None:
         """Stay open: ``http.client`` closes a connection before the answer has been read."""
 
-    def _bounded(self, operation: Callable[[], int]) -> int:
+    def bounded(self, operation: Callable[[Any], int], data: Any) -> int:
+        """Return what an operation of the socket returns, or raise that it took too long."""
         while True:
             left = self._deadline.left()
             if not left:
@@ -188,7 +181,7 @@ class _BoundedSocket:
                 left = min(left, max(0.01, self._silent_from - time.monotonic()))
             self._sock.settimeout(left)
             try:
-                return operation()
+                return operation(data)
             except TimeoutError:
                 if self._waiting is not None and time.monotonic() >= self._silent_from:
                     waiting, self._waiting = self._waiting, None
@@ -196,14 +189,15 @@ class _BoundedSocket:
 
 
 class _Reader(io.RawIOBase):
-    def __init__(self, sock: _BoundedSocket) -> None:
+    def __init__(self, sock: Any, bounded: Callable[[Callable[[Any], int], Any], int]) -> None:
         self._sock = sock
+        self._bounded = bounded
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._sock.receive_into(buffer)
+        return self._bounded(self._sock.recv_into, buffer)
 
 
 def _failure(err: Exception, request: str, is_sent: bool, deadline: Deadline) -> RequestFailed:

@@ -88,8 +88,8 @@ class _FeedTaskEdit:
         try:
             if self._before_apply is not None:
                 self._before_apply()
-            change = self.committer.apply(self.edit, MappingTable(vios_w),
-                                          Deadline(min(self.timeout_s, _LOOKUP_S)))
+            deadline = Deadline(min(self.timeout_s, _LOOKUP_S))
+            change = self.committer.apply(self.edit, MappingTable(vios_w), deadline)
         except exceptions.FileIOConnectorError as err:
             LOG.debug('Not applied to the feed of a task: %s', err)
             return False
@@ -97,7 +97,7 @@ class _FeedTaskEdit:
             return False
         self._change, self._was_changed = change, True
         # The task may fail without a word to us, and the server still make the change.
-        self.committer.note_unshown(self.edit)
+        self.committer.note_unshown(self.edit, deadline)
         return True
 
     def settle_from(self, feed: list[Any]) -> None:
@@ -113,7 +113,7 @@ class _FeedTaskEdit:
                 # There may be nothing to remove, which only the committer can tell.
                 return
             elif self._change is not None:
-                self.committer.forget_unshown(self.edit)
+                self.committer.forget_unshown(self.edit, Deadline(self.timeout_s))
                 self._settle(self._shown(vios_w, self._change))
             elif self._before_apply is not None:
                 self._before_apply()
@@ -159,7 +159,7 @@ class _FeedTaskEdit:
                      deadline: Deadline) -> exceptions.FileIOConnectorError:
         reason, vios = f'NovaLink accepted the change, but {err}', self.committer.vios_uuid
         if not isinstance(err.__cause__, exceptions.SlotOrLUAConflict):
-            self.committer.note_unshown(self.edit)
+            self.committer.note_unshown(self.edit, deadline)
             return exceptions.MappingFailed(reason=f'{reason}; it may yet appear and remain',
                                             vios=vios)
         try:

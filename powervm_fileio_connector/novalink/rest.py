@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -46,23 +47,10 @@ class Rest:
         :param on_answer: is given the ``Response`` before pypowervm parses it
         :raises RequestFailed: sorted by what it means
         """
-        adapter = self.adapter(deadline)
-        session = adapter.session
-
-        def helper(_: Any) -> Callable[..., Any]:
-            def bounded(method: str, path: str, headers: Any = None, body: Any = '',
-                        auditmemento: str | None = None, **_: Any) -> Any:
-                headers = {**(headers or {}),
-                           'X-Audit-Memento': auditmemento or session.auditmemento}
-                response = self._send(session, deadline, method, path, headers, body)
-                failures.require_success(response)
-                if on_answer is not None and response.body:
-                    on_answer(response)
-                return response
-            return bounded
-
+        adapter = self._adapter.get(deadline, self.waiting)
+        send = functools.partial(self._send, adapter.session, deadline, on_answer)
         with failures.classifying():
-            return getattr(adapter, name)(*args, helpers=[helper], **kwargs)
+            return getattr(adapter, name)(*args, helpers=[lambda _: send], **kwargs)
 
     def read(self, deadline: Deadline, *args: Any, **kwargs: Any) -> Any:
         """Read something, again while the server is busy, and for a while if it is away.
@@ -74,21 +62,22 @@ class Rest:
         return retry_transient(
             deadline, lambda: self.request(deadline, 'read', *args, **kwargs), self.waiting)
 
-    def _send(self, session: Any, deadline: Deadline, method: str, path: str, headers: Any,
-              body: Any) -> Any:
-        def send(token: str) -> Any:
-            return exchange.send(session, method, path, headers, body, deadline, token,
-                                 waiting=self.waiting)
-
-        token = session._sessToken
-        response = send(token)
-        # Twice, since a server that restarts may do so in between.
-        for _ in range(2):
-            if response.status != 401:
-                return response
-            self._renewal().renew(session, token, deadline, self.waiting)
+    def _send(self, session: Any, deadline: Deadline, on_answer: Callable[[Any], None] | None,
+              method: str, path: str, headers: Any = None, body: Any = '',
+              auditmemento: str | None = None, **_: Any) -> Any:
+        """Send a request, again with a new token after the old one has expired."""
+        headers = {**(headers or {}), 'X-Audit-Memento': auditmemento or session.auditmemento}
+        # A new one twice, since a server that restarts may do so in between.
+        for is_last in (False, False, True):
             token = session._sessToken
-            response = send(token)
-        if response.status == 401:
-            raise RequestFailed(FailureKind.SESSION, 'a token that it has just issued', 401)
+            response = exchange.send(session, method, path, headers, body, deadline, token,
+                                     waiting=self.waiting)
+            if response.status != 401:
+                break
+            if is_last:
+                raise RequestFailed(FailureKind.SESSION, 'a token that it has just issued', 401)
+            self._renewal().renew(session, token, deadline, self.waiting)
+        failures.require_success(response)
+        if on_answer is not None and response.body:
+            on_answer(response)
         return response
