@@ -14,7 +14,7 @@ from oslo_utils import strutils
 from powervm_fileio_connector import export as export_module
 from powervm_fileio_connector.exceptions import InvalidConnectionProperties
 from powervm_fileio_connector.exceptions import UnsafeVolumePath
-from powervm_fileio_connector.volume import can_be_sent
+from powervm_fileio_connector.volume import UNSENDABLE
 from powervm_fileio_connector.volume import is_uuid
 from powervm_fileio_connector.volume import why_no_path
 
@@ -80,7 +80,7 @@ class PropertyKeys:
             return None
         if not isinstance(value, str):
             raise invalid(key, f'it is {type(value).__name__}, not text')
-        if is_sent and not can_be_sent(value):
+        if is_sent and UNSENDABLE.search(value):
             raise invalid(key, 'it contains characters that no NovaLink request can carry')
         if '\0' in value:
             raise invalid(key, 'it contains a NUL, which no path can')

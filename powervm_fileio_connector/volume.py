@@ -23,7 +23,7 @@ BACKSTORES = {'raw': ('loop', 'fileio'), 'qcow2': (QCOW,)}
 
 # What XML 1.0 cannot carry, so what no REST request can: control characters and lone surrogates
 # (which is how Python shows bytes that are not UTF-8).
-_UNSENDABLE = re.compile('[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]')
+UNSENDABLE = re.compile('[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]')
 
 # PATH_MAX counts the NUL at the end; NAME_MAX is that of the file systems that hold volumes.
 _LONGEST_PATH = 4095
@@ -115,7 +115,8 @@ class DeviceInfo:
             return cls()
         values = {field.name: device_info.get(field.name) for field in dataclasses.fields(cls)}
         slot, _ = values.pop('slot'), values.pop('is_new')
-        texts = {name: value if isinstance(value, str) and value and can_be_sent(value) else None
+        texts = {name: value if isinstance(value, str) and value and not UNSENDABLE.search(value)
+                 else None
                  for name, value in values.items()}
         path, lpar_uuid = texts['path'], texts['lpar_uuid']
         if path is not None and (not path.startswith('/') or why_no_path(path) is not None):
@@ -150,8 +151,3 @@ def why_no_path(path: str) -> str | None:
         return (f'has a component of {longest} bytes, but a file name has at most '
                 f'{_LONGEST_NAME}')
     return None
-
-
-def can_be_sent(text: str) -> bool:
-    """Whether a request to NovaLink, which is XML 1.0, can carry a text as it is."""
-    return not _UNSENDABLE.search(text)

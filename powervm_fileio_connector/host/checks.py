@@ -151,7 +151,7 @@ def require_links_stay(table: MountTable, facts: probe.PathFacts, context: Error
 
 def _check_text(context: ErrorContext, backstore: str | None) -> None:
     path = context.path
-    if not volume.can_be_sent(path):
+    if volume.UNSENDABLE.search(path):
         raise exceptions.UnsafeVolumePath(
             reason=f'path {path!r} cannot be sent to NovaLink', **context.fields)
     size = len(path.encode('utf-8', 'surrogateescape'))

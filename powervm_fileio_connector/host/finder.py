@@ -226,7 +226,10 @@ def _find_once(spec: VolumeSpec, settings: Settings, prober: probe.Prober,
         facts = found.answer.facts
         resolved = os.path.join(found.mount.mount_point,
                                 found.below if facts is None else facts.path)
-        path = _path(found, resolved)
+        # Of a block device, NovaLink is told the stable name that was given.
+        is_block_device = facts is not None and stat.S_ISBLK(facts.mode)
+        path = (os.path.join(found.mount.mount_point, found.below) if is_block_device
+                else resolved)
         context = lookup.context(spec, path, found.mount)
         failures.raise_for(found.answer, context)
         if facts is not None:
@@ -243,14 +246,6 @@ def _find_once(spec: VolumeSpec, settings: Settings, prober: probe.Prober,
         export=spec.export_shown, path=spec.path)
 
 
-def _path(found: lookup.Lookup, resolved: str) -> str:
-    """Return the path to tell NovaLink: of a block device the stable name that was given."""
-    facts = found.answer.facts
-    if facts is not None and stat.S_ISBLK(facts.mode):
-        return os.path.join(found.mount.mount_point, found.below)
-    return resolved
-
-
 def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
                  facts: probe.FileFacts, path: str, resolved: str, prober: probe.Prober,
                  deadline: Deadline) -> VolumeFile:
@@ -261,7 +256,7 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
                    f'{spec.format}', path=path, volume=spec.label)
     certain, lookalikes = spellings.of_other_servers(
         found.table, found.mount, resolved, prober, deadline)
-    known = spellings.by_table(found.table, found.mount, resolved)
+    known = same_file.index(found.table).spellings(found.mount, resolved)
     given = spellings.given(spec, settings, found.table)
     return VolumeFile(
         path=path, spellings=tuple(dict.fromkeys((path, *known, *certain, *given))),

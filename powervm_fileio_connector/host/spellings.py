@@ -31,16 +31,11 @@ _HandleAnswer = probe.Answer[probe.HandleFacts]
 _MOST_HANDLES = 16      # probes for file handles that one call makes, the file's own included
 
 
-def by_table(table: MountTable, mount: Mount, path: str) -> tuple[str, ...]:
-    """Return all paths of what is at ``path`` on ``mount``, that one first."""
-    return same_file.index(table).spellings(mount, path)
-
-
 def spellings_of(path: str) -> tuple[str, ...]:
     """Return a path and all others that the mount table shows to be the same file."""
     table = _table()
     mount = table.covering(path)
-    return (path,) if mount is None else by_table(table, mount, path)
+    return (path,) if mount is None else same_file.index(table).spellings(mount, path)
 
 
 def probed_paths() -> Collection[str]:
@@ -71,7 +66,7 @@ def candidate_paths(spec: VolumeSpec, settings: Settings) -> tuple[str, ...]:
     for path in paths:
         mount = table.covering(path)
         if mount is not None:
-            found += by_table(table, mount, path)
+            found += same_file.index(table).spellings(mount, path)
     return tuple(dict.fromkeys(found))
 
 
@@ -126,7 +121,7 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
         is_one_server = same_file.agree_on_server(mount, other)
         if _are_equal(own, answer, is_one_server) or (
                 is_changing and _differ_in_time(own, answer)):
-            same = by_table(table, other, other_path)
+            same = same_file.index(table).spellings(other, other_path)
             (certain if is_one_server else lookalikes).extend(same)
     return tuple(certain), tuple(lookalikes)
 

@@ -48,19 +48,17 @@ class _Watch(Generic[_Table]):
     def table(self) -> _Table:
         for _ in range(_MOST_READS):
             # The kernel tells each change once, hence the table is dropped before it is read.
-            if not self._has_changed() and self._table is not None:
+            # Through ctypes, since eventlet takes poll() away from the module select.
+            request = ctypes.create_string_buffer(
+                struct.pack('ihh', self._file.fileno(), _POLLPRI, 0))
+            has_changed = _libc.poll(request, 1, 0) != 0
+            if not has_changed and self._table is not None:
                 return self._table
             self._table = None
             self._file.seek(0)
             self._table = self._parse(self._file.read())
         assert self._table is not None
         return self._table
-
-    def _has_changed(self) -> bool:
-        # Through ctypes, since eventlet takes poll() away from the module select.
-        request = ctypes.create_string_buffer(
-            struct.pack('ihh', self._file.fileno(), _POLLPRI, 0))
-        return _libc.poll(request, 1, 0) != 0
 
 
 # At most one: a thread that finds none opens the table for itself, so that none waits for another.

@@ -95,10 +95,9 @@ def _buses(table: MappingTable, lpar_uuid: str) -> dict[int | None, list[Mapping
     """The mappings on the buses of an LPAR, by client slot; adapters yet to be made are none."""
     uuid = lpar_uuid.upper()
     if uuid not in table.buses:
-        members = [*table.of_lpar(uuid)]
-        if table.has_any_without_link:
-            lpar_id = table.lpar_id(lpar_uuid)
-            members += table.without_link(lpar_id) if lpar_id is not None else ()
+        lpar_id = table.lpar_id(lpar_uuid) if table.has_any_without_link else None
+        members = [*table.of_lpar(uuid),
+                   *(() if lpar_id is None else table.without_link(lpar_id))]
         buses: dict[int | None, list[MappingEntry]] = {}
         for entry in members:
             if _has_adapters(entry):

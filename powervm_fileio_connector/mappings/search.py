@@ -62,7 +62,8 @@ class MappingSearch:
             if self._names is None and len(self._found) >= _MOST_SCANS and name not in self._found:
                 self._names = self._by_name()
             if self._names is not None:
-                places.update(self._names.get(_encoded(name), ()), self._nameless)
+                key = name.encode('utf-8', 'surrogateescape')
+                places.update(self._names.get(key, ()), self._nameless)
                 continue
             if name not in self._found:
                 self._found[name] = self.containing(f'/{name}')
@@ -82,7 +83,8 @@ class MappingSearch:
 
     def containing(self, *texts: str) -> list[int]:
         """Where one of these texts may be. It may be escaped, but its plain parts are not."""
-        parts = [max(_PLAIN.findall(_encoded(text)), key=len, default=b'') for text in texts]
+        parts = [max(_PLAIN.findall(text.encode('utf-8', 'surrogateescape')), key=len, default=b'')
+                 for text in texts]
         if self._has_references:
             parts.append(b'&#')
         places = []
@@ -165,7 +167,3 @@ def names_of(files: Iterable[str]) -> list[str]:
     """
     names = {file[file.rfind('/') + 1:] for file in files}
     return sorted(names) if len(names) > 1 else [*names]
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode('utf-8', 'surrogateescape')

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable
 from collections.abc import Collection
 from typing import Any
@@ -100,7 +101,7 @@ class Batch:
         touched: frozenset[str] = frozenset()
         waited_for: frozenset[str] = frozenset()
         self._is_fence_needed, self._fence_for = False, set()
-        for pending in in_order(self._members, lambda member: member.edit):
+        for pending in in_order(self._members, operator.attrgetter('edit')):
             edit = pending.edit
             if pending.is_settled:
                 continue

@@ -3,8 +3,8 @@
 
 pypowervm's own goes through ``requests``, which guesses the charset of answers that name none, as
 NovaLink's do (seconds of processor time, and names of other people's disks corrupted), asks the
-environment for proxies, and cannot tell whether a request was sent. Here urllib3 sends it, to the
-server itself, over a connection that is this exchange's alone.
+environment for proxies, and cannot tell whether a request was sent. Here http.client sends it, to
+the server itself, over a connection that is this exchange's alone.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from urllib import parse
 
 from pypowervm import adapter as pvm_adapter
 from requests import certs
-from urllib3 import connection as urllib3_connection
-from urllib3 import exceptions as urllib3_exceptions
 
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.novalink import retry
@@ -57,7 +55,7 @@ def send(session: Any, method: str, path: str, headers: Mapping[str, str], body:
         sock = connection.sock
         connection.sock = _BoundedSocket(sock, deadline, waiting)
         try:
-            connection.request(method, path, body=data, headers=sent, preload_content=False)
+            connection.request(method, path, body=data, headers=sent)
         except (BrokenPipeError, ConnectionResetError) as err:
             # A server may refuse a request before it has read all of it.
             answer = _early_answer(connection, err)
@@ -65,7 +63,7 @@ def send(session: Any, method: str, path: str, headers: Mapping[str, str], body:
             is_sent = True
             answer = connection.getresponse()
         content = answer.read()
-    except (OSError, http.client.HTTPException, urllib3_exceptions.HTTPError, ValueError) as err:
+    except (OSError, http.client.HTTPException, ValueError) as err:
         raise _failure(err, f'{method} {path.partition("?")[0]}', is_sent, deadline) from err
     finally:
         connection.close()
@@ -105,17 +103,19 @@ def call_with_deadline(deadline: Deadline, call: Callable[[], _T]) -> _T:
     return results[0]
 
 
-def _connection(session: Any, verify: bool) -> urllib3_connection.HTTPConnection:
+def _connection(session: Any, verify: bool) -> http.client.HTTPConnection:
     address = parse.urlsplit(session.dest)
     if address.scheme == 'http':
-        return urllib3_connection.HTTPConnection(address.hostname or '', address.port)
-    return urllib3_connection.HTTPSConnection(
-        address.hostname or '', address.port,
-        cert_reqs=ssl.CERT_REQUIRED if verify else ssl.CERT_NONE,
-        ca_certs=certs.where() if verify else None)
+        return http.client.HTTPConnection(address.hostname or '', address.port)
+    if verify:
+        context = ssl.create_default_context(cafile=certs.where())
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection(address.hostname or '', address.port, context=context)
 
 
-def _connect(connection: urllib3_connection.HTTPConnection, deadline: Deadline,
+def _connect(connection: http.client.HTTPConnection, deadline: Deadline,
              waiting: Waiting | None) -> None:
     """Connect; that a server does not let one connect soon is spoken of."""
     left = deadline.left()
@@ -126,7 +126,7 @@ def _connect(connection: urllib3_connection.HTTPConnection, deadline: Deadline,
         connection.timeout = retry.SILENCE_S
         try:
             connection.connect()
-        except (TimeoutError, urllib3_exceptions.ConnectTimeoutError):
+        except TimeoutError:
             connection.close()
             waiting.silent(deadline)
             connection.timeout = max(0.01, min(timeout, deadline.left()))
@@ -135,10 +135,10 @@ def _connect(connection: urllib3_connection.HTTPConnection, deadline: Deadline,
     connection.connect()
 
 
-def _early_answer(connection: urllib3_connection.HTTPConnection, err: OSError) -> Any:
+def _early_answer(connection: http.client.HTTPConnection, err: OSError) -> Any:
     try:
         return connection.getresponse()
-    except (OSError, http.client.HTTPException, urllib3_exceptions.HTTPError):
+    except (OSError, http.client.HTTPException):
         raise err from None
 
 
@@ -164,9 +164,6 @@ class _BoundedSocket:
     def makefile(self, mode: str = 'r', buffering: int | None = None) -> io.BufferedReader:
         """Return what ``http.client`` reads the answer from."""
         return io.BufferedReader(_Reader(self._sock, self.bounded), 1 << 16)
-
-    def settimeout(self, timeout: float | None) -> None:
-        """Leave the timeout to the deadline."""
 
     def close(self) -> None:
         """Stay open: ``http.client`` closes a connection before the answer has been read."""
@@ -201,9 +198,8 @@ class _Reader(io.RawIOBase):
 
 
 def _failure(err: Exception, request: str, is_sent: bool, deadline: Deadline) -> RequestFailed:
-    cause = _system_error(err)
-    detail = f'{request}: {cause.strerror if cause is not None and cause.strerror else err}'
-    if is_shortage(cause):
+    detail = f'{request}: {getattr(err, "strerror", None) or err}'
+    if is_shortage(err):
         return RequestFailed(FailureKind.SHORTAGE, detail)
     if not is_sent:
         return RequestFailed(FailureKind.UNREACHABLE, detail)
@@ -211,12 +207,3 @@ def _failure(err: Exception, request: str, is_sent: bool, deadline: Deadline) ->
         return RequestFailed(FailureKind.LATE, f'{request}: no answer within '
                              f'{deadline.seconds:.1f} s')
     return RequestFailed(FailureKind.LOST, detail)
-
-
-def _system_error(err: BaseException | None) -> OSError | None:
-    """Return the operating system's error that an exception of urllib3 is about."""
-    while err is not None:
-        if isinstance(err, OSError) and err.errno is not None:
-            return err
-        err = err.__cause__
-    return None

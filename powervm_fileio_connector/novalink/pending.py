@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import operator
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -199,7 +200,7 @@ class CommitQueue:
         due = [one for one in tuple(self._waiting) if one.due <= now and not one.is_settled]
         if any(one.batch_limit is not None for one in due):
             # An edit that names its place must not be overtaken by one that leaves it open.
-            due = mappings.in_order(due, lambda one: one.edit)
+            due = mappings.in_order(due, operator.attrgetter('edit'))
         for pending in due:
             if pending.batch_limit is not None:
                 limit = pending.batch_limit if limit is None else min(limit, pending.batch_limit)

@@ -9,7 +9,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from powervm_fileio_connector.host import mount_table
-from powervm_fileio_connector.host import spellings
+from powervm_fileio_connector.host import same_file
 from tests import effort
 
 MS_BIND, MS_REC, MNT_DETACH = 4096, 16384, 2
@@ -75,5 +75,5 @@ def test_all_paths_of_a_file_are_known_and_none_else(made, tmp_path):
         table = mount_table.table()
         for paths in files.values():
             for path in paths:
-                found = spellings.by_table(table, table.covering(path), path)
+                found = same_file.index(table).spellings(table.covering(path), path)
                 assert set(found) == paths, made

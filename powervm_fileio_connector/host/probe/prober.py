@@ -78,7 +78,8 @@ class Prober:
             while running.count and not deadline.has_passed:
                 answers.update(running.wait(deadline))
         finally:
-            running.end()
+            if running.helpers:
+                pool.end(list(running.helpers))
         denied = {index: answer for index, answer in answers.items() if answer.errno in NO_ACCESS}
         if denied:
             answers.update(self._as_root(requests, denied, deadline))
@@ -118,7 +119,8 @@ class Prober:
                                    if hung is None or request.share != hung})
                     others, until = {}, deadline
         finally:
-            running.end()
+            if running.helpers:
+                pool.end(list(running.helpers))
         return 0, answers.get(0) or _hung(deadline)
 
     def _as_root(self, requests: Sequence[Request[Facts]], denied: Mapping[int, Answer[Facts]],
@@ -148,22 +150,18 @@ def close_idle() -> None:
 
 
 class _InFlight:
-    """Probes that are made at the same time; the processes of those left at its end are killed.
+    """Probes that are made at the same time.
 
     :ivar count: how many have no answer yet
+    :ivar helpers: the processes that have not answered all that they were asked, with the rest
     """
 
     def __init__(self, deadline: Deadline) -> None:
         self.count = 0
         self._deadline = deadline
-        self._running: dict[Helper | Guest, dict[int, Request[Any]]] = {}
+        self.helpers: dict[Helper | Guest, dict[int, Request[Any]]] = {}
         self._started = time.monotonic()
         self._failed: dict[int, Answer[Any]] = {}
-
-    def end(self) -> None:
-        """Kill the processes that have not answered."""
-        if self._running:
-            pool.end(list(self._running))
 
     def start(self, requests: dict[int, Request[Any]]) -> None:
         """Hand requests to idle helpers, or new ones."""
@@ -175,12 +173,12 @@ class _InFlight:
             self.count += len(handed_out)
             try:
                 # Those that are in use here come back only when they are waited for.
-                helper = pool.take(self._deadline, may_wait=not self._running)
+                helper = pool.take(self._deadline, may_wait=not self.helpers)
             except helper_module.CannotStart as err:
                 self._failed.update(dict.fromkeys(handed_out, Answer(failure=str(err))))
                 continue
             if helper is not None:
-                self._running[helper] = handed_out
+                self.helpers[helper] = handed_out
                 helper.send(part, self._deadline)
 
     def wait(self, until: Deadline) -> dict[int, Answer[Any]]:
@@ -192,19 +190,19 @@ class _InFlight:
             except OSError:
                 self._replace(helper)
                 continue
-            waiting, took_s = self._running[helper], time.monotonic() - self._started
+            waiting, took_s = self.helpers[helper], time.monotonic() - self._started
             for index, facts in told:
                 answers[index] = protocol.answer_of(waiting.pop(index), facts, took_s)
             if not waiting:
                 pool.give_back(helper)
-                del self._running[helper]
+                del self.helpers[helper]
         self.count -= len(answers)
         return answers
 
     def _readable(self, until: Deadline) -> list[Helper | Guest]:
         """Wait for helpers that have something to be read; none when the time is up."""
         wait_s = min(until.left(), _MOST_WAIT_S)
-        helpers = {helper.socket.fileno(): helper for helper in self._running}
+        helpers = {helper.socket.fileno(): helper for helper in self.helpers}
         if hasattr(select, 'poll'):
             poll = select.poll()    # unlike epoll, it needs no descriptor; unlike select(), any do
             for descriptor in helpers:
@@ -217,7 +215,7 @@ class _InFlight:
     def _replace(self, helper: Helper | Guest) -> None:
         """Make the probes of a helper that ended by itself once more, with another one."""
         pool.end([helper])
-        requests = self._running.pop(helper)
+        requests = self.helpers.pop(helper)
         self.count -= len(requests)
         if not helper.is_fresh:
             if isinstance(helper, Helper):
