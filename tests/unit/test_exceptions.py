@@ -62,3 +62,19 @@ def test_errors_can_be_pickled(cls):
 def test_what_passes_by_itself_is_marked():
     marked = {cls.__name__ for cls in CLASSES if issubclass(cls, exceptions.Retryable)}
     assert marked == {'NovaLinkBusy', 'NovaLinkUnavailable', 'MountNotResponding', 'LPARNotReady'}
+
+
+# As os-brick's own errors, which callers may answer a request with: the status of HTTP that says
+# whose turn it is. Whatever is for the deployer alone to mend is 500.
+@pytest.mark.parametrize(('code', 'names'), [
+    (400, {'InvalidConnectionProperties', 'UnsupportedVolume', 'UnsafeVolumePath',
+           'UnsafeVolumeFormat'}),
+    (404, {'VolumeFileNotFound', 'LPARNotFound'}),
+    (409, {'LPARNotReady', 'VolumeInUse', 'SlotOrLUAConflict'}),
+    (500, {'FileIOConnectorError', 'ShareNotMounted', 'StaleMount', 'NovaLinkNotIOServer',
+           'NotOnNovaLink', 'MappingFailed', 'ExtendFailed'}),
+    (503, {'MountNotResponding', 'NovaLinkUnavailable', 'NovaLinkBusy'})])
+def test_the_code_of_an_error_is_the_http_status_of_its_kind(code, names):
+    errors = [cls(reason='it rained') for cls in CLASSES]
+    assert {type(err).__name__ for err in errors if err.code == code} == names
+    assert {type(err).__name__ for err in errors if err.kwargs['code'] == code} == names
