@@ -2,6 +2,7 @@
 """Shares that autofs mounts when they are asked for."""
 
 import contextlib
+import os
 import pathlib
 import subprocess
 
@@ -29,7 +30,11 @@ def automounter(version):
         'auto.wildcard': f'* {options} nas1:/vols/&\n',
     }
     for name, text in maps.items():
-        pathlib.Path('/etc', name).write_text(text)
+        _replace(pathlib.Path('/etc', name), text)
+    # A directory that one made itself it would remove when it ends, and with it, in the kernel,
+    # the mount that another has there.
+    for place in (direct, _INDIRECT, _WILDCARD):
+        place.mkdir(parents=True, exist_ok=True)
     # In a session of its own, or signals for the cases would reach it as well.
     daemon = subprocess.Popen(['automount', '--foreground', '--negative-timeout', '1'],
                               start_new_session=True, stdout=subprocess.DEVNULL,
@@ -41,6 +46,13 @@ def automounter(version):
     finally:
         daemon.terminate()
         daemon.wait(timeout=60)
+
+
+def _replace(path, text):
+    """Write a file that another daemon, with mounts of its own, may be reading."""
+    new = path.with_name(f'{path.name}-{os.getpid()}')
+    new.write_text(text)
+    new.replace(path)
 
 
 def _share(place, other_export=None):
@@ -68,7 +80,7 @@ def attach_while_the_server_is_down_is_refused(share):
 def attach_succeeds_once_the_server_is_back(share):
     def is_attached():
         with contextlib.suppress(exceptions.MountNotResponding, exceptions.ShareNotMounted):
-            return share.site.attach(share.by_path, timeout_s=sites.SHORT_S)
+            return share.site.attach(share.by_path)
         return None
     # autofs remembers for a minute that it could not mount.
     servers.wait_until(is_attached, timeout_s=2 * sites.LONG_S)

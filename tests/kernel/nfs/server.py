@@ -5,8 +5,11 @@ It is reached as ``nas1`` and ``nas1.example.com``, by a second name of the same
 and by a second address (``nas3``).
 """
 
+import contextlib
+import ctypes
 import os
 import pathlib
+import signal
 import subprocess
 
 import retrying
@@ -33,25 +36,54 @@ threads=4
 """
 
 
+_CLONE_NEWNS, _CLONE_NEWNET = 0x20000, 0x40000000
+
+
+def prepare():
+    """Do what servers of all networks need, once in the machine."""
+    run('modprobe', '--all', 'loop', 'ext4', 'nfsd', 'nfs', 'nfsv3', 'nfsv4')
+    with open('/etc/hosts', 'a') as hosts:
+        hosts.writelines(f'{address} {names}\n' for address, names in ADDRESSES.items())
+    with open('/etc/passwd', 'a') as users:
+        users.write('_rpc:x:1:1::/run/rpcbind:/bin/false\n')
+    pathlib.Path('/etc/nfs.conf').write_text(_CONFIGURATION)
+    pathlib.Path('/etc/exports').write_text(_EXPORTS)
+
+
+def leave_the_mounts_of_others():
+    """Give this process mounts of its own."""
+    ctypes.CDLL(None).unshare(_CLONE_NEWNS)
+    run('mount', '--make-rprivate', '/')
+
+
+def leave_the_server_of_others(results):
+    """Give this process mounts and a network of its own, where it can start a server of its own.
+
+    :param results: what stays in ``/run``, which is where a server's programs have their sockets
+    """
+    leave_the_mounts_of_others()
+    ctypes.CDLL(None).unshare(_CLONE_NEWNET)
+    run('mount', '-t', 'tmpfs', 'run', '/mnt')
+    kept = pathlib.Path('/mnt', results.name)
+    kept.mkdir()
+    run('mount', '--bind', results, kept)
+    # Of the mount table in /run nothing is kept.
+    run('mount', '--no-mtab', '--move', '/mnt', '/run')
+    run('mount', '-t', 'tmpfs', 'state', '/var/lib/nfs')
+    run('ip', 'link', 'set', 'lo', 'up')
+
+
 class Server:
-    """The server, which is started once."""
+    """The server of this process's network, which is started once."""
 
     def __init__(self):
-        for module in ('loop', 'ext4', 'nfsd', 'nfs', 'nfsv3', 'nfsv4'):
-            run('modprobe', module)
-        with open('/etc/hosts', 'a') as hosts:
-            for address, names in ADDRESSES.items():
-                hosts.write(f'{address} {names}\n')
-                length = '128' if ':' in address else '32'
-                run('ip', 'address', 'add', f'{address}/{length}', 'dev', 'lo')
+        for address in ADDRESSES:
+            length = '128' if ':' in address else '32'
+            run('ip', 'address', 'add', f'{address}/{length}', 'dev', 'lo')
         make_file_system(ROOT)
         for directory in ('vols/cinder', 'vols/inner', 'read-only', 'squash', 'moved'):
             (ROOT / directory).mkdir(parents=True)
         make_file_system(ROOT / 'vols/inner')
-        pathlib.Path('/etc/nfs.conf').write_text(_CONFIGURATION)
-        pathlib.Path('/etc/exports').write_text(_EXPORTS)
-        with open('/etc/passwd', 'a') as users:
-            users.write('_rpc:x:1:1::/run/rpcbind:/bin/false\n')
         for state in ('etab', 'rmtab'):
             pathlib.Path('/var/lib/nfs', state).touch()
         for directory in ('/run/rpcbind', '/var/lib/nfs/sm', '/var/lib/nfs/v4recovery'):
@@ -68,21 +100,24 @@ class Server:
         """Start the server, unless it runs."""
         if pathlib.Path('/proc/fs/nfsd/threads').read_text().strip() == '0':
             run('rpc.nfsd', '4')
-            # There is nothing to reclaim.
-            pathlib.Path('/proc/fs/nfsd/v4_end_grace').write_text('Y')
+            # There is nothing to reclaim. In a network that is not the first one, the kernel keeps
+            # no record of clients, and refuses to end the time for that before it has passed.
+            with contextlib.suppress(OSError):
+                pathlib.Path('/proc/fs/nfsd/v4_end_grace').write_text('Y')
 
     def stop(self):
         run('rpc.nfsd', '0')
 
     def start_mountd(self):
         """Start mountd, unless it runs."""
-        if not _is_mountd_running():
+        if not _mountds():
             run('rpc.mountd')
 
     def stop_mountd(self):
         """Stop mountd, and have the server forget what it was told of exports and clients."""
-        run('busybox', 'killall', 'rpc.mountd')
-        wait_until(lambda: not _is_mountd_running())
+        for pid in _mountds():
+            os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not _mountds())
         self.forget()
 
     def forget(self):
@@ -103,9 +138,16 @@ class Server:
             self.forget()
 
 
-def _is_mountd_running():
-    return subprocess.run(['busybox', 'pidof', 'rpc.mountd'], capture_output=True,
-                          check=False).returncode == 0
+def _mountds():
+    """Return the processes that are a mountd of this process's network."""
+    found = []
+    network = os.readlink('/proc/self/ns/net')
+    for process in pathlib.Path('/proc').glob('[0-9]*'):
+        with contextlib.suppress(OSError):      # it has just ended
+            if (process / 'comm').read_text().strip() == 'rpc.mountd' and os.readlink(
+                    process / 'ns/net') == network:
+                found.append(int(process.name))
+    return found
 
 
 def make_file_system(place):

@@ -10,19 +10,25 @@ from tests.kernel.nfs import life_cycle
 
 def parallel_groups():
     """Return lists of groups that may run at the same time as those of the other lists."""
-    peaceful = [*life_cycle.groups(), *calls.groups(), *autofs.groups()]
+    # Calls are counted before other groups leave an export of theirs mounted.
+    peaceful = sorted([*calls.groups(), *life_cycle.groups(), *autofs.groups()],
+                      key=lambda group: group.version)
     by_version = [[group for group in peaceful if group.version in versions]
                   for versions in (('3', '4.0'), ('4.1', '4.2'))]
     return [*by_version, faults.groups()]
 
 
 def fault_groups():
-    """Return the groups that stop the server for all others."""
-    return sorted([*autofs.fault_groups(), *faults.groups_of_all()],
-                  key=lambda group: group.version)
+    """Return lists of groups that stop their server, so that each list needs one of its own."""
+    return [autofs.fault_groups(), *(
+        [group for group in faults.groups_of_all() if group.version == version]
+        for version in ('3', '4.2'))]
+
+
+def groups():
+    return [group for listed in (*parallel_groups(), *fault_groups()) for group in listed]
 
 
 def names():
     """Return the names of all results that the machine has to bring."""
-    return [*(name for groups in (*parallel_groups(), fault_groups()) for group in groups
-              for name in group.named_checks()), cases.AT_THE_END]
+    return [*(name for group in groups() for name in group.named_checks()), cases.AT_THE_END]
