@@ -93,10 +93,10 @@ class Recorder:
         self._file.write(json.dumps(dataclasses.asdict(result)) + '\n')
 
 
-def read(directory):
+def read(directories):
     """Return the results by name; of several of one name, a failure."""
     results = {}
-    for path in directory.glob('results-*'):
+    for path in (path for directory in directories for path in directory.glob('results-*')):
         for line in path.read_text().splitlines():
             result = Result(**json.loads(line))
             if result.name not in results or result.failure is not None:

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 
 from tests.kernel import apt
 from tests.kernel import packages
@@ -33,29 +34,47 @@ def python(module, *arguments):
         [sys.executable, '-m', module, *arguments])
 
 
-def run(command, results, timeout_s):
-    """Start a machine, run a shell command in it as root, and return when the machine has ended.
+def run_each(command, directories, timeout_s):
+    """Start machines, run a shell command in each as root, and return when all have ended.
 
-    :param results: a directory of this host, which the command can write to as ``/run/machine``;
-        ``console`` in it is what the machine printed
+    :param directories: one of this host for each machine, which the command can write to as
+        ``/run/machine``; ``console`` in it is what the machine printed
     :raises apt.NotAvailable: no such machine can be made here
-    :raises MachineFailed: it did not start, the command failed, or not all ended in time
+    :raises MachineFailed: one did not start, the command failed, or not all ended in time
     """
     made = packages.get()
     _compile_modules()
-    (results / 'command').write_text(command)
-    console = results / 'console'
-    arguments = [*_qemu(made, _accelerator(made), f'file:{console}'), *_shares(made, results)]
+    accelerator = _accelerator(made)
+    started = []
     try:
-        ended = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE, text=True, timeout=timeout_s, check=False)
-        problem = ended.stderr.strip()
-    except subprocess.TimeoutExpired:
-        problem = f'not ended within {timeout_s} s'
+        for results in directories:
+            (results / 'command').write_text(command)
+            with open(results / 'errors', 'w') as errors:
+                started.append(subprocess.Popen(
+                    [*_qemu(made, accelerator, f'file:{results / "console"}'),
+                     *_shares(made, results)],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors))
+        until = time.monotonic() + timeout_s
+        for machine in started:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                machine.wait(max(0.0, until - time.monotonic()))
+    finally:
+        for machine in started:
+            machine.kill()
+            machine.wait()
+    problems = list(filter(None, map(_problem, directories)))
+    if problems:
+        raise MachineFailed('\n'.join(problems))
+
+
+def _problem(results):
+    """Return what one machine left behind if its command did not succeed."""
     status = results / 'status'
-    if not status.exists() or status.read_text().strip() != '0':
-        printed = console.read_text(errors='replace') if console.exists() else ''
-        raise MachineFailed(f'{problem}\n{printed[-3000:]}')
+    if status.exists() and status.read_text().strip() == '0':
+        return None
+    printed = [path.read_text(errors='replace')[-3000:] for path in (
+        results / 'errors', results / 'console') if path.exists()]
+    return '\n'.join(['the machine failed, or did not end in time', *printed])
 
 
 def _compile_modules():
@@ -84,13 +103,15 @@ def shell():
 
 
 def _qemu(made, accelerator, serial, *words):
+    # Emulated processors wait for each other at each change of a page table; two machines don't.
+    is_emulated = accelerator.startswith('tcg')
     return [
         # It ends with us, however we end.
         'setpriv', '--pdeathsig', 'KILL',
         *made.command('qemu-system-x86_64'), *apt.firmware(made.tools),
-        '-accel', accelerator, '-cpu', _EMULATED if accelerator.startswith('tcg') else 'host',
-        '-smp', '2', '-m', '3072', '-nodefaults', '-no-user-config', '-display', 'none',
-        '-nic', 'none', '-no-reboot', '-serial', serial,
+        '-accel', accelerator, '-cpu', _EMULATED if is_emulated else 'host',
+        '-smp', '1' if is_emulated else '2', '-m', '3072', '-nodefaults', '-no-user-config',
+        '-display', 'none', '-nic', 'none', '-no-reboot', '-serial', serial,
         '-kernel', made.kernel_image, '-initrd', made.initramfs,
         # On a busy host the timer may be late for the check that it ticks, which ends in a panic.
         '-append', ' '.join(('console=ttyS0 quiet panic=-1 mitigations=off audit=0 no_timer_check',

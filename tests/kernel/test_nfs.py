@@ -15,8 +15,9 @@ def test_nfs(name, nfs):
 
 
 def test_mount_tables_are_as_recorded(nfs):
-    seen = ''.join(sorted(path.read_text() for path in nfs.directory.glob('tables-*')))
-    kernel = (nfs.directory / 'kernel').read_text()
+    seen = ''.join(sorted(path.read_text() for directory in nfs.directories
+                          for path in directory.glob('tables-*')))
+    kernel = (nfs.directories[0] / 'kernel').read_text()
     major, minor, *_ = kernel.split()[2].split('.')
     file = tables.DIRECTORY / f'linux-{major}.{minor}.txt'
     if tables.IS_RECORDING:
