@@ -3,12 +3,16 @@
 
 import contextlib
 import json
+import os
 import threading
 
 import pytest
 
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import NovaLinkSimulator
+from powervm_fileio_connector.simulator.etags import SCSI
+from powervm_fileio_connector.simulator.model import FileFact
+from powervm_fileio_connector.simulator.model import NewMapping
 from powervm_fileio_connector.simulator.state import State
 from tests import cinder_api
 
@@ -29,6 +33,23 @@ def as_json(operate):
         assert outcome.code == code, outcome
         return outcome.json
     return as_json
+
+
+@pytest.fixture
+def add_mapping(novalink):
+    """Add the mapping that ``attach`` adds where an LPAR has none, and return the path.
+
+    That needs no process.
+    """
+    def add_mapping(path, lpar='lpar1', tag=None, **fields):
+        [lpar_uuid] = [one.uuid for one in novalink.lpars if one.name == lpar]
+        new = NewMapping('file', path, lpar_uuid, tag=tag, backstore='loop', **fields)
+        state, vios = novalink.state, novalink.vios_uuid
+        state.replace_mappings(
+            vios, state.etag(vios, SCSI), SCSI, {one.id for one in state.mappings(vios)}, [new],
+            {path: FileFact(True, True, os.path.getsize(path))})
+        return path
+    return add_mapping
 
 
 @pytest.fixture

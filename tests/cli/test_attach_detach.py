@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``powervm-fileio attach``, ``detach`` and ``extend``: one volume."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -27,6 +28,15 @@ def test_what_attach_prints_is_all_that_detach_needs(as_json, operate, novalink,
     assert (outcome.code, outcome.err) == (0, '')
     assert '| result    | detached ' in outcome.out
     assert novalink.mappings() == []
+
+
+def test_attach_makes_the_mapping_that_other_tests_add(operate, novalink, make_volume, add_mapping):
+    path = add_mapping(make_volume(), tag=VOLUME_ID)
+    [added] = novalink.mappings()
+    assert operate('detach', path).code == 0
+    assert operate('attach', path, '--lpar', 'lpar1', '--volume-id', VOLUME_ID).code == 0
+    [made] = novalink.mappings()
+    assert dataclasses.replace(made, id=added.id, target_name=added.target_name) == added
 
 
 def test_attach_twice_prints_the_same_and_sends_nothing(as_json, novalink, make_volume):
@@ -65,8 +75,8 @@ def test_slot_and_lua_are_honoured(as_json, make_volume):
     assert (info['slot'], info['lua']) == (9, 'lun4')
 
 
-def test_a_taken_lua_is_a_conflict(operate, make_volume):
-    operate('attach', make_volume('a'), '--lpar', 'lpar1', '--slot', 9, '--lua', 'lun4')
+def test_a_taken_lua_is_a_conflict(operate, make_volume, add_mapping):
+    add_mapping(make_volume('a'), slot=9, lua='lun4')
     outcome = operate('attach', make_volume('b'), '--lpar', 'lpar1', '--slot', 9, '--lua', 'lun4')
     assert outcome.code == 8
     assert outcome.out == ''
@@ -81,9 +91,10 @@ def test_options_say_what_the_json_does_not(as_json, novalink, make_volume):
     assert (mapping.backstore, mapping.tag) == ('fileio', VOLUME_ID)
 
 
-def test_a_volume_of_another_lpar_is_refused_unless_multiattach(operate, novalink, make_volume):
+def test_a_volume_of_another_lpar_is_refused_unless_multiattach(operate, novalink, make_volume,
+                                                                add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     outcome = operate('attach', path, '--lpar', 'lpar2')
     assert outcome.code == 8
     first, second = (f'LPAR {lpar.name} ({lpar.uuid})' for lpar in novalink.lpars)
@@ -145,40 +156,42 @@ def test_dry_run_of_attach_shows_the_edit_and_sends_nothing(as_json, novalink, m
     assert (posts(novalink), novalink.mappings()) == (0, [])
 
 
-def test_dry_run_of_attach_shows_the_orphan_that_would_go(as_json, operate, novalink, make_volume):
+def test_dry_run_of_attach_shows_the_orphan_that_would_go(as_json, novalink, make_volume,
+                                                          add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     novalink.remove_lpar(novalink.lpars[0].uuid)
     rows = as_json('attach', path, '--lpar', 'lpar2', '--dry-run')
     assert [row['edit'] for row in rows] == ['remove', 'add']
 
 
-def test_dry_run_says_that_nothing_is_to_be_done(as_json, operate, make_volume):
+def test_dry_run_says_that_nothing_is_to_be_done(as_json, make_volume, add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     [row] = as_json('attach', path, '--lpar', 'lpar1', '--dry-run')
     assert (row['edit'], row['lua']) == ('none', 'lun1')
 
 
-def test_dry_run_refuses_what_attach_would_refuse(operate, make_volume):
+def test_dry_run_refuses_what_attach_would_refuse(operate, make_volume, add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     assert operate('attach', path, '--lpar', 'lpar2', '--dry-run').code == 8
 
 
-def test_detach_finds_the_only_lpar_that_has_the_volume(operate, novalink, make_volume):
+def test_detach_finds_the_only_lpar_that_has_the_volume(operate, novalink, make_volume,
+                                                        add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar2')
+    add_mapping(path, 'lpar2')
     assert operate('detach', path, '--dry-run').code == 0
     assert len(novalink.mappings()) == 1
     assert operate('detach', path).code == 0
     assert novalink.mappings() == []
 
 
-def test_detach_asks_which_of_several_lpars_is_meant(operate, novalink, make_volume):
+def test_detach_asks_which_of_several_lpars_is_meant(operate, novalink, make_volume, add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
-    operate('attach', path, '--lpar', 'lpar2', '--multiattach')
+    add_mapping(path)
+    add_mapping(path, 'lpar2')
     outcome = operate('detach', path)
     assert outcome.code == 2
     assert 'lpar1 and lpar2. Say which with --lpar.' in outcome.err
@@ -186,8 +199,8 @@ def test_detach_asks_which_of_several_lpars_is_meant(operate, novalink, make_vol
     assert [mapping.lpar_uuid for mapping in novalink.mappings()] == [novalink.lpars[0].uuid]
 
 
-def test_detach_knows_a_volume_by_its_id(operate, novalink, make_volume):
-    operate('attach', make_volume(), '--lpar', 'lpar1', '--volume-id', VOLUME_ID)
+def test_detach_knows_a_volume_by_its_id(operate, novalink, make_volume, add_mapping):
+    add_mapping(make_volume(), tag=VOLUME_ID)
     outcome = operate('detach', VOLUME_ID)
     assert (outcome.code, outcome.err) == (0, '')
     assert novalink.mappings() == []
@@ -200,17 +213,17 @@ def test_detach_of_what_is_gone_is_success(operate, make_volume):
     assert operate('detach', str(uuid.uuid4())).code == 0
 
 
-def test_detach_needs_no_file(operate, novalink, make_volume):
+def test_detach_needs_no_file(operate, novalink, make_volume, add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     os.unlink(path)
     assert operate('detach', path).code == 0
     assert novalink.mappings() == []
 
 
-def test_extend_returns_the_new_size(as_json, operate, novalink, make_volume):
+def test_extend_returns_the_new_size(as_json, novalink, make_volume, add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     os.truncate(path, 3 << 20)
     [row] = as_json('extend', path, '--dry-run')
     assert (row['size_bytes'], row['file_bytes']) == (1 << 20, 3 << 20)
@@ -274,8 +287,8 @@ def test_an_interrupt_while_novalink_is_asked_ends_the_command(command, novalink
     assert (process.returncode, out, err) == (130, '', 'Interrupted.\n')
 
 
-def test_an_interrupted_fix_says_how_to_find_out(command, novalink, operate, make_volume):
-    operate('attach', make_volume(), '--lpar', 'lpar1')
+def test_an_interrupted_fix_says_how_to_find_out(command, novalink, make_volume, add_mapping):
+    add_mapping(make_volume())
     novalink.remove_lpar(novalink.lpars[0].uuid)
     with Held(novalink, 'POST') as gate, subprocess.Popen(
             [command, 'audit', '--fix', '--yes', '--simulator', novalink.url], text=True,

@@ -32,14 +32,9 @@ VOLUME_ID = '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
 
 
 @pytest.fixture
-def attached(operate, make_volume):
-    """Attach a new volume and return its path."""
-    def attach(name, lpar, *arguments):
-        path = make_volume(name)
-        outcome = operate('attach', path, '--lpar', lpar, *arguments)
-        assert outcome.code == 0, outcome
-        return path
-    return attach
+def attached(add_mapping, make_volume):
+    """Have a new volume attached and return its path."""
+    return lambda name, lpar, tag=None: add_mapping(make_volume(name), lpar, tag)
 
 
 @pytest.fixture
@@ -113,7 +108,7 @@ def test_novalinks_own_files_are_no_finding():
 
 def test_one_file_on_several_lpars_is_found(as_json, attached):
     attached('volume-1', 'lpar1')
-    path = attached('volume-1', 'lpar2', '--multiattach')
+    path = attached('volume-1', 'lpar2')
     findings = as_json('audit', code=12)
     assert [(finding['finding'], finding['path'], finding['detail']) for finding in findings] == [
         ('shared file', path, 'lpar1 and lpar2 have it')] * 2
@@ -130,9 +125,9 @@ def test_a_file_that_one_lpar_has_twice_is_found(as_json, attached, changed_worl
 
 
 def test_a_tag_that_fits_no_file_name_is_found(as_json, attached):
-    attached(f'volume-{VOLUME_ID}', 'lpar1', '--volume-id', VOLUME_ID)
-    attached('disk-of-no-volume', 'lpar1', '--volume-id', VOLUME_ID)
-    odd = attached('volume-0f0f0f0f-2a34-4a57-9d7c-51ce44f0f5a1', 'lpar1', '--volume-id', VOLUME_ID)
+    attached(f'volume-{VOLUME_ID}', 'lpar1', VOLUME_ID)
+    attached('disk-of-no-volume', 'lpar1', VOLUME_ID)
+    odd = attached('volume-0f0f0f0f-2a34-4a57-9d7c-51ce44f0f5a1', 'lpar1', VOLUME_ID)
     [finding] = as_json('audit', code=12)
     assert (finding['finding'], finding['path']) == ('tag mismatch', odd)
 

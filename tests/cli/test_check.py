@@ -58,9 +58,9 @@ def test_a_volume_that_cannot_be_served_fails_the_check(check, connection_info, 
     assert 'ciphertext' in rows['volume'][1]
 
 
-def test_another_lpar_that_has_it_fails_the_check(check, operate, novalink, make_volume):
+def test_another_lpar_that_has_it_fails_the_check(check, novalink, make_volume, add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     novalink.requests.clear()
     assert 'attached to lpar1 (slot 2, lun1)' in check(path, '--lpar', 'lpar2', code=12)[
         'attached'][1]
@@ -69,9 +69,9 @@ def test_another_lpar_that_has_it_fails_the_check(check, operate, novalink, make
     assert check(path, '--lpar', 'lpar2', '--multiattach')['attached'][0] == 'ok'
 
 
-def test_an_orphan_of_the_file_does_not_fail_the_check(check, operate, novalink, make_volume):
+def test_an_orphan_of_the_file_does_not_fail_the_check(check, novalink, make_volume, add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     novalink.remove_lpar(novalink.lpars[0].uuid)
     novalink.requests.clear()
     assert 'an LPAR that is gone' in check(path, '--lpar', 'lpar2')['attached'][1]
@@ -104,10 +104,10 @@ def test_without_novalink_the_share_is_checked_all_the_same(run, make_volume):
         'LPAR not checked', 'attached not checked', 'overall FAILED']
 
 
-def test_without_a_volume_novalink_and_all_shares_are_checked(check, operate, make_volume,
-                                                              novalink):
+def test_without_a_volume_novalink_and_all_shares_are_checked(check, make_volume, novalink,
+                                                              add_mapping):
     assert check()['share'][1].startswith('none is mounted below /var/lib/nova/mnt')
-    operate('attach', make_volume(), '--lpar', 'lpar1')
+    add_mapping(make_volume())
     novalink.requests.clear()
     assert ' on /dev/shm is healthy' in check()['share'][1]
 
@@ -115,9 +115,9 @@ def test_without_a_volume_novalink_and_all_shares_are_checked(check, operate, ma
 @pytest.mark.parametrize(('path', 'directory'), [
     ('/no-such-share/volume-1', '/no-such-share'), ('/etc/passwd', '/etc')],
     ids=['missing', 'present'])
-def test_a_share_of_a_disk_that_is_not_mounted_fails_the_check(changed_world, operate, make_volume,
-                                                               path, directory):
-    operate('attach', make_volume(), '--lpar', 'lpar1')
+def test_a_share_of_a_disk_that_is_not_mounted_fails_the_check(changed_world, make_volume, path,
+                                                               directory, add_mapping):
+    add_mapping(make_volume())
     with changed_world(path=path) as (_, operate_there):
         outcome = operate_there('check', '-f', 'json')
     assert outcome.code == 12

@@ -123,9 +123,9 @@ def test_a_file_that_may_not_be_attached_leaves_the_volume_available(cinder, clo
     assert (cloud.attachments, novalink.mappings(), volume['status']) == ({}, [], 'available')
 
 
-def test_a_disk_that_was_there_before_stays_when_attaching_fails(cinder, operate, cloud, volume,
-                                                                 novalink):
-    operate('attach', volume['_info']['device_path'], '--lpar', 'lpar1')
+def test_a_disk_that_was_there_before_stays_when_attaching_fails(cinder, cloud, volume, novalink,
+                                                                 add_mapping):
+    add_mapping(volume['_info']['device_path'])
     cloud.faults.append(cinder_api.Fault('POST', 'action$', times=1))
     assert cinder('attach', 'data', '--lpar', 'lpar1').code == 14
     assert (cloud.attachments, len(novalink.mappings())) == ({}, 1)

@@ -18,10 +18,10 @@ pytestmark = pytest.mark.parametrize('novalink', [{'links_of_files': True}], ind
 
 
 @pytest.fixture
-def path(operate, make_volume):
+def path(make_volume, add_mapping):
     """A volume of the second LPAR."""
     path = make_volume()
-    assert operate('attach', path, '--lpar', 'lpar2').code == 0
+    add_mapping(path, 'lpar2')
     return path
 
 
@@ -53,8 +53,8 @@ class WithoutLPARs(Fault):
     ids=['empty', 'incomplete'])
 @pytest.mark.parametrize('yes', [['--yes'], []])
 def test_fix_is_refused_where_the_list_of_lpars_is(operate, novalink, orphan, make_volume, missing,
-                                                   reason, yes):
-    operate('attach', make_volume('other'), '--lpar', 'lpar1')
+                                                   reason, yes, add_mapping):
+    add_mapping(make_volume('other'))
     sent = posts(novalink)
     novalink.faults.add(WithoutLPARs(missing))
     outcome = operate('audit', '--fix', *yes, stdin='y\n')

@@ -28,35 +28,38 @@ def spellings(share, make_volume):
     return path, str(share / 'link' / 'volume-1')
 
 
-def test_detach_finds_what_was_attached_by_another_spelling(operate, novalink, spellings):
+def test_detach_finds_what_was_attached_by_another_spelling(operate, novalink, spellings,
+                                                            add_mapping):
     path, link = spellings
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     outcome = operate('detach', link)
     assert '| detached ' in outcome.out, outcome
     assert novalink.mappings() == []
 
 
-def test_detach_finds_a_mapping_without_a_link_to_its_lpar(operate, novalink, make_volume):
+def test_detach_finds_a_mapping_without_a_link_to_its_lpar(operate, novalink, make_volume,
+                                                           add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     novalink.faults.add(WithoutLinks(times=None))
     outcome = operate('detach', path)
     assert '| detached ' in outcome.out, outcome
     assert novalink.mappings() == []
 
 
-def test_detach_without_the_share_goes_by_the_name_under_the_exports_hash(
-        operate, novalink, make_volume):
+def test_detach_without_the_share_goes_by_the_name_under_the_exports_hash(operate, novalink,
+                                                                          make_volume, add_mapping):
     # The MD5 of nas1:/vols, which is mounted nowhere.
     path = make_volume('df8f2960bc699f860fbd3049c05792c6/volume-1')
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     outcome = operate('detach', '--export', 'nas1:/vols', '--name', 'volume-1')
     assert '| detached ' in outcome.out, outcome
     assert novalink.mappings() == []
 
 
-def test_detach_by_a_name_that_fits_another_place_is_refused(operate, novalink, make_volume):
-    operate('attach', make_volume('volume-1'), '--lpar', 'lpar1')
+def test_detach_by_a_name_that_fits_another_place_is_refused(operate, novalink, make_volume,
+                                                             add_mapping):
+    add_mapping(make_volume('volume-1'))
     outcome = operate('detach', '--export', 'nas1:/vols', '--name', 'volume-1')
     assert (outcome.code, outcome.out) == (9, '')
     assert 'known by its file name only' in outcome.err
@@ -89,30 +92,31 @@ def test_detach_from_an_lpar_that_is_gone_is_success(operate, make_volume):
     assert '| was not attached ' in outcome.out
 
 
-def test_detach_from_an_lpar_that_may_be_mistyped_is_refused(operate, novalink, make_volume):
+def test_detach_from_an_lpar_that_may_be_mistyped_is_refused(operate, novalink, make_volume,
+                                                             add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     assert operate('detach', path, '--lpar', 'lpra1').code == 7
     assert len(novalink.mappings()) == 1
 
 
-def test_check_names_who_has_it_by_another_spelling(operate, as_json, spellings):
+def test_check_names_who_has_it_by_another_spelling(as_json, spellings, add_mapping):
     path, link = spellings
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     rows = {row['check']: row for row in as_json('check', link, '--lpar', 'lpar2', code=12)}
     assert 'attached to lpar1' in rows['attached']['detail']
 
 
-def test_show_and_extend_find_it_by_another_spelling(operate, as_json, spellings):
+def test_show_and_extend_find_it_by_another_spelling(as_json, spellings, add_mapping):
     path, link = spellings
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     assert as_json('show', link)['path'] == path
     os.truncate(path, 2 << 20)
     assert as_json('extend', link)['size_bytes'] == 2 << 20
 
 
-def test_an_id_that_is_no_uuid_names_a_volume(operate, as_json, novalink, make_volume):
-    operate('attach', make_volume(), '--lpar', 'lpar1', '--volume-id', 'vol-a')
+def test_an_id_that_is_no_uuid_names_a_volume(operate, as_json, novalink, make_volume, add_mapping):
+    add_mapping(make_volume(), tag='vol-a')
     assert as_json('show', '--volume-id', 'vol-a')['tag'] == 'vol-a'
     assert operate('detach', '--volume-id', 'a').code == 0
     assert len(novalink.mappings()) == 1

@@ -8,9 +8,9 @@ import pytest
 VOLUME_ID = '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
 
 
-def test_list_shows_each_disk_with_its_file_and_mount(as_json, operate, novalink, make_volume):
+def test_list_shows_each_disk_with_its_file_and_mount(as_json, novalink, make_volume, add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1', '--volume-id', VOLUME_ID)
+    add_mapping(path, tag=VOLUME_ID)
     [disk] = as_json('list')
     [mapping] = novalink.mappings()
     assert disk == {
@@ -32,9 +32,9 @@ def test_list_of_nothing_is_empty(as_json):
     assert as_json('list') == []
 
 
-def test_list_of_one_lpar_leaves_out_the_others(as_json, operate, novalink, make_volume):
-    operate('attach', make_volume('a'), '--lpar', 'lpar1')
-    operate('attach', make_volume('b'), '--lpar', 'lpar2')
+def test_list_of_one_lpar_leaves_out_the_others(as_json, novalink, make_volume, add_mapping):
+    add_mapping(make_volume('a'))
+    add_mapping(make_volume('b'), 'lpar2')
     for lpar in ('lpar2', novalink.lpars[1].uuid.lower()):
         assert [disk['lpar'] for disk in as_json('list', '--lpar', lpar)] == ['lpar2']
 
@@ -55,10 +55,10 @@ def test_list_shows_other_storage_only_when_asked(as_json):
     assert {disk['kind'] for disk in disks} == {'file', 'lu', 'lv', 'none', 'optical', 'pv', 'rbd'}
 
 
-def test_list_tells_a_file_that_is_gone_from_a_mount_that_is_gone(as_json, operate, novalink,
-                                                                  make_volume):
+def test_list_tells_a_file_that_is_gone_from_a_mount_that_is_gone(as_json, novalink, make_volume,
+                                                                  add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
+    add_mapping(path)
     os.unlink(path)
     [disk] = as_json('list')
     assert (disk['file_state'], disk['mount_state']) == ('missing', 'healthy')
@@ -70,8 +70,8 @@ def test_list_says_where_nothing_is_mounted(as_json):
     assert (disk['file_state'], disk['mount_state']) == ('missing', 'absent')
 
 
-def test_a_table_shows_no_python(operate, make_volume):
-    operate('attach', make_volume(), '--lpar', 'lpar1')
+def test_a_table_shows_no_python(operate, make_volume, add_mapping):
+    add_mapping(make_volume())
     outcome = operate('list')
     assert 'None' not in outcome.out
     assert operate('list', '-c', 'LUA', '-f', 'value').out == 'lun1\n'
@@ -84,8 +84,8 @@ def test_an_unknown_column_is_a_usage_error(operate):
     assert 'Colour' in outcome.err
 
 
-def test_an_orphan_is_listed_without_lpar(as_json, operate, novalink, make_volume):
-    operate('attach', make_volume(), '--lpar', 'lpar1')
+def test_an_orphan_is_listed_without_lpar(as_json, novalink, make_volume, add_mapping):
+    add_mapping(make_volume())
     novalink.remove_lpar(novalink.lpars[0].uuid)
     assert [disk['lpar'] for disk in as_json('list')] == ['(gone)']
 
@@ -111,10 +111,10 @@ def test_show_of_what_is_not_attached_has_its_exit_code(operate, make_volume):
     assert outcome.err == f'Volume {path} is not attached to any LPAR.\n'
 
 
-def test_show_has_a_line_for_each_lpar(as_json, operate, make_volume):
+def test_show_has_a_line_for_each_lpar(as_json, make_volume, add_mapping):
     path = make_volume()
-    operate('attach', path, '--lpar', 'lpar1')
-    operate('attach', path, '--lpar', 'lpar2', '--multiattach')
+    add_mapping(path)
+    add_mapping(path, 'lpar2')
     assert [disk['lpar'] for disk in as_json('show', path)] == ['lpar1', 'lpar2']
     assert as_json('show', path, '--lpar', 'lpar2')['lpar'] == 'lpar2'
 

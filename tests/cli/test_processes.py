@@ -17,9 +17,9 @@ COMMANDS = sorted(entry.name for entry in metadata.entry_points(group='powervm_f
 
 
 @pytest.fixture
-def arguments(operate, novalink, make_volume, write_json):
+def arguments(novalink, make_volume, write_json, add_mapping):
     """What each command is called with, so that it succeeds."""
-    operate('attach', make_volume('volume-1'), '--lpar', 'lpar1')
+    add_mapping(make_volume('volume-1'))
     simulator = ['--simulator', novalink.url]
     return {
         'attach': [make_volume('volume-2'), '--lpar', 'lpar1', *simulator],

@@ -23,10 +23,10 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0 or shutil.which('setpriv') is 
 
 
 @pytest.fixture
-def closed(share, make_volume, operate):
+def closed(share, make_volume, add_mapping):
     """An attached file in a directory that only another user may enter."""
     path = make_volume('closed/volume-1')
-    assert operate('attach', path, '--lpar', 'lpar1').code == 0
+    add_mapping(path)
     os.chmod(share / 'closed', 0o700)
     os.chown(share / 'closed', 65534, 65534)
     return path

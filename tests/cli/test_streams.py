@@ -43,8 +43,8 @@ def test_attach_to_a_full_disk_says_that_it_was_done(shell, novalink, make_volum
     assert len(novalink.mappings()) == 1
 
 
-def test_a_reader_who_goes_away_is_told_nothing_of_a_list(shell, operate, make_volume):
-    operate('attach', make_volume(), '--lpar', 'lpar1')
+def test_a_reader_who_goes_away_is_told_nothing_of_a_list(shell, make_volume, add_mapping):
+    add_mapping(make_volume())
     done = shell('$RUN list $SIM | true')
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, '')
 

@@ -16,15 +16,9 @@ B = '0d2f1c2f-3b45-4b68-8e8d-62df55f1f6b2'
 
 
 @pytest.fixture
-def attach(operate, make_volume):
-    """Attach a new file and return its path."""
-    def attach(name, tag=None, lpar='lpar1'):
-        path = make_volume(name)
-        outcome = operate('attach', path, '--lpar', lpar,
-                          *(['--volume-id', tag] if tag else []))
-        assert outcome.code == 0, outcome
-        return path
-    return attach
+def attach(add_mapping, make_volume):
+    """Have a new file attached and return its path."""
+    return lambda name, tag=None, lpar='lpar1': add_mapping(make_volume(name), lpar, tag)
 
 
 @pytest.fixture
@@ -71,9 +65,10 @@ def test_a_file_that_is_tagged_as_another_volume_is_never_the_volume(attach, ope
 
 @pytest.mark.parametrize('is_gone', [True, False], ids=['orphan', 'other LPAR'])
 def test_a_file_that_is_attached_as_another_volume_as_well_is_refused(attach, operate, novalink,
-                                                                      refused, is_gone):
+                                                                      refused, is_gone,
+                                                                      add_mapping):
     path = attach('a', A, 'lpar1')
-    assert operate('attach', path, '--lpar', 'lpar2', '--volume-id', B, '--multiattach').code == 0
+    add_mapping(path, 'lpar2', tag=B)
     if is_gone:
         novalink.remove_lpar(novalink.lpars[0].uuid)
     for more in ([], ['--lpar', 'lpar2']):
@@ -86,9 +81,9 @@ def test_a_file_that_is_attached_as_another_volume_as_well_is_refused(attach, op
 @pytest.mark.parametrize('novalink', [
     {'links_of_files': True}, {'links_of_files': False}], indirect=True, ids=['link', 'id alone'])
 def test_a_mapping_that_is_being_made_for_another_volume_is_not_taken_by_an_id_of_the_file(
-        attach, operate, novalink, refused):
+        attach, novalink, refused, add_mapping):
     path = attach('a', A, 'lpar1')
-    assert operate('attach', path, '--lpar', 'lpar2', '--volume-id', B, '--multiattach').code == 0
+    add_mapping(path, 'lpar2', tag=B)
     novalink.faults.add(Without(times=None, pattern=CLIENTS))
     said = refused('detach', A, '--lpar', 'lpar2')
     assert all(part in said for part in (path, A, B))
@@ -149,8 +144,9 @@ def test_an_id_is_the_same_however_it_is_written(attach, operate, novalink, writ
     assert novalink.mappings() == []
 
 
-def test_attach_tags_with_the_id_as_cinder_writes_it(attach, novalink):
-    attach('a', A.upper())
+def test_attach_tags_with_the_id_as_cinder_writes_it(operate, make_volume, novalink):
+    assert operate('attach', make_volume('a'), '--lpar', 'lpar1', '--volume-id',
+                   A.upper()).code == 0
     assert novalink.mappings()[0].tag == A
 
 
