@@ -4,7 +4,8 @@
 Importing takes most of the time that a command runs. The server imports once, and forks for each
 command; the child has the caller's descriptors, environment, directory and arguments, runs the
 installed script, and ends as every interpreter does. What it cannot show is what happens before
-the script runs, or on import: tests of streams, signals and start-up begin real processes.
+the script runs, or on import: tests of streams, start-up and signals during it begin real
+processes.
 
     python tests/fork_server.py SOCKET SCRIPT             serves, as Server starts it
     python -I -S tests/fork_server.py SOCKET -- ARGUMENT...     runs one command as its client

@@ -4,6 +4,8 @@
 import contextlib
 import json
 import os
+import signal
+import tempfile
 import threading
 
 import pytest
@@ -15,6 +17,7 @@ from powervm_fileio_connector.simulator.model import FileFact
 from powervm_fileio_connector.simulator.model import NewMapping
 from powervm_fileio_connector.simulator.state import State
 from tests import cinder_api
+from tests.conftest import Outcome
 
 
 @pytest.fixture
@@ -23,6 +26,50 @@ def operate(run, novalink):
     def operate(name, *args, **kwargs):
         return run(name, *args, '--simulator', novalink.url, **kwargs)
     return operate
+
+
+@pytest.fixture
+def begin(forks, novalink):
+    """Begin a command against the simulator of this test, and go on meanwhile."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *args: stack.enter_context(Begun(
+            forks, [*map(str, args), '--simulator', novalink.url]))
+
+
+class Begun:
+    """A command that has begun; with the block it ends.
+
+    :ivar stderr: what it writes to standard error
+    """
+
+    def __init__(self, forks, arguments):
+        self._stdout = tempfile.TemporaryFile('w+')     # noqa: SIM115
+        ours, theirs = os.pipe()
+        self.stderr = open(ours)    # noqa: SIM115
+        self._has_ended = False
+        with open(os.devnull) as nothing, open(theirs, 'w') as stderr:
+            self._child = forks.start(
+                arguments, [nothing.fileno(), self._stdout.fileno(), stderr.fileno()])
+
+    def interrupt(self):
+        os.kill(self._child.pid, signal.SIGINT)
+
+    def outcome(self):
+        """Wait for its end; what was read of standard error is not in the outcome."""
+        err = self.stderr.read()
+        code, self._has_ended = self._child.wait(60), True
+        self._stdout.seek(0)
+        return Outcome(code, self._stdout.read(), err)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        if not self._has_ended:
+            os.kill(self._child.pid, signal.SIGKILL)
+            self._child.wait(60)
+        self.stderr.close()
+        self._stdout.close()
 
 
 @pytest.fixture

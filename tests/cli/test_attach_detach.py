@@ -4,8 +4,6 @@
 import dataclasses
 import json
 import os
-import signal
-import subprocess
 import uuid
 
 import pytest
@@ -277,24 +275,22 @@ def test_a_device_info_that_is_none_is_a_usage_error(operate, write_json):
     assert 'does not hold a device_info' in outcome.err
 
 
-def test_an_interrupt_while_novalink_is_asked_ends_the_command(command, novalink):
-    with Held(novalink, 'GET') as gate, subprocess.Popen(
-            [command, 'list', '--simulator', novalink.url], text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE) as process:
+def test_an_interrupt_while_novalink_is_asked_ends_the_command(begin, novalink):
+    with Held(novalink, 'GET') as gate:
+        process = begin('list')
         assert gate.reached.wait(60)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, '', 'Interrupted.\n')
+        process.interrupt()
+        outcome = process.outcome()
+    assert (outcome.code, outcome.out, outcome.err) == (130, '', 'Interrupted.\n')
 
 
-def test_an_interrupted_fix_says_how_to_find_out(command, novalink, make_volume, add_mapping):
+def test_an_interrupted_fix_says_how_to_find_out(begin, novalink, make_volume, add_mapping):
     add_mapping(make_volume())
     novalink.remove_lpar(novalink.lpars[0].uuid)
-    with Held(novalink, 'POST') as gate, subprocess.Popen(
-            [command, 'audit', '--fix', '--yes', '--simulator', novalink.url], text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with Held(novalink, 'POST') as gate:
+        process = begin('audit', '--fix', '--yes')
         assert gate.reached.wait(60)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert '"powervm-fileio audit" tells' in err
+        process.interrupt()
+    outcome = process.outcome()
+    assert outcome.code == 130
+    assert '"powervm-fileio audit" tells' in outcome.err
