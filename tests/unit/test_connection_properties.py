@@ -94,6 +94,11 @@ def test_a_wrong_value_is_refused_and_its_key_named(change, key):
     assert caught.value.kwargs['key'] == key
 
 
+@pytest.mark.parametrize('slot', [2, 65534, '2'])
+def test_every_slot_but_those_of_the_consoles_and_the_wild_card_can_be_asked_for(slot):
+    assert parse(shapes.driver('nfs', slot=slot)).slot == int(slot)
+
+
 @pytest.mark.parametrize('wrong', [None, 'nfs', 7, ['x']])
 def test_something_else_than_a_dictionary_is_refused(wrong):
     with pytest.raises(exceptions.InvalidConnectionProperties):

@@ -4,6 +4,7 @@
 import concurrent.futures
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -95,3 +96,15 @@ def test_a_lock_is_waited_for_no_longer_than_allowed():
         assert (first, second) == (True, False)
     with lock.held(1) as third:
         assert third
+
+
+def test_a_thread_that_waits_for_a_change_is_woken_by_it(monkeypatch):
+    monkeypatch.setattr(locks, '_NATIVE_WAIT_S', 600.0)
+    signal = locks.Signal()
+    thread = threading.Thread(target=signal.wait, args=(signal.count, 600.0), daemon=True)
+    thread.start()
+    while not signal._condition._waiters:
+        time.sleep(0.001)
+    signal.notify()
+    thread.join(60)
+    assert not thread.is_alive()
