@@ -244,6 +244,7 @@ def _share(name):
 
 @functools.cache
 def _server():
+    servers.prepare()
     return servers.Server()
 
 
