@@ -24,7 +24,6 @@ from powervm_fileio_connector.connection_properties import parse_leniently
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.volume import DeviceInfo
 
-_GIB = 2**30
 _OF_NOVA = ('Its attachment is Nova\'s, and Cinder lets only Nova end it. Use "openstack server '
             'remove volume".')
 

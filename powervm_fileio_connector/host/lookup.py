@@ -92,7 +92,7 @@ def by_path(spec: VolumeSpec, settings: Settings, prober: probe.Prober,
     # Only now: the probe may have made autofs mount what belongs here.
     table = mount_table.table()
     mount = table.by_id(answer.mount_id)
-    if mount is not None and answer.facts is not None:
+    if mount is not None and answer.facts is not None and answer.facts.links:
         checks.require_links_stay(table, answer.facts, context(spec, spec.path, mount))
     if answer.errno is not None or answer.facts is None or mount is None:
         _raise_for_path(spec, settings, table, mount, answer, checks.trust(
