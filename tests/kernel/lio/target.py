@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """LIO, the kernel's SCSI target, by configfs; its disks appear in the machine itself (tcm_loop)."""
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -76,7 +77,15 @@ def qcow(path, size):
     tcmu.start()
     store = Backstore('user')
     store.control(f'dev_size={size},dev_config=qcow/{path}')
-    return store.enable()
+    wait_until(lambda: _is_enabled(store), 60)
+    return store
+
+
+def _is_enabled(store):
+    # While it starts, the daemon has the kernel refuse what it could not be told yet.
+    with contextlib.suppress(BlockingIOError):
+        return store.enable()
+    return None
 
 
 class Target:
