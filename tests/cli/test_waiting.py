@@ -3,15 +3,16 @@
 
 import re
 
-from tests.contract.test_waiting import Outage
-from tests.contract.test_waiting import Starting
+from powervm_fileio_connector.simulator import Busy503
 
-WAITS = re.compile(r'^NovaLink at 127\.0\.0\.1 does not serve requests \(Service is unavailable\); '
-                   r'trying again until \d\d:\d\d:\d\d at the latest\.$', re.MULTILINE)
+WAITS = re.compile(r'NovaLink at 127\.0\.0\.1 does not serve requests \(Service is unavailable\); '
+                   r'trying again until \d\d:\d\d:\d\d at the latest\.\n')
 
 
-def test_a_command_that_waits_for_novalink_says_so_and_goes_on(operate, novalink):
-    novalink.faults.add(Starting(times=None, outage=Outage(3.0)))
-    outcome = operate('list')
-    assert outcome.code == 0, outcome
-    assert WAITS.search(outcome.err), outcome
+def test_a_command_that_waits_for_novalink_says_so_and_goes_on(begin, novalink):
+    novalink.faults.add(Busy503(times=None))
+    process = begin('list')
+    said = process.stderr.readline()
+    novalink.faults.clear()
+    assert WAITS.fullmatch(said), said
+    assert process.outcome().code == 0
