@@ -178,8 +178,10 @@ def _import_everything():
         for module in pkgutil.walk_packages(package.__path__, f'{package.__name__}.'):
             if not module.name.endswith(('__main__', 'pytest_plugin')):
                 importlib.import_module(module.name)
-    for name in ('powervm_fileio_connector.connector', 'tqdm', 'pypowervm.adapter', 'wcwidth',
-                 'openstack.connection', 'os_brick.initiator.connector'):
+    for name in ('powervm_fileio_connector.registration', 'tqdm', 'multiprocessing.synchronize',
+                 'concurrent.futures.thread', 'wcwidth', 'argcomplete', 'openstack.connection',
+                 'keystoneauth1.loading._plugins.identity.generic', 'pypowervm.wrappers.http_error',
+                 'os_brick.initiator.connector'):
         importlib.import_module(name)
     gc.freeze()
 
