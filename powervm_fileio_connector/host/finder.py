@@ -125,8 +125,9 @@ def recheck(file: VolumeFile, settings: Settings, *, prober: probe.Prober,
     mount = table.by_id(answer.mount_id)
     if mount is None or not mount.is_same_as(before):
         context.refuse(f'lies on another mount ({mount}) than when it was checked ({before})')
-    # A mount that autofs made anew may have another device number, but shows the same inodes.
-    first = 1 if mount.id != before.id and table.is_automounted(mount) else 0
+    # One that autofs made anew may have another device number, also under the id of the one before,
+    # but shows the same inodes.
+    first = 1 if table.is_automounted(mount) else 0
     if (os.path.join(mount.mount_point, facts.path) != file.resolved
             or [one[first:] for one in ((facts.dev, facts.ino), *facts.chain)] != [
                 one[first:] for one in (file.identity, *file.chain)]

@@ -2,6 +2,7 @@
 """Shares that autofs mounts when somebody looks."""
 
 import contextlib
+import dataclasses
 import hashlib
 import pathlib
 import subprocess
@@ -85,6 +86,19 @@ def test_a_file_is_the_same_after_autofs_made_its_mount_anew_from_the_same_sourc
     else:
         with pytest.raises(exceptions.UnsafeVolumePath, match='another mount'):
             finder.recheck(found, settings, prober=prober)
+
+
+def test_a_mount_that_autofs_made_anew_may_have_the_id_of_the_one_before(
+        automount, tmp_path, settings, prober):
+    automount(tmp_path / 'nova')
+    found = finder.find(SPEC, settings, prober=prober)
+    device, inode = found.identity
+    # As if the mount before had another device number: the kernel gives ids again.
+    finder.recheck(dataclasses.replace(found, identity=(device + 1, inode)), settings,
+                   prober=prober)
+    with pytest.raises(exceptions.UnsafeVolumePath, match='another file'):
+        finder.recheck(dataclasses.replace(found, identity=(device, inode + 1)), settings,
+                       prober=prober)
 
 
 def test_an_automounter_that_hangs_is_told_by_the_deadline(
