@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from powervm_fileio_connector.simulator.faults import Forbidden403
 from tests.cli.conftest import Held
 from tests.cli.conftest import posts
 
@@ -204,6 +205,20 @@ def test_an_interrupt_leaves_nothing_half_done_and_says_what_was(begin, novalink
     assert f'Interrupted: {attached} attached' in outcome.err
     assert outcome.out.count('| not tried ') == count - attached
     assert 'Traceback' not in outcome.err
+
+
+def test_one_volume_that_fails_after_an_interrupt_is_an_interrupted_command(begin, novalink,
+                                                                            make_volume):
+    with Held(novalink, 'POST') as gate:
+        novalink.faults.add(Forbidden403(method='POST'))
+        process = begin('attach', make_volume(), '--lpar', 'lpar1')
+        assert gate.reached.wait(60)
+        process.interrupt()
+        process.stderr.readline()
+        process.stderr.readline()
+    outcome = process.outcome()
+    assert outcome.code == 130
+    assert 'Interrupted: 1 failed. ' in outcome.err
 
 
 def test_a_second_interrupt_does_not_wait(begin, novalink, many, write_json):

@@ -94,3 +94,9 @@ def test_secrets_of_connection_info_are_not_shown():
     one = views.attachment_of({'id': 'a', 'volume_id': VOLUME_ID,
                                'connection_info': {'export': 'mds:/one:canary'}})
     assert 'canary' not in repr(one)
+
+
+@pytest.mark.parametrize(('shown', 'known'), [('i-1', 'i-1'), ('', None), (None, None)])
+def test_an_attachment_of_nova_names_its_instance(shown, known):
+    one = views.attachment_of({'id': 'a', 'volume_id': VOLUME_ID, 'instance': shown})
+    assert one.instance == known
