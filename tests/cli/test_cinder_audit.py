@@ -166,22 +166,22 @@ def test_a_note_about_a_finished_attachment_is_no_finding(cinder, attached, tmp_
 
 
 @pytest.fixture
-def calls_for(command, cloud, novalink, tmp_path):
+def calls_for(tmp_path):
     """Run a command; return its system calls that name a directory or have a descriptor in it."""
-    def calls_for(directory, name, *args):
-        trace = tmp_path / f'{name}.trace'
+    def calls_for(directory, *arguments, environment=None):
+        trace = tmp_path / 'trace'
         subprocess.run(
-            ['strace', '-f', '-y', '-s', '0', '-e', 'trace=%file,%desc', '-o', trace,
-             command, 'cinder', name, *args, '--host', HOST, '--simulator', novalink.url],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=300,
-            env={**os.environ, **cloud.environment(), 'XDG_STATE_HOME': str(tmp_path)})
+            ['strace', '-f', '-y', '-s', '0', '-e', 'trace=%file,%desc', '-o', trace, *arguments],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=300,
+            env={**os.environ, **(environment or {})})
         return [line for line in trace.read_text().splitlines() if directory in line]
     return calls_for
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which('strace'), reason='strace is not installed')
-def test_an_audit_asks_no_share(cloud, attached, make_volume, calls_for, only_finding):
+def test_an_audit_asks_no_share(command, cloud, attached, novalink, calls_for, only_finding,
+                                tmp_path):
     volume = attached('a')
     directory = os.path.dirname(volume['_info']['device_path'])
     # The file that Cinder names is compared with the one that is mapped, by the mount table.
@@ -189,10 +189,11 @@ def test_an_audit_asks_no_share(cloud, attached, make_volume, calls_for, only_fi
         driver_volume_type='nfs', export='nas1:/vols', name='volume-a')
     del attachment_of(cloud, volume)['connection_info']['device_path']
     assert only_finding()['finding'] == 'other file'
-    assert calls_for(directory, 'audit') == []
-    other = make_volume('volume-b')
-    cloud.add_volume('b', {'driver_volume_type': 'gpfs', 'name': 'volume-b', 'device_path': other})
-    assert calls_for(directory, 'attach', 'b', '--lpar', 'lpar1') != []
+    assert calls_for(directory, 'sh', '-c', f'stat {directory}; true') != []
+    # It ends with 12, so it has compared the files.
+    audit = f'{command} cinder audit --host {HOST} --simulator {novalink.url}; test $? = 12'
+    assert calls_for(directory, 'sh', '-c', audit, environment={
+        **cloud.environment(), 'XDG_STATE_HOME': str(tmp_path)}) == []
 
 
 @pytest.mark.slow

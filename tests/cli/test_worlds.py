@@ -18,7 +18,7 @@ from tests.cli import worlds
 
 COUNT = int(os.environ.get('POWERVM_FILEIO_WORLDS', '12'))
 FIRST = int(os.environ.get('POWERVM_FILEIO_SEED', '0'))
-GROUPS = 4
+GROUPS = 2
 STEPS = 6
 
 
