@@ -28,6 +28,17 @@ MARKERS = {'consumers': ['consumers', 'slow'], 'host': ['root'], 'kernel': ['roo
            'openstack': ['root', 'slow', 'openstack']}
 """The markers of all tests of a directory."""
 
+MEASURED_ELSEWHERE = {
+    'cli/test_processes', 'cli/test_streams', 'cli/test_waiting', 'cli/test_worlds',
+    'contract/test_eventlet', 'contract/test_forms_of_answers', 'contract/test_incomplete_mappings',
+    'contract/test_many_at_once', 'contract/test_mixed_threads', 'contract/test_reused_ids',
+    'contract/test_writer_batches', 'host/test_attaching', 'host/test_confinement',
+    'host/test_operator_commands', 'host/test_qcow2_images', 'host/test_silent_shares',
+    'host/test_spellings', 'simulator/test_hard_settings', 'simulator/test_mappings',
+    'simulator/test_scale', 'unit/mappings/test_documents', 'unit/novalink/test_locks',
+    'unit/test_architecture'}
+"""Files of tests that run no lines, or few, which no other test runs."""
+
 # pypowervm's and os-brick's import of eventlet warns; nothing of it is ours to mend.
 os.environ.setdefault('EVENTLET_NO_GREENDNS', 'yes')
 
@@ -57,14 +68,16 @@ def pytest_xdist_auto_num_workers():
 
 
 def pytest_collection_modifyitems(items):
-    """Mark tests by their directory, and leave slow ones out of the coverage.
+    """Mark tests by their directory, and leave out of the coverage what adds nothing to it.
 
-    They do again and again what quick tests do once; measured, they would take twice as long.
+    Slow tests do again and again what quick ones do once, and so do those of MEASURED_ELSEWHERE;
+    measured, they would take twice as long.
     """
     for item in items:
-        if item.get_closest_marker('slow'):
+        place = item.path.relative_to(TESTS)
+        if item.get_closest_marker('slow') or str(place.with_suffix('')) in MEASURED_ELSEWHERE:
             item.add_marker('no_cover')
-        for marker in MARKERS.get(item.path.relative_to(TESTS).parts[0], ()):
+        for marker in MARKERS.get(place.parts[0], ()):
             item.add_marker(marker)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import posix
 import select
 import signal
 import socket
@@ -183,6 +184,8 @@ def _import_everything():
                  'keystoneauth1.loading._plugins.identity.generic', 'pypowervm.wrappers.http_error',
                  'os_brick.initiator.connector'):
         importlib.import_module(name)
+    if 'coverage' in sys.modules:       # each child would write it again
+        sys.modules['coverage'].Coverage.current().save()
     gc.freeze()
 
 
@@ -198,6 +201,9 @@ def _become(request, descriptors, script):
     os.environ.clear()
     os.environ.update(request['environment'])
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if 'coverage' in sys.modules and 'COVERAGE_PROCESS_CONFIG' not in os.environ:
+        sys.modules['coverage'].Coverage.current().stop()
+        os._exit = posix._exit      # coverage has put one in its place that writes a file
     for number, name in enumerate(('stdin', 'stdout', 'stderr')):
         binary = open(number, 'rb' if number == 0 else 'wb', closefd=False)  # noqa: SIM115
         stream = io.TextIOWrapper(

@@ -51,11 +51,11 @@ def test_an_exception_at_any_instruction_leaves_no_descriptor(first, monkeypatch
     lowest = os.dup(0)
     os.close(lowest)
     monkeypatch.setattr(channel, '_FIRST_DESCRIPTOR', lowest + 3 if first else 0)
-    before = os.listdir('/proc/self/fd')
+    before = {*os.listdir('/proc/self/fd')}     # others may close some of theirs meanwhile
     number = 1
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ResourceWarning)
         while interrupted(make, number):
-            assert os.listdir('/proc/self/fd') == before, number
+            assert before.issuperset(os.listdir('/proc/self/fd')), number
             number += 1
     assert number > 50
