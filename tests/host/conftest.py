@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import select
 import subprocess
 import sys
 
@@ -114,6 +115,9 @@ class Mounter:
         return place
 
 
+MOST_SILENT_S = 60      # of a FUSE share, before the test fails rather than waits for ever
+
+
 class FuseShare:
     """A running :mod:`tests.host.fuse_share`."""
 
@@ -123,7 +127,7 @@ class FuseShare:
         self.place = place
         script = pathlib.Path(__file__).with_name('fuse_share.py')
         self._process = subprocess.Popen(
-            [sys.executable, script, place, source, subtype], text=True, stdin=subprocess.PIPE,
+            [sys.executable, script, place, source, subtype], bufsize=0, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE)
         assert self._said() == 'ready'
 
@@ -133,8 +137,7 @@ class FuseShare:
 
     def tell(self, word):
         """Have it behave differently from now on; the words are the module's."""
-        self._process.stdin.write(word + '\n')
-        self._process.stdin.flush()
+        self._process.stdin.write(f'{word}\n'.encode())
         while self._said() != 'done':
             pass
 
@@ -154,7 +157,9 @@ class FuseShare:
         self._process.stdout.close()
 
     def _said(self):
-        word = self._process.stdout.readline().strip()
+        told = select.select([self._process.stdout], [], [], MOST_SILENT_S)[0]
+        assert told, 'the FUSE share holds no request, or does not answer'
+        word = self._process.stdout.readline().decode().strip()
         assert word, 'the FUSE share ended'
         return word
 

@@ -117,11 +117,12 @@ def test_a_share_that_goes_silent_meanwhile_is_told_at_the_second_look(
 
 
 def test_a_helper_that_the_kernel_holds_is_reported_and_no_child_of_ours(
-        share, settings, hasty_prober, caplog):
+        share, settings, caplog):
     before = set(children())
     share.tell('hang')
+    # Long enough for its process to start and to ask the share, on a busy host as well.
     with pytest.raises(exceptions.MountNotResponding):
-        finder.find(SPEC, settings, prober=hasty_prober)
+        finder.find(SPEC, settings, prober=probe.Prober(4))
     share.wait_until_it_holds_a_request()
     assert set(children()) == before
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING
