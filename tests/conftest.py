@@ -29,14 +29,10 @@ MARKERS = {'consumers': ['consumers', 'slow'], 'host': ['root'], 'kernel': ['roo
 """The markers of all tests of a directory."""
 
 MEASURED_ELSEWHERE = {
-    'cli/test_processes', 'cli/test_streams', 'cli/test_waiting', 'cli/test_worlds',
-    'contract/test_eventlet', 'contract/test_forms_of_answers', 'contract/test_incomplete_mappings',
-    'contract/test_many_at_once', 'contract/test_mixed_threads', 'contract/test_reused_ids',
-    'contract/test_writer_batches', 'host/test_attaching', 'host/test_confinement',
-    'host/test_operator_commands', 'host/test_qcow2_images', 'host/test_silent_shares',
-    'host/test_spellings', 'simulator/test_hard_settings', 'simulator/test_mappings',
-    'simulator/test_scale', 'unit/mappings/test_documents', 'unit/novalink/test_locks',
-    'unit/test_architecture'}
+    'cli/test_processes', 'cli/test_waiting', 'contract/test_eventlet',
+    'contract/test_incomplete_mappings', 'contract/test_reused_ids', 'host/test_attaching',
+    'host/test_operator_commands', 'host/test_spellings', 'simulator/test_mappings',
+    'unit/novalink/test_locks', 'unit/test_architecture'}
 """Files of tests that run no lines, or few, which no other test runs."""
 
 # pypowervm's and os-brick's import of eventlet warns; nothing of it is ours to mend.
@@ -63,8 +59,8 @@ class Outcome:
 
 @pytest.hookimpl(optionalhook=True)     # of xdist
 def pytest_xdist_auto_num_workers():
-    """Return how many workers ``-n auto`` starts: two a processor, since tests mostly wait."""
-    return 2 * len(os.sched_getaffinity(0))
+    """Return how many workers ``-n auto`` starts: one more than processors, since tests wait."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_collection_modifyitems(items):
