@@ -234,8 +234,7 @@ def test_an_instance_sees_the_new_size_of_a_volume(one, make_volumes):
 
 @pytest.fixture
 def hang(gpfs_base, tmp_path, options):
-    """Have the file system of the volumes not answer any more; each probe waits a second."""
-    options('probe_timeout_s', 1.0)
+    """Have the file system of the volumes not answer any more, and each probe wait for a second."""
     with contextlib.ExitStack() as mounts:
         def hang():
             share = FuseShare(tmp_path / 'silent', 'gpfs0', 'gpfs')
@@ -243,6 +242,7 @@ def hang(gpfs_base, tmp_path, options):
             subprocess.run(['mount', '--bind', share.place, gpfs_base], check=True)
             mounts.callback(subprocess.run, ['umount', '-l', gpfs_base], check=True)
             share.tell('hang')
+            options('probe_timeout_s', 1.0)
         yield hang
 
 
