@@ -22,6 +22,8 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
+import psutil
+
 WIDTHS = (1280, 390)        # a laptop's window, and a phone's
 
 _NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
@@ -114,7 +116,16 @@ def measured(directory: pathlib.Path, timeout_s: float = 240) -> dict[str, list[
             except queue.Empty:
                 raise RuntimeError(f'{browser} gave no result in {timeout_s} s') from None
             finally:
-                process.terminate()
+                _end(psutil.Process(process.pid))
+
+
+def _end(browser: psutil.Process) -> None:
+    """End a browser with all its processes, which write to its profile until they have ended."""
+    processes = [browser, *browser.children(recursive=True)]
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=30)
 
 
 @contextlib.contextmanager
