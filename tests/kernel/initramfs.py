@@ -23,7 +23,7 @@ def make(archive, root, init, busybox, modules, names, packer):
     (root / 'bin/sh').symlink_to('busybox')
     shutil.copy(init, root / 'init')
     (root / 'init').chmod(0o755)
-    for number, path in enumerate(_load_order(modules / 'modules.dep', names)):
+    for number, path in enumerate(_load_order(modules, names)):
         shutil.copy(modules / path, root / f'modules/{number:02}-{pathlib.Path(path).name}')
     contents = '\n'.join(str(path.relative_to(root)) for path in sorted(root.rglob('*')))
     with open(archive, 'wb') as file:
@@ -31,14 +31,18 @@ def make(archive, root, init, busybox, modules, names, packer):
                        stdout=file, stderr=subprocess.DEVNULL, check=True)
 
 
-def _load_order(dependencies, names):
+def _load_order(modules, names):
+    """The files of modules and of what they need; those that are part of the kernel have none."""
+    built_in = {pathlib.Path(path).stem
+                for path in (modules / 'modules.builtin').read_text().splitlines()}
     needs = {}
-    for line in dependencies.read_text().splitlines():
+    for line in (modules / 'modules.dep').read_text().splitlines():
         module, _, others = line.partition(':')
         needs[module] = others.split()
-    by_name = {pathlib.Path(path).stem: path for path in needs}
+    # Debian 13 has them compressed: nfsd.ko.xz.
+    by_name = {pathlib.Path(path).name.partition('.')[0]: path for path in needs}
     order = []
-    for name in names:
+    for name in (name for name in names if name not in built_in):
         # Each line of modules.dep names all that a module needs, the first to load last.
         for path in [*reversed(needs[by_name[name]]), by_name[name]]:
             if path not in order:

@@ -19,8 +19,9 @@ _KERNEL = 'linux-image-amd64'
 # Only those that the host lacks are downloaded; the guest sees the host's files as well.
 _TOOLS = ('qemu-system-x86', 'nfs-kernel-server', 'autofs', 'busybox-static', 'kmod', 'iproute2',
           'e2fsprogs')
-_KERNEL_PARTS = ('./boot/vmlinuz-*', './lib/modules/*/modules.*', *(
-    f'./lib/modules/*/kernel/{part}/*' for part in (
+# They lie below /lib in Debian 12, and below /usr/lib in 13.
+_KERNEL_PARTS = ('./boot/vmlinuz-*', '*/lib/modules/*/modules.*', *(
+    f'*/lib/modules/*/kernel/{part}/*' for part in (
         'arch', 'block', 'crypto', 'drivers/block', 'drivers/scsi', 'drivers/target', 'drivers/uio',
         'drivers/virtio', 'fs', 'lib', 'net')))
 _INIT = pathlib.Path(__file__).with_name('init')
@@ -100,7 +101,9 @@ def _make(work):
         made_tree.result()
     _unpack(made.packed_kernel, made.unpacked_kernel)
     version = made.packed_kernel.name.removeprefix('vmlinuz-')
-    subprocess.run([*made.command('depmod'), '-b', made.kernel / 'usr', version], check=True)
+    # depmod of Debian 12 looks below /lib, that of 13 below /usr/lib.
+    (made.kernel / 'lib').symlink_to('usr/lib')
+    subprocess.run([*made.command('depmod'), '-b', made.kernel, version], check=True)
     for place in _PLACES:
         (work / 'first' / place).mkdir(parents=True)
     busybox = made.command('busybox')
