@@ -13,6 +13,7 @@ import pytest
 from oslo_config import cfg
 
 import powervm_fileio_connector as pfc
+from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.novalink import locks
@@ -23,10 +24,12 @@ from powervm_fileio_connector.simulator import RefuseConnection
 from powervm_fileio_connector.simulator import Slow
 from tests.contract.conftest import client_of
 from tests.contract.conftest import deadline
+from tests.contract.conftest import make_connector
 
 
-def test_a_child_forked_while_a_thread_commits_attaches_at_once(novalink, connector, config,
-                                                                make_volume):
+def test_a_child_forked_while_a_thread_commits_attaches_at_once(novalink, config, make_volume):
+    config.set_override('rest_timeout_s', 120.0, group=conf.GROUP)      # for what the parent does
+    connector = make_connector(novalink, config)
     connector.connect_volume({'path': make_volume('first')})
     child_adapter = novalink.adapter()
     paths = [make_volume(name) for name in ('parent', 'child', 'child-2')]
@@ -49,7 +52,7 @@ def test_a_child_forked_while_a_thread_commits_attaches_at_once(novalink, connec
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     held.release()
-    parent.join(20)
+    parent.join(120)
     assert not parent.is_alive()
     assert {one.path for one in novalink.mappings()} == {make_volume('first'), *paths}
 
