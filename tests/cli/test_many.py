@@ -231,4 +231,7 @@ def test_a_second_interrupt_does_not_wait(begin, novalink, many, write_json):
         process.interrupt()
         outcome = process.outcome()
     assert outcome.code == 130
-    assert outcome.out.count('| unknown ') == 2
+    # On a busy host the second volume may not have been sent yet.
+    unknown, not_tried = (outcome.out.count(f'| {result} ') for result in ('unknown', 'not tried'))
+    assert unknown >= 1
+    assert unknown + not_tried == 2

@@ -289,7 +289,7 @@ def test_files_of_healthy_shares_are_listed_however_many_hang(mounter, share, tm
 def test_a_share_that_hangs_for_the_root_helper_is_told_by_the_deadline(
         share, settings, prober_with_root_helper):
     share.tell('only-once-hang')
-    prober = prober_with_root_helper(timeout_s=1)
+    prober = prober_with_root_helper(timeout_s=6)     # its process starts in that, too
     started = time.monotonic()
     with pytest.raises(exceptions.MountNotResponding):
         finder.find(SPEC, settings, prober=prober)
