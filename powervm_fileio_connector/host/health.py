@@ -106,8 +106,7 @@ def of_mount(mount: Mount | None, prober: probe.Prober, export: str | None = Non
     if mount is None:
         return MountHealth(MountState.ABSENT, None, 0.0)
     [answer] = _where([mount.mount_point], prober, deadline)
-    return MountHealth(_mount_state(answer, mount, export), mount, answer.took_s,
-                       failures.shortage(answer))
+    return _mount_health(answer, mount, export)
 
 
 def of_mounts(mounts: Collection[Mount], prober: probe.Prober,
@@ -119,12 +118,11 @@ def of_mounts(mounts: Collection[Mount], prober: probe.Prober,
     healths = []
     for mount in mounts:
         answer, probed = answers[mount.share], keys[mount.share]
-        state = _mount_state(answer, probed, None)
-        if state is MountState.HEALTHY and mount.is_read_only:
-            state = MountState.READ_ONLY
-        elif state is MountState.READ_ONLY and not mount.is_read_only:
-            state = MountState.HEALTHY
-        healths.append(MountHealth(state, mount, answer.took_s, failures.shortage(answer)))
+        health = _mount_health(answer, probed, None)
+        state = health.state
+        if state in (MountState.HEALTHY, MountState.READ_ONLY):
+            state = MountState.READ_ONLY if mount.is_read_only else MountState.HEALTHY
+        healths.append(dataclasses.replace(health, state=state, mount=mount))
     return healths
 
 
@@ -164,10 +162,15 @@ def _where(paths: Sequence[str], prober: probe.Prober,
     return prober.probe_all([probe.PathProbe(path) for path in paths], deadline)
 
 
+def _mount_health(answer: probe.Answer[probe.PathFacts], mount: Mount,
+                  export: str | None) -> MountHealth:
+    shortage = failures.shortage(answer)
+    state = MountState.UNKNOWN if shortage else _mount_state(answer, mount, export)
+    return MountHealth(state, mount, answer.took_s, shortage)
+
+
 def _mount_state(answer: probe.Answer[probe.PathFacts], mount: Mount,
                  export: str | None) -> MountState:
-    if failures.shortage(answer) is not None:
-        return MountState.UNKNOWN
     if failures.is_silent(answer, mount):
         return MountState.HUNG
     if failures.is_stale(answer.errno, mount):
