@@ -147,13 +147,14 @@ class Committer:
 
         An edit of that volume that finds nothing to do has the server drop what it does not show.
         """
-        session = self._rest.adapter(deadline).session
-        self._turn_of(session, self.vios_uuid).note_unshown(edit.keys)
+        self._turn(deadline).note_unshown(edit.keys)
 
     def forget_unshown(self, edit: Edit, deadline: Deadline) -> None:
         """Forget that, since the server has made the change or a later one."""
-        session = self._rest.adapter(deadline).session
-        self._turn_of(session, self.vios_uuid).forget_unshown(edit.keys)
+        self._turn(deadline).forget_unshown(edit.keys)
+
+    def _turn(self, deadline: Deadline) -> ViosTurn:
+        return self._turn_of(self._rest.adapter(deadline).session, self.vios_uuid)
 
     def _with_lpar_ids(self, table: MappingTable, deadline: Deadline, call: Callable[[], _T]) -> _T:
         try:
