@@ -2,43 +2,12 @@
 """The sockets to share probe processes."""
 
 import os
-import sys
 import warnings
 
 import pytest
 
 from powervm_fileio_connector.host.probe import channel
-
-
-class Interrupted(BaseException):
-    """What a signal's handler raises."""
-
-
-def interrupted(call, number):
-    """Call something and raise before an instruction of it, or of what it calls, is executed.
-
-    :returns: whether that many were executed
-    """
-    count = 0
-
-    def trace(frame, event, arg):
-        nonlocal count
-        frame.f_trace_opcodes = True
-        if event == 'opcode':
-            count += 1
-            if count == number:
-                raise Interrupted
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    except Interrupted:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
+from tests.unit.host.probe.test_interrupted import interrupted
 
 
 @pytest.mark.parametrize('first', [0, channel._FIRST_DESCRIPTOR])
@@ -55,7 +24,7 @@ def test_an_exception_at_any_instruction_leaves_no_descriptor(first, monkeypatch
     number = 1
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ResourceWarning)
-        while interrupted(make, number):
+        while interrupted(make, number, 'opcode', directory=''):
             assert before.issuperset(os.listdir('/proc/self/fd')), number
             number += 1
     assert number > 50

@@ -24,24 +24,27 @@ class Interrupted(BaseException):
     """What a signal's handler raises."""
 
 
-def interrupted(call, line):
-    """Call something, and raise before that many lines of the probes' modules have run.
+def interrupted(call, number, step='line', directory=DIRECTORY):
+    """Call something, and raise before that many steps of a directory's modules have been made.
 
-    :returns: where it was raised; None: there were fewer lines
+    :param step: ``line``, or ``opcode`` for an instruction
+    :returns: where it was raised; None: there were fewer steps
     """
     count = 0
 
     def trace_call(frame, event, arg):
-        is_ours = frame.f_code.co_filename.startswith(DIRECTORY)
-        return trace_line if is_ours else None
+        if not frame.f_code.co_filename.startswith(directory):
+            return None
+        frame.f_trace_opcodes = step == 'opcode'
+        return trace_step
 
-    def trace_line(frame, event, arg):
+    def trace_step(frame, event, arg):
         nonlocal count
-        if event == 'line':
+        if event == step:
             count += 1
-            if count == line:
+            if count == number:
                 raise Interrupted(f'{frame.f_code.co_filename}:{frame.f_lineno}')
-        return trace_line
+        return trace_step
 
     before = sys.gettrace()
     sys.settrace(trace_call)
