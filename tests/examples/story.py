@@ -216,8 +216,8 @@ def normalised(text: str) -> str:
     text = re.sub(r'\b[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\b', 'UUID', text)
     text = re.sub(r'\b[\d.]+ (ms|s)\b', 'N s', text)
     text = re.sub(r'server slot \d+', 'server slot N', text)
-    text = re.sub(r'(-\w) [A-Z]+, --', r'\1, --', text)
-    return re.sub(r'-{2,}|\s{2,}', ' ', text)
+    text = re.sub(r'(-\w) [A-Z]+, (--\S+ [A-Z]+)\s+', r'\1, \2 ', text)
+    return re.sub(r'-{2,}| {2,}', ' ', text)
 
 
 def _folded(text: str) -> str:
