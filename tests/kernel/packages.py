@@ -27,7 +27,7 @@ _KERNEL_PARTS = ('./boot/vmlinuz-*', '*/lib/modules/*/modules.*', *(
 _INIT = pathlib.Path(__file__).with_name('init')
 # What the initramfs loads before it can see any other module, and where it mounts.
 _FIRST_MODULES = ('virtio_pci', '9pnet_virtio', '9p', 'overlay')
-_PLACES = ('host', 'packages', 'over', 'root')
+_PLACES = ('host', 'packages', 'over', 'system')
 _UNPACKED_KERNEL = 'vmlinux'
 # The note by which QEMU finds where a kernel that is not in an image begins: lengths, type, owner.
 _PVH_NOTE = struct.pack('<III4s', 4, 8, 18, b'Xen')
