@@ -36,11 +36,14 @@ class Retry:
 
     A busy server is tried until the deadline, and one that is away for :data:`PATIENCE_S`, in
     pauses that grow and are jittered to part callers who met.
+
+    :ivar next_try_s: how many seconds lie between the first try and the next
     """
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
         self._tries = 0
+        self.next_try_s = 0.0
         self._started = time.monotonic()
         self._away: Deadline | None = None
 
@@ -56,12 +59,8 @@ class Retry:
             return None
         pause_s = random.uniform(0.5, 1.0) * min(0.05 * 2 ** self._tries, 2.0)
         self._tries += 1
+        self.next_try_s = time.monotonic() - self._started + pause_s
         return pause_s if pause_s + LEAST_S <= self._deadline.left() else None
-
-    @property
-    def elapsed_s(self) -> float:
-        """How many seconds it has been tried."""
-        return time.monotonic() - self._started
 
     @property
     def until_s(self) -> float:
@@ -86,8 +85,8 @@ class Waiting:
         self._say(f'has not answered for {SILENCE_S:.0f} s; waiting', deadline.left())
 
     def failing(self, failure: RequestFailed, retry: Retry) -> None:
-        """Say that something has been tried for some time, if that is long."""
-        if retry.elapsed_s >= SILENCE_S:
+        """Say that something is tried again, if it takes long until it is."""
+        if retry.next_try_s >= SILENCE_S:
             self._say(f'does not serve requests ({failure.detail}); trying again', retry.until_s)
 
     def _say(self, what: str, until_s: float) -> None:
