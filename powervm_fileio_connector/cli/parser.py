@@ -131,6 +131,13 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         width = min(MOST_COLUMNS, shutil.get_terminal_size().columns) - 2
         super().__init__(prog, width=max(40, width), max_help_position=24)
 
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """Show an option's value once, as Python 3.13 does."""
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, action.dest.upper())
+        return f'{", ".join(action.option_strings)} {value}'
+
     def _split_lines(self, text: str, width: int) -> list[str]:
         return _wrapped(text, width)
 
