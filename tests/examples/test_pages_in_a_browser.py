@@ -37,20 +37,22 @@ def test_no_page_is_cut_or_scrolled_sideways_at_any_width(built):
     assert {place: what for place, what in found.items() if what} == {}
 
 
-def test_what_is_wider_than_a_phone_is_found_there_only(tmp_path):
-    (tmp_path / 'wide.html').write_text(page('<p style="width: 600px">too wide</p>'))
-    found = browser.measured(tmp_path)
-    assert found['/wide.html at 1280'] == []
-    assert any('beyond the window' in what for what in found['/wide.html at 390'])
+MADE = {
+    'wide': '<p style="width: 600px">too wide</p>',
+    'must be scrolled': '<pre style="overflow: auto; width: 9em">a long line of code</pre>',
+    'too small': '<p style="font-size: 5px">small print</p>',
+    'cut by its picture':
+        '<svg width="50"><text y="9" font-size="12">a label that is too long</text></svg>',
+}
+"""Pages that cannot be read whole: the first on a phone, the others anywhere."""
 
 
-@pytest.mark.parametrize(('body', 'finding'), [
-    ('<pre style="overflow: auto; width: 9em">a long line of code</pre>', 'must be scrolled'),
-    ('<p style="font-size: 5px">small print</p>', 'too small'),
-    ('<svg width="50"><text y="9" font-size="12">a label that is too long</text></svg>',
-     'cut by its picture'),
-])
-def test_what_cannot_be_read_is_found(tmp_path, body, finding):
-    (tmp_path / 'page.html').write_text(page(body))
-    for found in browser.measured(tmp_path).values():
-        assert [what.partition(':')[0] for what in found] == [finding]
+def test_what_cannot_be_read_whole_is_found(tmp_path):
+    for name, body in MADE.items():
+        (tmp_path / f'{name}.html').write_text(page(body))
+    found = {place: [what.partition(':')[0] for what in findings]
+             for place, findings in browser.measured(tmp_path).items()}
+    assert found.pop('/wide.html at 1280') == []
+    assert 'beyond the window' in found.pop('/wide.html at 390')
+    assert found == {f'/{name}.html at {width}': [name]
+                     for name in MADE if name != 'wide' for width in browser.WIDTHS}

@@ -19,15 +19,15 @@ from powervm_fileio_connector import simulator as s
 
 @pytest.fixture(scope='module')
 def process():
-    with s.NovaLinkProcess(lpars=3, mappings=5, faults=[s.Busy503(times=1)]) as running:
+    with s.NovaLinkProcess(lpars=3, mappings=5) as running:
         yield running
 
 
-def test_faults_given_at_the_start_are_in_force(process):
-    adapter = process.adapter()
-    with pytest.raises(exceptions.HttpError):
-        vios.VIOS.get(adapter)
-    assert process.faults.pending() == []
+def test_faults_given_at_the_start_are_in_force():
+    with s.NovaLinkProcess(faults=[s.Busy503(times=1)]) as process:
+        with pytest.raises(exceptions.HttpError):
+            vios.VIOS.get(process.adapter())
+        assert process.faults.pending() == []
 
 
 def test_mappings_of_the_other_process_are_seen(process, make_file):
