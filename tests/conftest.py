@@ -59,8 +59,8 @@ class Outcome:
 
 @pytest.hookimpl(optionalhook=True)     # of xdist
 def pytest_xdist_auto_num_workers():
-    """Return how many workers ``-n auto`` starts: one more than processors, since tests wait."""
-    return len(os.sched_getaffinity(0)) + 1
+    """Return how many workers ``-n auto`` starts: two more than processors, since tests wait."""
+    return len(os.sched_getaffinity(0)) + 2
 
 
 def pytest_collection_modifyitems(items):
