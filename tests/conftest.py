@@ -38,6 +38,10 @@ MEASURED_ELSEWHERE = {
 # pypowervm's and os-brick's import of eventlet warns; nothing of it is ours to mend.
 os.environ.setdefault('EVENTLET_NO_GREENDNS', 'yes')
 
+# What lies on the root file system is refused, and tests need some; /tmp may be one of its own.
+if os.stat(tempfile.gettempdir()).st_dev != os.stat('/').st_dev:
+    os.environ.setdefault('PYTEST_DEBUG_TEMPROOT', '/var/tmp')
+
 # Commands that tests interrupt would inherit it, where a shell has put the tests in the background.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
