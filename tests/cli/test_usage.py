@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Usage errors are one line that says where the help is; help begins with an example."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -173,11 +174,13 @@ def test_a_server_that_does_not_say_that_it_is_a_simulator_gets_nothing_else(run
     asked = []
     with socket.create_server(('127.0.0.1', 0)) as server:
         def serve():
-            while True:
-                connection, _ = server.accept()
-                with connection:
-                    asked.append(connection.recv(4096).split(b'\r\n')[0])
-                    connection.sendall(b'HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n')
+            with contextlib.suppress(OSError):      # raised when the socket is closed
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        asked.append(connection.recv(4096).split(b'\r\n')[0])
+                        connection.sendall(
+                            b'HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n')
 
         threading.Thread(target=serve, daemon=True).start()
         outcome = run('attach', '/dev/shm/x', '--lpar', 'lpar1', '--simulator',
