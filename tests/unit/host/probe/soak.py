@@ -87,6 +87,8 @@ def run(directory):
     call(directory, PROBES - sum(shares), is_main=True)
     for thread in threads:
         thread.join()
+    while not outcomes['disturbed']:        # a quick machine may be through before that
+        call(directory, 1, is_main=True)
     ended.set()
     disturber.join()
 
