@@ -59,8 +59,10 @@ class Retry:
             return None
         pause_s = random.uniform(0.5, 1.0) * min(0.05 * 2 ** self._tries, 2.0)
         self._tries += 1
+        if pause_s + LEAST_S > self._deadline.left():
+            return None
         self.next_try_s = time.monotonic() - self._started + pause_s
-        return pause_s if pause_s + LEAST_S <= self._deadline.left() else None
+        return pause_s
 
     @property
     def until_s(self) -> float:

@@ -1,27 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a request is made again, and what is said meanwhile."""
 
+import pytest
+
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink import retry
 
+STARTING = failures.RequestFailed(failures.FailureKind.BUSY, 'starting')
 
-def test_waiting_is_spoken_of_before_a_pause_in_which_two_seconds_pass(monkeypatch):
-    now, told = [100.0], []
 
+@pytest.fixture
+def now(monkeypatch):
+    """The time, in a list; no pause is shorter than it may be."""
+    now = [100.0]
+    monkeypatch.setattr(retry.time, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(retry.random, 'uniform', lambda least, most: most)
+    return now
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def waiting(told):
+    waiting = retry.Waiting('host')
+    waiting.tell = told.append
+    return waiting
+
+
+def test_waiting_is_spoken_of_before_a_pause_in_which_two_seconds_pass(
+        monkeypatch, now, waiting, told):
     def pause(seconds):
         now[0] += seconds
 
     def call():
         if now[0] < 103.0:
-            raise failures.RequestFailed(failures.FailureKind.BUSY, 'starting')
+            raise STARTING
         return 'answer'
 
-    monkeypatch.setattr(retry.time, 'monotonic', lambda: now[0])
     monkeypatch.setattr(retry.time, 'sleep', pause)
-    monkeypatch.setattr(retry.random, 'uniform', lambda least, most: most)
-    waiting = retry.Waiting('host')
-    waiting.tell = told.append
     assert retry.retry_transient(Deadline(20), call, waiting) == 'answer'
     [sentence] = told
     assert sentence.startswith('NovaLink at host does not serve requests (starting); trying again')
+
+
+def test_no_further_try_is_spoken_of_where_the_deadline_leaves_none(now, waiting, told):
+    patience = retry.Retry(Deadline(1.9))
+    while (pause_s := patience.pause_s(STARTING)) is not None:
+        now[0] += pause_s
+    waiting.failing(STARTING, patience)
+    assert told == []
