@@ -217,6 +217,27 @@ def test_where_names_the_mount_point_and_the_line_of_fstab(run):
     assert outcome.json['fstab'] == f'nas1:/vols {place} nfs defaults,_netdev 0 0'
 
 
+@pytest.mark.parametrize(('options', 'sizes'), [
+    (['--sort-column', 'size_bytes'], [1, 2, 3, 10]),
+    (['--sort-column', 'size_bytes', '--sort-descending'], [10, 3, 2, 1]),
+    (['--sort-column', 'file_state', '--sort-column', 'size_bytes'], [10, 1, 2, 3]),
+    (['--sort-column', 'tag', '--sort-column', 'size_bytes'], [3, 1, 2, 10])])
+def test_rows_are_sorted_by_their_values_with_unknown_ones_last(options, sizes, operate,
+                                                                make_volume, add_mapping):
+    for name, mib in (('b', 2), ('a', 1), ('c', 10)):
+        add_mapping(path := make_volume(name, mib << 20))
+    add_mapping(make_volume('d', 3 << 20), tag='v1')
+    os.unlink(path)
+    rows = operate('list', *options, '-f', 'json').json
+    assert [row['size_bytes'] >> 20 for row in rows] == sizes
+
+
+def test_a_column_to_sort_by_that_does_not_exist_is_a_usage_error(operate):
+    outcome = operate('list', '--sort-column', 'colour')
+    assert (outcome.code, outcome.out) == (2, '')
+    assert 'colour' in outcome.err
+
+
 def test_metrics_are_written_for_prometheus(operate, make_volume, tmp_path, add_mapping):
     path = make_volume()
     add_mapping(path)
