@@ -29,9 +29,17 @@ MARKERS = {'consumers': ['consumers', 'slow'], 'host': ['root'], 'kernel': ['roo
 """The markers of all tests of a directory."""
 
 MEASURED_ELSEWHERE = {
-    'cli/test_processes', 'cli/test_waiting', 'contract/test_eventlet',
-    'contract/test_incomplete_mappings', 'contract/test_reused_ids', 'host/test_attaching',
-    'host/test_operator_commands', 'host/test_spellings', 'simulator/test_mappings',
+    'cli/test_holders', 'cli/test_man_page', 'cli/test_processes', 'cli/test_root_helper',
+    'cli/test_waiting',
+    'contract/test_client', 'contract/test_eventlet', 'contract/test_forms_of_answers',
+    'contract/test_incomplete_mappings', 'contract/test_mixed_threads',
+    'contract/test_reused_ids', 'contract/test_waiting',
+    'examples/test_benchmarks', 'examples/test_documentation', 'examples/test_readme',
+    'host/test_attaching', 'host/test_many_hung_mounts', 'host/test_operator_commands',
+    'host/test_qcow2_images', 'host/test_spellings',
+    'simulator/test_hard_settings', 'simulator/test_mappings', 'simulator/test_pypowervm_tasks',
+    'simulator/test_scale',
+    'unit/host/test_recorded_mount_tables', 'unit/host/test_same_file',
     'unit/novalink/test_locks', 'unit/test_architecture'}
 """Files of tests that run no lines, or few, which no other test runs."""
 
