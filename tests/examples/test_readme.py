@@ -29,6 +29,6 @@ def test_python_examples_run_as_printed_and_warn_of_nothing(code, tmp_path):
 def test_continuous_integration_runs_the_commands_of_the_readme():
     commands = re.findall(r'::\n\n    (.*&&.*)\n', README)
     assert [command.rpartition('/')[2] for command in commands] == [
-        'powervm-fileio demo', 'tox']
+        'powervm-fileio demo', 'tox -p 2']
     lines = (ROOT / '.ci' / 'run').read_text().splitlines()
     assert [line for line in lines if line in commands] == commands
