@@ -29,7 +29,8 @@ from powervm_fileio_connector.host.probe.channel import socket_pair
 
 _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'worker.py')
 
-_REAP_S = 0.1           # for a worker that was killed to end, where it is our child
+REAP_S = 0.1
+"""How long a worker that was killed is waited for, where it is our child."""
 
 # What says that this host or process has no more to give, not that a share is ill.
 _SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC))
@@ -119,7 +120,7 @@ class Helper(Channel):
         busy.pop(id(self), None)
         group = self.pid
         self.kill()
-        reap_group(group, time.monotonic() + _REAP_S)
+        reap_group(group, time.monotonic() + REAP_S)
         self._close_sockets()
         while self._number:
             _free.append(self._number.pop())
