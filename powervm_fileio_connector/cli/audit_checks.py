@@ -166,8 +166,9 @@ def check_file(disk: inventory.Disk) -> list[Finding]:
         is_unknown = health.mount_state == health_module.MountState.UNKNOWN.value
         return [Finding(f'mount {health.mount_state}', disk,
                         str((is_unknown and health.note) or health.mount or ''))]
-    return [Finding(f'file {health.file}', disk, 'the mount answers, but the file is not there'
-                    if health.file == 'missing' else 'it could not be attached now; see "show"')]
+    details = {'missing': 'the mount answers, but the file is not there', 'unknown': health.note}
+    return [Finding(f'file {health.file}', disk,
+                    details.get(health.file) or 'it could not be attached now; see "show"')]
 
 
 def check_tag(disk: inventory.Disk) -> list[Finding]:

@@ -73,6 +73,12 @@ def shortage(answer: probe.Answer[Any]) -> str | None:
     return os.strerror(answer.errno) if answer.errno in _SHORTAGE else None
 
 
+def is_denied_to_us_alone(answer: probe.Answer[Any]) -> bool:
+    """Whether a probe was denied to this user, and not made as root, as NovaLink is."""
+    return (answer.errno in _NO_ACCESS and not answer.is_from_root_helper
+            and os.geteuid() != 0)
+
+
 def is_silent(answer: probe.Answer[Any], mount: Mount | None) -> bool:
     """Whether a probe found out nothing, since the mount did not or could not answer."""
     return answer.is_hung or bool(answer.failure) or (

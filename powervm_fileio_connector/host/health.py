@@ -71,7 +71,8 @@ class MountHealth:
 class FileHealth:
     """How a file is, and the mount that it lies on.
 
-    :ivar file: ``present``, ``missing``, ``unsafe`` (none that could be attached), or ``unknown``
+    :ivar file: ``present``, ``missing``, ``unsafe`` (none that could be attached), or ``unknown``:
+        the mount did not answer, or the file is denied to this user and was not probed as root
     :ivar mount_state: a value of ``MountState``; ``absent`` where the path leads to the root file
         system, so that nothing is mounted for it; :data:`ON_ROOT` if there is a file even so
     :ivar took_s: how long the mount took to answer
@@ -243,6 +244,7 @@ def _file_health(answer: probe.Answer[Any], health: MountHealth,
             return FileHealth('present', ON_ROOT, mount, size, answer.took_s, note)
         if is_unmounted and isinstance(err, exceptions.VolumeFileNotFound):
             note = f'nothing is mounted for {path}, and it does not exist'
-        return FileHealth(_FILE_STATES.get(type(err), 'unsafe'), state.value, mount, size,
-                          answer.took_s, note)
+        file = 'unknown' if failures.is_denied_to_us_alone(answer) else _FILE_STATES.get(
+            type(err), 'unsafe')
+        return FileHealth(file, state.value, mount, size, answer.took_s, note)
     return FileHealth('present', state.value, mount, size, health.took_s)

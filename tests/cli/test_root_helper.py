@@ -66,3 +66,14 @@ def test_a_root_helper_that_fails_is_named_with_its_reason(as_operator, closed):
              if row['error_type'] is not None]
     assert 'the root helper failed: no rights' in row['detail']
     assert 'also through' not in row['detail']
+
+
+@pytest.mark.parametrize('name', ['list', 'show', 'audit'])
+def test_a_file_that_is_denied_to_the_operator_alone_is_unknown(as_operator, closed, name):
+    shown = as_operator('echo no rights >&2; exit 1', name, *([closed] if name == 'show' else []))
+    [row] = shown if isinstance(shown, list) else [shown]
+    if name == 'audit':
+        assert row['finding'] == 'file unknown'
+        assert 'the root helper failed: no rights' in row['detail']
+    else:
+        assert (row['file_state'], row['mount_state']) == ('unknown', 'healthy')
