@@ -146,7 +146,8 @@ def test_a_change_is_not_sent_when_no_time_is_left_for_its_answer(novalink, vios
     deadline = Deadline(1.0)
     while deadline.left() > retry.LEAST_S / 2:
         pass
-    with pytest.raises(exceptions.NovaLinkBusy):
+    # On a busy machine not even the mappings are read by then, and that is said.
+    with pytest.raises((exceptions.NovaLinkBusy, exceptions.NovaLinkUnavailable)):
         vios.submit(AddMapping(lpar, make_volume('late')), deadline)
     assert novalink.requests.count('POST') == posts
 
