@@ -14,8 +14,7 @@ from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host.mount_table import Mount
 
 _MISSING = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG))
-_NO_ACCESS = frozenset((errno.EACCES, errno.EPERM))
-_OF_PATH = _MISSING | _NO_ACCESS | {errno.ELOOP}
+_OF_PATH = _MISSING | {*probe.NO_ACCESS, errno.ELOOP}
 
 # How a file system says that it is cut off from its server, and EIO, which a soft mount also
 # answers while its server is down.
@@ -75,7 +74,7 @@ def shortage(answer: probe.Answer[Any]) -> str | None:
 
 def is_denied_to_us_alone(answer: probe.Answer[Any]) -> bool:
     """Whether a probe was denied to this user, and not made as root, as NovaLink is."""
-    return (answer.errno in _NO_ACCESS and not answer.is_from_root_helper
+    return (answer.errno in probe.NO_ACCESS and not answer.is_from_root_helper
             and os.geteuid() != 0)
 
 
@@ -121,7 +120,7 @@ def raise_for_errno(number: int, context: ErrorContext, note: str = '') -> NoRet
     if number in _MISSING:
         reason = f'{share} is mounted and answers, but {context.path} does not exist there ({text})'
         raise exceptions.VolumeFileNotFound(reason=_with_autofs(reason, context), **fields)
-    if number in _NO_ACCESS:
+    if number in probe.NO_ACCESS:
         context.refuse(f'cannot be probed: {text}', remedy='Let root search the directories above '
                        'it, and read and write the file (for NFS, export it rw, and see '
                        'root_squash).')

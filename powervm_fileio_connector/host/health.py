@@ -244,7 +244,8 @@ def _file_health(answer: probe.Answer[Any], health: MountHealth,
             return FileHealth('present', ON_ROOT, mount, size, answer.took_s, note)
         if is_unmounted and isinstance(err, exceptions.VolumeFileNotFound):
             note = f'nothing is mounted for {path}, and it does not exist'
-        file = 'unknown' if failures.is_denied_to_us_alone(answer) else _FILE_STATES.get(
-            type(err), 'unsafe')
+        file = _FILE_STATES.get(type(err), 'unsafe')
+        if failures.is_denied_to_us_alone(answer):
+            file = 'unknown'
         return FileHealth(file, state.value, mount, size, answer.took_s, note)
     return FileHealth('present', state.value, mount, size, health.took_s)
