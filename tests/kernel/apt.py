@@ -136,9 +136,3 @@ def command(tree, name):
         return [shutil.which(name) or name]
     libraries = f'{tree}/usr/lib/x86_64-linux-gnu:{tree}/usr/lib'
     return ['env', f'LD_LIBRARY_PATH={libraries}', path]
-
-
-def firmware(tree):
-    """Return QEMU's arguments for where a tree has its firmware."""
-    return [word for place in ('share/qemu', 'share/seabios', 'lib/ipxe/qemu')
-            if (tree / 'usr' / place).is_dir() for word in ('-L', tree / 'usr' / place)]

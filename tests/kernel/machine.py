@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small virtual machine with a kernel of its own, which sees this host's files read-only.
+"""A virtual machine, User-mode Linux: a kernel of its own, which sees this host's files read-only.
 
 ``python -m tests.kernel.machine`` starts one and gives a shell in it.
 """
@@ -17,11 +17,12 @@ from tests.kernel import apt
 from tests.kernel import packages
 
 _WORKTREE = pathlib.Path(__file__).resolve().parents[2]
-_TRIAL_S = 10
 
-# With "fast" string instructions, kernel and libc copy and clear memory by instructions that
-# emulation carries out byte by byte.
-_EMULATED = 'max,-erms,-fsrm'
+# A machine and its processes end with us, however we end. Its memory is a file, of a file system of
+# its own, since the host's may be small.
+_NAMESPACES = ('setpriv', '--pdeathsig', 'KILL', 'unshare', '--pid', '--fork', '--kill-child',
+               '--mount-proc', 'sh', '-c',
+               'mount -t tmpfs memory /dev/shm && TMPDIR=/dev/shm exec "$@"', 'sh')
 
 
 class MachineFailed(Exception):
@@ -42,18 +43,16 @@ def run_each(command, directories, timeout_s):
     :raises apt.NotAvailable: no such machine can be made here
     :raises MachineFailed: one did not start, the command failed, or not all ended in time
     """
-    made = packages.get()
+    made = _packages()
     _compile_modules()
-    accelerator = _accelerator(made)
     started = []
     try:
         for results in directories:
             (results / 'command').write_text(command)
-            with open(results / 'errors', 'w') as errors:
+            with open(results / 'console', 'w') as console:
                 started.append(subprocess.Popen(
-                    [*_qemu(made, accelerator, f'file:{results / "console"}'),
-                     *_shares(made, results)],
-                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors))
+                    _linux(made, results, 'con0=null,fd:1'), stdin=subprocess.DEVNULL,
+                    stdout=console, stderr=subprocess.STDOUT))
         until = time.monotonic() + timeout_s
         for machine in started:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -67,18 +66,25 @@ def run_each(command, directories, timeout_s):
         raise MachineFailed('\n'.join(problems))
 
 
+def _packages():
+    made = packages.get()
+    trial = subprocess.run([*_NAMESPACES, 'true'], capture_output=True, text=True, check=False)
+    if trial.returncode:
+        raise apt.NotAvailable(f'no namespaces here: {trial.stderr.strip()}')
+    return made
+
+
 def _problem(results):
     """Return what one machine left behind if its command did not succeed."""
     status = results / 'status'
     if status.exists() and status.read_text().strip() == '0':
         return None
-    printed = [path.read_text(errors='replace')[-3000:] for path in (
-        results / 'errors', results / 'console') if path.exists()]
-    return '\n'.join(['the machine failed, or did not end in time', *printed])
+    printed = (results / 'console').read_text(errors='replace')[-3000:]
+    return f'the machine failed, or did not end in time\n{printed}'
 
 
 def _compile_modules():
-    """Compile what the machine imports, which takes it some thirty times as long.
+    """Compile what the machine imports, since it cannot keep what it compiles.
 
     Nothing else does it for the modules of the share probe process, nor for any where Python is
     told to write no bytecode.
@@ -92,53 +98,20 @@ def _compile_modules():
 
 def shell():
     """Give a shell in the machine, at this terminal; the machine ends with it."""
-    made = packages.get()
+    made = _packages()
     with tempfile.TemporaryDirectory() as results:
         directory = pathlib.Path(results)
         (directory / 'command').write_text(
-            f'cd {shlex.quote(str(_WORKTREE))}; alias python={shlex.quote(sys.executable)}\n'
-            'setsid -c bash -i <>/dev/ttyS0 >&0 2>&0')
-        subprocess.run([*_qemu(made, _accelerator(made), 'mon:stdio'), *_shares(made, directory)],
-                       check=False)
+            f'cd {shlex.quote(str(_WORKTREE))}\n'
+            f'PATH={shlex.quote(str(pathlib.Path(sys.executable).parent))}:$PATH\n'
+            'setsid -c bash -i <>/dev/tty0 >&0 2>&0')
+        subprocess.run(_linux(made, directory, 'con0=fd:0,fd:1'), check=False)
 
 
-def _qemu(made, accelerator, serial, *words):
-    # Emulated processors wait for each other at each change of a page table; two machines don't.
-    is_emulated = accelerator.startswith('tcg')
-    return [
-        # It ends with us, however we end.
-        'setpriv', '--pdeathsig', 'KILL',
-        *made.command('qemu-system-x86_64'), *apt.firmware(made.tools),
-        '-accel', accelerator, '-cpu', _EMULATED if is_emulated else 'host',
-        '-smp', '1' if is_emulated else '2', '-m', '3072', '-nodefaults', '-no-user-config',
-        '-display', 'none', '-nic', 'none', '-no-reboot', '-serial', serial,
-        '-kernel', made.kernel_image, '-initrd', made.initramfs,
-        # On a busy host the timer may be late for the check that it ticks, which ends in a panic.
-        '-append', ' '.join(('console=ttyS0 quiet panic=-1 mitigations=off audit=0 no_timer_check',
-                             # To read any other clock is a system call, and to emulate a device.
-                             'tsc=reliable', *words))]
-
-
-def _shares(made, results):
-    arguments = []
-    for tag, directory, options in (('host', '/', 'readonly=on,multidevs=remap'),
-                                    ('packages', made.directory, 'readonly=on'),
-                                    ('machine', results, 'readonly=off')):
-        arguments += ['-fsdev', f'local,id={tag},path={directory},security_model=none,{options}',
-                      '-device', f'virtio-9p-pci,fsdev={tag},mount_tag={tag}']
-    return arguments
-
-
-def _accelerator(made):
-    """Return KVM where a machine really starts with it: the device alone says little."""
-    if pathlib.Path('/dev/kvm').exists():
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            trial = subprocess.run(_qemu(made, 'kvm', 'stdio', 'machine=trial'), text=True,
-                                   stdin=subprocess.DEVNULL, capture_output=True,
-                                   timeout=_TRIAL_S, check=False)
-            if 'the trial went well' in trial.stdout:
-                return 'kvm'
-    return 'tcg,thread=multi'
+def _linux(made, results, console):
+    return [*_NAMESPACES, *made.command('linux.uml'), 'mem=2G', 'uml_dir=/dev/shm', 'quiet',
+            'con=null', console, f'initrd={made.initramfs}', f'packages="{made.tree}"',
+            f'results="{results}"']
 
 
 if __name__ == '__main__':

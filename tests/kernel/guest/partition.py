@@ -136,13 +136,18 @@ def started(made, mappings, directory):
 
 def _qemu(made, monitor):
     return ['setpriv', '--pdeathsig', 'KILL', *apt.command(made.tools, 'qemu-system-ppc64'),
-            *apt.firmware(made.tools), '-machine', 'pseries,cap-cfpc=broken,cap-sbbc=broken,'
+            *_firmware(made.tools), '-machine', 'pseries,cap-cfpc=broken,cap-sbbc=broken,'
             'cap-ibs=broken,cap-ccf-assist=off', '-cpu', 'power9', '-accel', 'tcg,thread=multi',
             '-smp', '1', '-m', '768', '-nodefaults', '-no-user-config', '-display', 'none',
             '-nic', 'none', '-no-reboot', '-chardev', 'stdio,id=console',
             '-device', 'spapr-vty,chardev=console', '-qmp', f'unix:{monitor},server=on,wait=off',
             '-kernel', made.kernel, '-initrd', made.initramfs,
             '-append', 'console=hvc0 quiet panic=-1 mitigations=off audit=0']
+
+
+def _firmware(tree):
+    return [word for place in ('share/qemu', 'share/seabios', 'lib/ipxe/qemu')
+            if (tree / 'usr' / place).is_dir() for word in ('-L', tree / 'usr' / place)]
 
 
 def _disks(mappings):

@@ -5,7 +5,6 @@ Those are run that the host selected, or whose name contains one of the words, o
 """
 
 import concurrent.futures
-import gc
 import os
 import pathlib
 import sys
@@ -19,17 +18,11 @@ RESULTS = pathlib.Path('/run/machine')
 
 def main(*words):
     (RESULTS / 'kernel').write_text(pathlib.Path('/proc/version').read_text())
-    # The server starts while the package, the simulator and os-brick are imported, which takes
-    # longer than most cases together.
-    gc.disable()
-    # Of the two ways to ask for addresses, eventlet's own one takes a fifth of all imports.
-    os.environ['EVENTLET_NO_GREENDNS'] = 'yes'
+    # The server starts while the package, the simulator and os-brick are imported.
     with concurrent.futures.ThreadPoolExecutor() as pool:
         starting = pool.submit(_start_server)
         from tests.kernel.nfs import suite
     _print_time('imported')
-    gc.freeze()     # the processes that run cases share what was imported
-    gc.enable()
     names = RESULTS / 'selected'
     selected = set(names.read_text().split()) if names.exists() else {
         name for name in suite.names() if not words or any(word in name for word in words)}

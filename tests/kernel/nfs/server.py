@@ -41,7 +41,7 @@ _CLONE_NEWNS, _CLONE_NEWNET = 0x20000, 0x40000000
 
 def prepare():
     """Do what servers of all networks need, once in the machine."""
-    run('modprobe', '--all', 'loop', 'ext4', 'nfsd', 'nfs', 'nfsv3', 'nfsv4')
+    run('modprobe', '--all', 'loop', 'ext4', 'ipv6', 'nfsd', 'nfs', 'nfsv3', 'nfsv4')
     with open('/etc/hosts', 'a') as hosts:
         hosts.writelines(f'{address} {names}\n' for address, names in ADDRESSES.items())
     with open('/etc/passwd', 'a') as users:

@@ -26,8 +26,7 @@ assert pfc.factory
 
 BASE = pathlib.Path('/mnt/base')
 SIZE = 1 << 20
-# For all probes of a call. A machine without hardware virtualisation is slow, on a busy host even
-# more; where something answers, nothing waits for so long.
+# For all probes of a call, on a busy host; where something answers, nothing waits for so long.
 LONG_S = 120
 SHORT_S = 2     # where nothing can answer
 # What was cached stays cached, so that no case depends on how fast it runs.
