@@ -46,6 +46,9 @@ def prepare():
         hosts.writelines(f'{address} {names}\n' for address, names in ADDRESSES.items())
     with open('/etc/passwd', 'a') as users:
         users.write('_rpc:x:1:1::/run/rpcbind:/bin/false\n')
+    mounts = pathlib.Path('/etc/mtab')
+    if not mounts.exists():     # as in a minimal Debian; mountd would crash
+        mounts.symlink_to('/proc/self/mounts')
     pathlib.Path('/etc/nfs.conf').write_text(_CONFIGURATION)
     pathlib.Path('/etc/exports').write_text(_EXPORTS)
 
