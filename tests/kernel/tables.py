@@ -9,6 +9,7 @@ import pathlib
 import re
 
 DIRECTORY = pathlib.Path(__file__).with_name('tables')
+KERNELS = sorted(path.stem for path in DIRECTORY.glob('linux-*.txt'))
 IS_RECORDING = bool(os.environ.get('POWERVM_FILEIO_RECORD_TABLES'))
 
 
