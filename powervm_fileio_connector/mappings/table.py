@@ -52,7 +52,7 @@ class LPARsNeeded(Exception):
 
 
 class MappingEntry:
-    """One mapping of a table: its element, what that says, and whether it was taken out.
+    """One mapping of a table: its element, and what that says.
 
     :ivar place: where it stands in its table; None: it was added
     :ivar file: the path of its file, without differences of spelling; None: it is of another kind
@@ -66,7 +66,6 @@ class MappingEntry:
         self.file = (normalised(record.path) if record.kind == 'file' and record.path is not None
                      else None)
         self.name = None if self.file is None else self.file[self.file.rfind('/') + 1:]
-        self.is_removed = False
 
 
 class MappingTable:
@@ -234,7 +233,7 @@ class MappingTable:
             # lxml takes the text behind an element away with it, as pypowervm's own remove does.
             self._section.remove(entry.element)
         self._pieces[entry.place] = None
-        entry.is_removed = self.is_edited = True
+        self.is_edited = True
         self.__dict__.pop('has_any_without_link', None)
         self.buses.clear()
 

@@ -48,7 +48,7 @@ def without_client(path='/mnt/a', lpar_id=6, **fields):
 
 
 def paths(table):
-    return [entry.record.path for entry in table.entries() if not entry.is_removed]
+    return [entry.record.path for entry in table.entries()]
 
 
 class TestAMappingThatIsBeingMade:
