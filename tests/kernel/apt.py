@@ -97,13 +97,17 @@ def unpacked(name, *packages):
     """
     def make(work):
         apt = Apt()
-        tree = work / 'tree'
-        tree.mkdir()
-        for archive in apt.download(work / 'downloads', *apt.needed(*packages)):
-            unpack(archive, tree)
-        merge_usr(tree)
-        return tree
+        return make_tree(work / 'tree', apt.download(work / 'downloads', *apt.needed(*packages)))
     return cached(name, make)
+
+
+def make_tree(tree, archives):
+    """Unpack packages into a new directory, and return it; see :func:`merge_usr`."""
+    tree.mkdir(parents=True)
+    for archive in archives:
+        unpack(archive, tree)
+    merge_usr(tree)
+    return tree
 
 
 def unpack(archive, tree, *arguments):

@@ -49,12 +49,11 @@ def _outcome(request, tmp_path_factory, kind, by_machine, *more_packages):
     directories = []
     problem = None
     try:
-        more = str(apt.unpacked(kind, *more_packages)) if more_packages else ''
+        more = apt.unpacked(kind, *more_packages) if more_packages else ''
         for names in [*filter(None, map(selected.intersection, by_machine))] or [()]:
             directories.append(tmp_path_factory.mktemp('machine'))
             (directories[-1] / 'selected').write_text('\n'.join(names))
-            (directories[-1] / 'packages').write_text(more)
-        machine.run_each(machine.python(f'tests.kernel.{kind}.run'), directories, _TIMEOUT_S)
+        machine.run_each(machine.python(f'tests.kernel.{kind}.run'), directories, _TIMEOUT_S, more)
     except apt.NotAvailable as reason:
         pytest.skip(f'no virtual machine here: {reason}')
     except machine.MachineFailed as err:

@@ -35,11 +35,12 @@ def python(module, *arguments):
         [sys.executable, '-m', module, *arguments])
 
 
-def run_each(command, directories, timeout_s):
+def run_each(command, directories, timeout_s, more=''):
     """Start machines, run a shell command in each as root, and return when all have ended.
 
     :param directories: one of this host for each machine, which the command can write to as
         ``/run/machine``; ``console`` in it is what the machine printed
+    :param more: a tree to lay over all others
     :raises apt.NotAvailable: no such machine can be made here
     :raises MachineFailed: one did not start, the command failed, or not all ended in time
     """
@@ -51,7 +52,7 @@ def run_each(command, directories, timeout_s):
             (results / 'command').write_text(command)
             with open(results / 'console', 'w') as console:
                 started.append(subprocess.Popen(
-                    _linux(made, results, 'con0=null,fd:1'), stdin=subprocess.DEVNULL,
+                    _linux(made, results, 'con0=null,fd:1', more), stdin=subprocess.DEVNULL,
                     stdout=console, stderr=subprocess.STDOUT))
         until = time.monotonic() + timeout_s
         for machine in started:
@@ -108,10 +109,10 @@ def shell():
         subprocess.run(_linux(made, directory, 'con0=fd:0,fd:1'), check=False)
 
 
-def _linux(made, results, console):
+def _linux(made, results, console, more=''):
     return [*_NAMESPACES, *made.command('linux.uml'), 'mem=2G', 'uml_dir=/dev/shm', 'quiet',
             'con=null', console, f'initrd={made.initramfs}', f'packages="{made.tree}"',
-            f'results="{results}"']
+            f'results="{results}"', f'more="{more}"']
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ _TOOLS = ('nfs-kernel-server', 'autofs', 'busybox-static', 'kmod', 'iproute2', '
 _INIT = pathlib.Path(__file__).with_name('init')
 # What the initramfs loads before it can see any other module, and where it mounts.
 _FIRST_MODULES = ('overlay',)
-_PLACES = ('host', 'packages', 'over', 'system')
+_PLACES = ('host', 'packages', 'more', 'over', 'system')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +59,7 @@ def get():
 def _make(work):
     host = apt.Apt()
     made = Packages(work / 'machine')
-    made.tree.mkdir(parents=True)
-    for archive in host.download(work / 'downloads', _KERNEL, *host.needed(*_TOOLS)):
-        apt.unpack(archive, made.tree)
-    apt.merge_usr(made.tree)
+    apt.make_tree(made.tree, host.download(work / 'downloads', _KERNEL, *host.needed(*_TOOLS)))
     # modprobe and depmod of Debian 12 look below /lib, those of 13 below /usr/lib.
     (made.tree / 'lib').symlink_to('usr/lib')
     (made.tree / 'usr/lib/modules').symlink_to('uml/modules')

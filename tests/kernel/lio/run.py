@@ -8,7 +8,6 @@ import time
 from tests.kernel import cases
 from tests.kernel.lio import facts
 from tests.kernel.lio import target
-from tests.kernel.lio import tcmu
 
 RESULTS = pathlib.Path('/run/machine')
 
@@ -20,7 +19,6 @@ def main(*words):
         fact.__name__ for fact in facts.FACTS if not words or any(
             word in fact.__name__ for word in words)]
     started = time.monotonic()
-    tcmu.find_programs()
     target.start()
     facts.prepare()
     recorder = cases.Recorder(RESULTS / 'results-lio')
