@@ -9,6 +9,7 @@ Cinder and Nova hand the same volume over in several shapes: a driver's bare ``d
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from powervm_fileio_connector.exceptions import InvalidConnectionProperties
@@ -25,13 +26,16 @@ from powervm_fileio_connector.volume import QCOW
 from powervm_fileio_connector.volume import Kind
 from powervm_fileio_connector.volume import VolumeSpec
 
+_PLACES = ('path', 'device_path', 'export')
+"""The keys that tell where a file is; the first of them counts."""
 
-def parse(connection_properties: Any, *, lpar_uuid: str | None = None,
+
+def parse(connection_properties: Any, *, lpar_uuid: Any = None,
           default_backstore: str = 'loop', need_lpar: bool = True) -> VolumeSpec:
     """Return the volume that ``connection_properties`` describes, for connecting it.
 
     :param connection_properties: bare ``data``, whole ``connection_info`` or flat; never changed
-    :param lpar_uuid: the client LPAR, where the properties name none
+    :param lpar_uuid: the client LPAR, where the properties name none; checked if it is needed
     :param default_backstore: for raw volumes that name none: ``loop`` or ``fileio``
     :param need_lpar: whether a missing LPAR is an error
     :raises InvalidConnectionProperties: a key is missing, empty or of the wrong type
@@ -47,9 +51,11 @@ def parse(connection_properties: Any, *, lpar_uuid: str | None = None,
     if backstore not in BACKSTORES[image_format]:
         raise invalid('backstore', f'{backstore!r} cannot serve a {image_format} file, '
                       f'only {" or ".join(BACKSTORES[image_format])} can')
-    lpar = keys.lpar(lpar_uuid)
+    lpar = keys.lpar(lpar_uuid if need_lpar else None)
     if need_lpar and lpar is None:
         raise _without_lpar()
+    # Also those that this volume does not need.
+    keys.require_texts(*_PLACES, 'name', 'options', 'volume_id', 'serial')
     return VolumeSpec(
         protocol=protocol, kind=_kind(keys, protocol), **_place(keys, protocol),
         format=image_format, backstore=backstore,
@@ -58,24 +64,29 @@ def parse(connection_properties: Any, *, lpar_uuid: str | None = None,
         multiattach=keys.flag('multiattach'), mount_point_base=keys.base())
 
 
-def parse_leniently(connection_properties: Any, *, lpar_uuid: str | None = None) -> VolumeSpec:
+def parse_leniently(connection_properties: Any, *, lpar_uuid: Any = None,
+                    need_lpar: bool = True) -> VolumeSpec:
     """Return what can be made out of the volume, for disconnecting it.
 
     Only what finds a mapping is read, and each key by itself: one that is wrong counts as missing.
 
-    :raises InvalidConnectionProperties: the LPAR is neither there nor given
+    :param lpar_uuid: the client LPAR, where the properties name none
+    :param need_lpar: whether a missing LPAR is an error; without one, it is ``(unknown)``
+    :raises InvalidConnectionProperties: the LPAR is neither there nor given, or no UUID
     """
-    try:
-        keys = PropertyKeys.flattened(connection_properties)
-    except InvalidConnectionProperties:
-        keys = PropertyKeys({})
+    keys = PropertyKeys.usable(connection_properties)
     protocol = keys.leniently(_protocol) or FILE
-    lpar = keys.leniently(PropertyKeys.lpar) or lpar_uuid
+    lpar = keys.leniently(PropertyKeys.lpar)
     if lpar is None:
+        given = PropertyKeys({})
+        lpar = (given.lpar(lpar_uuid) if need_lpar
+                else given.leniently(PropertyKeys.lpar, lpar_uuid))
+    if need_lpar and lpar is None:
         raise _without_lpar()
+    text = functools.partial(keys.leniently, PropertyKeys.text)
     return VolumeSpec(
         protocol=protocol, kind=_kind(keys, protocol), **_place_leniently(keys, protocol),
-        volume_id=keys.leniently(PropertyKeys.volume_id), lpar_uuid=lpar,
+        volume_id=text('volume_id') or text('serial'), lpar_uuid=lpar or '(unknown)',
         mount_point_base=keys.leniently(PropertyKeys.base))
 
 
@@ -129,7 +140,8 @@ def _kind(keys: PropertyKeys, protocol: str) -> Kind:
 def _place(keys: PropertyKeys, protocol: str) -> dict[str, str]:
     """Return where the file is: ``export`` and ``name``, or ``path``."""
     if protocol == FILE:
-        shape = next(filter(keys.has, ('path', 'device_path', 'export')), 'path')
+        shape = next(filter(keys.has, _PLACES), None) or next(
+            filter(keys.mentions, _PLACES), 'path')
     else:
         shape = 'export' if protocol in EXPORT_PROTOCOLS else 'device_path'
     if shape != 'export':

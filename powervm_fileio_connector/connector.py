@@ -189,7 +189,8 @@ class FileIOConnector(base.BaseLinuxConnector):
             return parse(connection_properties, lpar_uuid=self.lpar_uuid,
                          default_backstore=self.settings.backstore, need_lpar=need_lpar)
         except exceptions.FileIOConnectorError:
-            known = parse_leniently(connection_properties, lpar_uuid=self.lpar_uuid or '(unknown)')
+            known = parse_leniently(connection_properties, lpar_uuid=self.lpar_uuid,
+                                    need_lpar=False)
             with plans.error_context(doing, known):
                 raise
 
@@ -198,7 +199,7 @@ class FileIOConnector(base.BaseLinuxConnector):
         try:
             return parse_leniently(connection_properties, lpar_uuid=lpar_uuid)
         except exceptions.FileIOConnectorError:
-            known = parse_leniently(connection_properties, lpar_uuid='(unknown)')
+            known = parse_leniently(connection_properties, need_lpar=False)
             with plans.error_context(plans.DETACH, known):
                 raise
 

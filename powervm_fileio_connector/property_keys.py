@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ _SLOTS = range(2, 65535)
 # NovaLink's are like lun1, those of a traditional VIOS like 0x8100000000000000.
 _LUA = re.compile(r'[0-9A-Za-z]+')
 
+_NOT_SENT = ('export', 'options')
+
 _QUOBYTE = 'quobyte://'
 
 _Value = TypeVar('_Value')
@@ -36,8 +39,10 @@ class PropertyKeys:
     Each raises ``InvalidConnectionProperties``, naming the key, for a wrong type or range.
     """
 
-    def __init__(self, keys: Mapping[str, Any]) -> None:
+    def __init__(self, keys: Mapping[str, Any], beside: Mapping[str, Any] | None = None) -> None:
+        """:param beside: what was beside ``data``, for keys that are wrong in it"""
         self._keys = keys
+        self._beside = {} if beside is None else beside
 
     @classmethod
     def flattened(cls, connection_properties: Any) -> PropertyKeys:
@@ -50,25 +55,41 @@ class PropertyKeys:
                 key='connection_properties',
                 reason=f'connection_properties is {type(connection_properties).__name__}, '
                        'not a dictionary')
-        keys = dict(connection_properties)
-        if 'data' in keys:
-            data = keys.pop('data')
-            if not isinstance(data, Mapping):
-                raise invalid('data', f'it is {type(data).__name__}, not a dictionary')
-            keys.update((key, value) for key, value in data.items()
-                        if value is not None or key not in keys)
-        return cls(keys)
+        beside = dict(connection_properties)
+        if 'data' not in beside:
+            return cls(beside)
+        data = beside.pop('data')
+        if not isinstance(data, Mapping):
+            raise invalid('data', f'it is {type(data).__name__}, not a dictionary')
+        keys = {key: value for key, value in data.items()
+                if value is not None or key not in beside}
+        return cls({**beside, **keys}, beside)
+
+    @classmethod
+    def usable(cls, connection_properties: Any) -> PropertyKeys:
+        """Return the keys of any shape, without what is no dictionary."""
+        keys = dict(connection_properties) if isinstance(connection_properties, Mapping) else {}
+        if not isinstance(keys.get('data', {}), Mapping):
+            del keys['data']
+        return cls.flattened(keys)
 
     def has(self, key: str) -> bool:
         """Whether a key is there, and not empty."""
-        return bool(self._keys.get(key))
+        return self._keys.get(key) not in (None, '')
+
+    def mentions(self, key: str) -> bool:
+        """Whether a key is there, though it may be empty."""
+        return key in self._keys
 
     def leniently(self, read: Callable[..., _Value], *args: Any) -> _Value | None:
-        """Return what a function reads of these keys; None where that is an error."""
-        try:
-            return read(self, *args)
-        except (InvalidConnectionProperties, UnsafeVolumePath):
-            return None
+        """Return what a function reads of these keys; None where that is an error.
+
+        What is wrong in ``data`` may be right beside it.
+        """
+        for keys in (self, PropertyKeys(self._beside)):
+            with contextlib.suppress(InvalidConnectionProperties, UnsafeVolumePath):
+                return read(keys, *args)
+        return None
 
     def text(self, key: str, is_sent: bool = True) -> str | None:
         """Return a text.
@@ -89,6 +110,12 @@ class PropertyKeys:
         except UnicodeEncodeError as err:
             raise invalid(key, 'it contains characters that no path can') from err
         return value
+
+    def require_texts(self, *keys: str) -> None:
+        """Check those of some keys that are there; see :meth:`text`."""
+        for key in keys:
+            if key in self._keys:
+                self.text(key, is_sent=key not in _NOT_SENT)
 
     def required(self, key: str, is_sent: bool = True) -> str:
         """Return a text that has to be there."""
@@ -122,7 +149,9 @@ class PropertyKeys:
     def base(self) -> str | None:
         """Return the directory below which the volume's driver mounts exports."""
         base = self.text('mount_point_base')
-        reason = None if base is None else why_no_path(base)
+        if base is None:
+            return None
+        reason = why_no_path(base) if base.startswith('/') else 'is not an absolute path'
         if reason is not None:
             raise invalid('mount_point_base', f'it {reason}')
         return base
@@ -151,12 +180,21 @@ class PropertyKeys:
         # os-brick and Nova prefer volume_id to serial too.
         return self.text('volume_id') or self.text('serial')
 
-    def lpar(self, default: str | None = None) -> str | None:
-        """Return the UUID of the client LPAR."""
-        lpar = self.text('lpar_uuid') or default
+    def lpar(self, default: Any = None) -> str | None:
+        """Return the UUID of the client LPAR.
+
+        :param default: what the connector was given, for where these keys name none
+        """
+        lpar = self.text('lpar_uuid')
         if lpar is not None and not is_uuid(lpar):
             raise invalid('lpar_uuid', f'{lpar!r} is not a UUID in the form that NovaLink uses')
-        return lpar
+        if lpar is not None or default is None:
+            return lpar
+        if not isinstance(default, str) or not is_uuid(default):
+            raise InvalidConnectionProperties(
+                key='lpar_uuid', reason=f'the lpar_uuid of the connector is {_shown(default)}, not '
+                'a UUID in the form that NovaLink uses')
+        return default
 
     def slot(self) -> int | None:
         """Return the number of a client slot."""

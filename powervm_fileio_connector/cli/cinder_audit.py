@@ -180,7 +180,7 @@ class CinderAudit:
 
 
 def _spec(one: cinder.Attachment) -> VolumeSpec:
-    return parse_leniently(one.connection_info, lpar_uuid='(none)')
+    return parse_leniently(one.connection_info, need_lpar=False)
 
 
 def _to(one: cinder.Attachment) -> str:

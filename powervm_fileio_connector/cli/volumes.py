@@ -55,7 +55,7 @@ class Volume:
     @property
     def spec(self) -> VolumeSpec:
         """What can be made out of it, without complaint; no LPAR is looked for."""
-        spec = parse_leniently(self.keys, lpar_uuid='(none)')
+        spec = parse_leniently(self.keys, need_lpar=False)
         return dataclasses.replace(spec, lpar_uuid='',
                                    volume_id=self.info.volume_id or spec.volume_id)
 

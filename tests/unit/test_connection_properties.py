@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from powervm_fileio_connector.volume import Kind
 from tests import shapes
 
 LPAR = '4D2C1F61-8F2D-4C1C-9E4C-0E6C2B6D3A11'
+OTHER = '5A7E0B92-1C3D-4E5F-8A9B-0C1D2E3F4A5B'
 
 
 def parse(properties, **kwargs):
@@ -94,6 +96,28 @@ def test_a_wrong_value_is_refused_and_its_key_named(change, key):
     assert caught.value.kwargs['key'] == key
 
 
+@pytest.mark.parametrize('wrong', [5, 0, ['/mnt/w'], [], {}, '\0'])
+@pytest.mark.parametrize(('key', 'beside'), [
+    ('options', {'path': '/mnt/v'}), ('options', {'export': 'e', 'name': 'v'}),
+    ('name', {'device_path': '/mnt/v'}), ('name', {'path': '/mnt/v'}),
+    ('export', {'path': '/mnt/v'}), ('export', {'device_path': '/mnt/v'}),
+    ('device_path', {'path': '/mnt/v'}), ('device_path', {'export': 'e', 'name': 'v'}),
+    ('path', {'device_path': '/mnt/v'}), ('serial', {'path': '/mnt/v', 'volume_id': 'id'})])
+def test_a_wrong_key_is_refused_though_others_would_do(key, beside, wrong):
+    with pytest.raises(exceptions.InvalidConnectionProperties) as caught:
+        parse(beside | {key: wrong})
+    assert caught.value.kwargs['key'] == key
+    assert parse_leniently(beside | {key: wrong}, lpar_uuid=LPAR)
+
+
+@pytest.mark.parametrize('empty', ['', None])
+@pytest.mark.parametrize('key', ['export', 'device_path', 'path'])
+def test_the_place_that_is_empty_is_named(key, empty):
+    with pytest.raises(exceptions.InvalidConnectionProperties) as caught:
+        parse({key: empty, 'name': 'v'})
+    assert caught.value.kwargs['key'] == key
+
+
 @pytest.mark.parametrize('slot', [2, 65534, '2'])
 def test_every_slot_but_those_of_the_consoles_and_the_wild_card_can_be_asked_for(slot):
     assert parse(shapes.driver('nfs', slot=slot)).slot == int(slot)
@@ -131,6 +155,18 @@ def test_a_name_that_could_leave_the_export_is_unsafe(name):
 def test_what_novalink_cannot_serve_is_refused(change):
     with pytest.raises(exceptions.UnsupportedVolume):
         parse(shapes.driver('nfs', **change))
+
+
+@pytest.mark.parametrize('given', ['lpar1', '', f'{{{LPAR}}}', LPAR.replace('-', ''),
+                                   '../VirtualIOServer', uuid.UUID(LPAR), 5, b'x', True, []])
+def test_an_lpar_that_was_given_is_checked_like_one_of_the_properties(given):
+    volume = shapes.driver('nfs')
+    for parse_one in (connection_properties.parse, parse_leniently):
+        with pytest.raises(exceptions.InvalidConnectionProperties) as caught:
+            parse_one(volume, lpar_uuid=given)
+        assert caught.value.kwargs['key'] == 'lpar_uuid'
+        assert parse_one(volume, lpar_uuid=given, need_lpar=False)
+        assert parse_one({**volume, 'lpar_uuid': OTHER}, lpar_uuid=given).lpar_uuid == OTHER
 
 
 def test_no_lpar_at_all_is_refused_unless_none_is_needed():
@@ -193,6 +229,20 @@ def test_leniently_takes_what_is_left_of_a_volume():
 def test_leniently_reads_the_place_that_connecting_reads(keys, expected):
     spec = parse_leniently(keys, lpar_uuid=LPAR)
     assert (spec.export, spec.path) == expected
+
+
+@pytest.mark.parametrize(('properties', 'expected'), [
+    ({'volume_id': 'id', 'data': None}, {'volume_id': 'id'}),
+    ({'path': '/v', 'data': 'gone'}, {'path': '/v'}),
+    ({'lpar_uuid': OTHER, 'data': []}, {'lpar_uuid': OTHER}),
+    ({'volume_id': 5, 'serial': 'id'}, {'volume_id': 'id'}),
+    ({'volume_id': 'id', 'data': {'volume_id': 5}}, {'volume_id': 'id'}),
+    ({'serial': 'id', 'data': {'volume_id': 5, 'serial': []}}, {'volume_id': 'id'}),
+    ({'path': '/v', 'data': {'path': 7}}, {'path': '/v'}),
+    ({'lpar_uuid': OTHER, 'data': {'lpar_uuid': 'web01'}}, {'lpar_uuid': OTHER})])
+def test_leniently_a_wrong_key_hides_none_that_is_right(properties, expected):
+    spec = parse_leniently(properties, lpar_uuid=LPAR)
+    assert {key: getattr(spec, key) for key in expected} == expected
 
 
 @pytest.mark.parametrize('nothing', [None, {}, 'gone', {'data': None}])
@@ -334,14 +384,15 @@ from powervm_fileio_connector.connection_properties import parse, parse_lenientl
 from powervm_fileio_connector.volume import DeviceInfo
 path = {path!a}
 assert parse({{'path': path}}, need_lpar=False).path == path
-assert parse_leniently({{'path': path}}, lpar_uuid='x').path == path
+assert parse_leniently({{'path': path}}, need_lpar=False).path == path
 assert DeviceInfo.parse({{'path': path}}).path == path
 """
     subprocess.run([sys.executable, '-X', 'utf8=0', '-c', code], check=True, timeout=60,
                    env=os.environ | {'LC_ALL': 'C', 'PYTHONCOERCECLOCALE': '0'})
 
 
-@pytest.mark.parametrize('base', ['/a' * 150_000, '/mnt/' + 'n' * 256, '/mnt/../etc', 5])
+@pytest.mark.parametrize('base', ['/a' * 150_000, '/mnt/' + 'n' * 256, '/mnt/../etc', 5,
+                                  'mnt', ' '])
 def test_a_base_that_is_no_directory_is_refused(base):
     properties = {'export': 'nas1:/vols', 'name': 'v', 'mount_point_base': base}
     with pytest.raises(exceptions.InvalidConnectionProperties, match='mount_point_base'):
