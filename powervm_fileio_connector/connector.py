@@ -54,13 +54,12 @@ class FileIOConnector(base.BaseLinuxConnector):
                  device_scan_attempts: int = initiator.DEVICE_SCAN_ATTEMPTS_DEFAULT,
                  adapter: pvm_adapter.Adapter | None = None, lpar_uuid: str | None = None,
                  conf: cfg.ConfigOpts | None = None, *args: Any, **kwargs: Any) -> None:
+        self.settings = conf_module.read(conf)
+        self._prober = Prober(self.settings.probe_timeout_s, execute=self._execute)
         super().__init__(root_helper, driver=driver, execute=execute,
                          device_scan_attempts=device_scan_attempts)
         self.use_multipath = use_multipath
         self.lpar_uuid = lpar_uuid
-        self.settings = conf_module.read(conf)
-        self._prober = Prober(self.settings.probe_timeout_s, execute=self._execute,
-                              root_helper=root_helper)
         self._attachments = Attachments(self.settings, self._prober,
                                         client_for(self.settings, adapter),
                                         attempts=device_scan_attempts)
@@ -86,6 +85,12 @@ class FileIOConnector(base.BaseLinuxConnector):
         """Use another executor, here and in the parts that os-brick's base class holds."""
         super().set_execute(execute)
         self._linuxscsi.set_execute(execute)
+
+    def set_root_helper(self, helper: str) -> None:
+        """Use another root helper, here and in the parts that os-brick's base class holds."""
+        super().set_root_helper(helper)
+        self._linuxscsi.set_root_helper(helper)
+        self._prober.root_helper = helper
 
     def connect_volume(self, connection_properties: dict[str, Any]) -> dict[str, Any]:
         """Map the volume's file to the client LPAR.

@@ -72,7 +72,8 @@ def test_somebody_elses_connector_is_left_in_its_place(monkeypatch):
 
 def test_the_whole_interface_of_os_brick_is_there():
     assert issubclass(pfc.FileIOConnector, base.BaseLinuxConnector)
-    for name in initiator_connector.InitiatorConnector.__abstractmethods__ | {'set_execute'}:
+    for name in initiator_connector.InitiatorConnector.__abstractmethods__ | {
+            'set_execute', 'set_root_helper'}:
         assert name in vars(pfc.FileIOConnector), name
     assert pfc.FileIOConnector.get_connector_properties('sudo', multipath=False) == {}
 
@@ -84,3 +85,9 @@ def test_set_execute_reaches_every_part():
     connector.set_execute(execute)
     assert connector._linuxscsi._execute('true') == ('', '')
     assert connector._execute('true') == ('', '')
+
+
+def test_set_root_helper_reaches_every_part():
+    connector = pfc.factory('file', 'sudo')
+    connector.set_root_helper('nova-rootwrap')
+    assert connector._linuxscsi._root_helper == connector._root_helper == 'nova-rootwrap'

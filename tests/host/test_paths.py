@@ -280,6 +280,20 @@ def test_a_file_that_is_gone_is_missing_at_the_second_look(share, settings, prob
         finder.recheck(found, settings, prober=prober)
 
 
+def test_files_below_a_base_that_is_a_symlink_are_listed(mounter, tmp_path, settings, prober):
+    spec = VolumeSpec(export='cluster', name='volume-1')
+    share = mounter.tmpfs('cluster', tmp_path / 'real' / spec.export_hash)
+    expected = [str(write(share / 'volume-1'))]
+    (tmp_path / 'link').symlink_to('real')
+    (tmp_path / 'elsewhere').mkdir()
+    linked = dataclasses.replace(settings, mount_point_base=(str(tmp_path / 'link'),))
+    assert host.list_files(None, linked, prober=prober) == expected
+    assert host.list_files(spec, linked, prober=prober) == expected
+    settings = dataclasses.replace(settings, mount_point_base=(str(tmp_path / 'elsewhere'),))
+    spec = dataclasses.replace(spec, mount_point_base=str(tmp_path / 'link'))
+    assert host.list_files(spec, settings, prober=prober) == expected
+
+
 def test_files_below_the_bases_are_listed(mounter, tmp_path, settings, prober):
     share = mounter.tmpfs('nas1:/vols', tmp_path / 'nova/a')
     other = mounter.tmpfs('nas1:/other', tmp_path / 'cinder/b')

@@ -16,6 +16,7 @@ import time
 import psutil
 import pytest
 
+import powervm_fileio_connector as pfc
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
 from powervm_fileio_connector.host import finder
@@ -252,6 +253,21 @@ def test_a_root_helper_that_fails_is_reported(share, settings):
         finder.find(SPEC, settings, prober=probe.Prober(20, execute, 'sudo'))
     with pytest.raises(exceptions.UnsafeVolumePath, match=r'Permission denied\. Let root'):
         finder.find(SPEC, settings, prober=probe.Prober(20))
+
+
+def test_a_root_helper_that_is_set_later_is_used(share):
+    helpers = []
+
+    def execute(*command, run_as_root, root_helper):
+        helpers.append(root_helper)
+        raise OSError(errno.ENOENT, 'not here')
+
+    share.tell('deny')
+    connector = pfc.FileIOConnector('sudo', execute=execute)
+    connector.set_root_helper('nova-rootwrap')
+    with pytest.raises(exceptions.UnsafeVolumePath, match='not here'):
+        connector.get_volume_paths({'path': f'{share.place}/volume-1'})
+    assert set(helpers) == {'nova-rootwrap'}
 
 
 def test_a_root_helper_that_takes_long_costs_one_deadline(share, settings):

@@ -52,7 +52,7 @@ class Prober:
                  root_helper: str | None = None) -> None:
         self.timeout_s = timeout_s
         self._execute = execute
-        self._root_helper = root_helper
+        self.root_helper = root_helper
 
     def deadline(self) -> Deadline:
         """Return the time that probes which start now may take."""
@@ -131,7 +131,7 @@ class Prober:
         started = time.monotonic()
         message = _message({index: requests[index] for index in denied})
         try:
-            told = root_helper_module.ask(self._execute, self._root_helper, message, deadline)
+            told = root_helper_module.ask(self._execute, self.root_helper, message, deadline)
         except root_helper_module.RootHelperFailed as err:
             return {index: dataclasses.replace(answer, root_helper_failure=str(err))
                     for index, answer in denied.items()}
