@@ -239,7 +239,9 @@ class Attachments:
         try:
             with plans.error_context(plan.doing, plan.spec):
                 if isinstance(answer, exceptions.FileIOConnectorError):
-                    self._roll_back_if_elsewhere(plan, answer)
+                    # NovaLink made it otherwise than was asked for.
+                    if answer.kwargs.get('is_left_mapped'):
+                        self._roll_back(plan)
                     raise answer
                 if plan.file is None:
                     return self._detached(plan, answer)
@@ -281,11 +283,6 @@ class Attachments:
             raise
         except exceptions.FileIOConnectorError as err:
             LOG.warning('%s could not be checked again after it was attached: %s', file.path, err)
-
-    def _roll_back_if_elsewhere(self, plan: Plan, err: exceptions.FileIOConnectorError) -> None:
-        """Remove a mapping that NovaLink made in another place than was asked for."""
-        if isinstance(err, exceptions.SlotOrLUAConflict) and err.kwargs.get('is_left_mapped'):
-            self._roll_back(plan)
 
     def _roll_back(self, plan: Plan) -> None:
         assert isinstance(plan.edit, AddMapping)

@@ -110,7 +110,8 @@ class AddMapping:
     def result(self, table: MappingTable, change: Change) -> MappingRecord:
         """Return the mapping as the server's answer shows it.
 
-        :raises NotConfirmed: it does not, or with another slot or LUA than asked for
+        :raises NotConfirmed: it does not, or with another slot, LUA or backstore than asked for;
+            the cause is then the error that says so
         """
         if change.outcome is Outcome.UNCHANGED:
             return change.records[0]
@@ -124,7 +125,7 @@ class AddMapping:
                 f'the answer does not show {self.path} mapped to LPAR {self.lpar_uuid}')
         try:
             return dataclasses.replace(self._matching_existing(mine), is_new=True)
-        except exceptions.SlotOrLUAConflict as err:
+        except (exceptions.SlotOrLUAConflict, exceptions.MappingFailed) as err:
             raise NotConfirmed(err.kwargs['reason']) from err
 
     @functools.cached_property

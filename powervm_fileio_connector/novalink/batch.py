@@ -249,9 +249,10 @@ class Batch:
             result = self._with_lpar_ids(
                 table, job.pending[0], functools.partial(job.edit.result, table, job.change))
         except NotConfirmed as err:
-            if not isinstance(err.__cause__, exceptions.SlotOrLUAConflict):
+            otherwise = err.__cause__
+            if not isinstance(otherwise, exceptions.FileIOConnectorError):
                 return err
-            self._fail(job, exceptions.SlotOrLUAConflict(
+            self._fail(job, type(otherwise)(
                 reason=f'NovaLink accepted the change, but {err}', is_left_mapped=True,
                 vios=self._documents.vios_uuid))
         except RequestFailed as err:

@@ -158,7 +158,8 @@ class _FeedTaskEdit:
     def _unconfirmed(self, err: NotConfirmed,
                      deadline: Deadline) -> exceptions.FileIOConnectorError:
         reason, vios = f'NovaLink accepted the change, but {err}', self.committer.vios_uuid
-        if not isinstance(err.__cause__, exceptions.SlotOrLUAConflict):
+        otherwise = err.__cause__
+        if not isinstance(otherwise, exceptions.FileIOConnectorError):
             self.committer.note_unshown(self.edit, deadline)
             return exceptions.MappingFailed(reason=f'{reason}; it may yet appear and remain',
                                             vios=vios)
@@ -167,7 +168,7 @@ class _FeedTaskEdit:
                 RemoveMapping(self.edit.lpar_uuid, paths=self.edit.paths), deadline)
         except exceptions.FileIOConnectorError as remains:
             LOG.warning('The mapping of %s remains: %s', self.edit.paths[0], remains)
-        return exceptions.SlotOrLUAConflict(reason=reason, vios=vios)
+        return type(otherwise)(reason=reason, vios=vios)
 
     def _is_concerned(self, vios_w: Any) -> bool:
         return bool(vios_w.uuid.upper() == self.committer.vios_uuid.upper())

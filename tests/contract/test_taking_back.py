@@ -28,6 +28,17 @@ class NoRemoval(Fault):
         return exchange.error(400, 'Invalid input.', 'Not now.')
 
 
+@dataclasses.dataclass(frozen=True)
+class OtherBackstore(Fault):
+    """A server that serves each file as it likes, whatever was asked for."""
+
+    shown: bytes = b'fileio'
+
+    def on_answer(self, exchange, answer):
+        return dataclasses.replace(answer, body=answer.body.replace(
+            b'>loop</BackStoreType>', b'>%s</BackStoreType>' % self.shown))
+
+
 @pytest.fixture
 def wilful(novalink):
     novalink.faults.add(OtherLUA(times=None))
@@ -46,3 +57,13 @@ def test_what_cannot_be_taken_back_is_logged(wilful, connector, make_volume, cap
         connector.connect_volume({'path': make_volume(), 'lua': 'lun7'})
     assert 'The mapping of' in caplog.text
     assert len(wilful.mappings()) == 1
+
+
+@pytest.mark.parametrize(('shown', 'volume'), [
+    (b'fileio', {'backstore': 'loop'}), (b'user:qcow', {}), (b'user:qcow', {'backstore': 'loop'})])
+def test_a_file_that_is_served_otherwise_than_asked_is_not_left_mapped(novalink, connector,
+                                                                       make_volume, shown, volume):
+    novalink.faults.add(OtherBackstore(times=None, shown=shown))
+    with pytest.raises(exceptions.MappingFailed, match='loop was asked for'):
+        connector.connect_volume(volume | {'path': make_volume()})
+    assert novalink.mappings() == []

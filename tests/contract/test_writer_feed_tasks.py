@@ -16,6 +16,7 @@ from powervm_fileio_connector.simulator import NotShown
 from powervm_fileio_connector.simulator import OmitLUA
 from powervm_fileio_connector.simulator import StaleEtag412
 from tests.contract.conftest import committer_for
+from tests.contract.test_taking_back import OtherBackstore
 from tests.contract.test_taking_back import OtherLUA
 
 
@@ -195,5 +196,14 @@ def test_a_mapping_with_another_lua_than_asked_for_is_taken_back(novalink, vios,
     novalink.faults.add(OtherLUA(times=None))
     add(feed_task, AddMapping(lpar, make_volume(), lua='lun7'), vios)
     with pytest.raises(exceptions.SlotOrLUAConflict, match='lun7'):
+        feed_task.execute()
+    assert novalink.mappings() == []
+
+
+def test_a_mapping_with_another_backstore_than_asked_for_is_taken_back(novalink, vios, feed_task,
+                                                                       lpar, make_volume):
+    novalink.faults.add(OtherBackstore(times=None))
+    add(feed_task, AddMapping(lpar, make_volume(), is_backstore_explicit=True), vios)
+    with pytest.raises(exceptions.MappingFailed, match='loop was asked for'):
         feed_task.execute()
     assert novalink.mappings() == []
