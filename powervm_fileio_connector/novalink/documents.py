@@ -50,7 +50,7 @@ class VIOSDocuments:
         if response.status == const.HTTPStatus.NO_CHANGE and known is not None:
             known.as_of = as_of
             return known
-        return _table(response, as_of, splitter)
+        return self._table_read(response, as_of, splitter, deadline)
 
     def read_whole(self, deadline: Deadline) -> MappingTable:
         """Read the document, again while the server is busy, with all mappings in the wrapper.
@@ -59,7 +59,7 @@ class VIOSDocuments:
         """
         as_of = time.monotonic()
         response = self.rest.read(deadline, _VIOS.schema_type, root_id=self.vios_uuid, xag=GROUP)
-        return _table(response, as_of, None)
+        return self._table_read(response, as_of, None, deadline)
 
     def post(self, body: bytes, etag: str, deadline: Deadline) -> MappingTable | None:
         """Send a document; return the one that the server answers with, None: it shows none.
@@ -76,11 +76,30 @@ class VIOSDocuments:
             deadline, 'update', body, etag, _VIOS.schema_type, root_id=self.vios_uuid, xag=GROUP,
             on_answer=splitter)
         element = response.entry.element if response.entry is not None else None
-        if element is None or element.find('VirtualSCSIMappings') is None:
+        if element is None or not _shows_mappings(element):
             return None
         table = _table(response, as_of, splitter)
         table.is_answer = True
         return table
+
+    def _table_read(self, response: Any, as_of: float, splitter: MappingSplitter | None,
+                    deadline: Deadline) -> MappingTable:
+        """Return the table of an answer; make sure that a VIOS which shows no mappings has none.
+
+        Without them, the table, posted, would remove those of all LPARs.
+
+        :raises RequestFailed: the VIOS has some, or the server does not tell
+        """
+        failures.require_entry(response, _VIOS.schema_type)
+        if not _shows_mappings(response.entry.element):
+            # All groups, by the server's own choice.
+            whole = self.rest.request(deadline, 'read', _VIOS.schema_type, root_id=self.vios_uuid,
+                                      xag=[])
+            failures.require_entry(whole, _VIOS.schema_type)
+            if _shows_mappings(whole.entry.element):
+                raise RequestFailed(FailureKind.LOST, 'the answer lacks the SCSI mappings, which '
+                                    'the VIOS shows otherwise')
+        return _table(response, as_of, splitter)
 
 
 def with_lpar_ids(table: MappingTable, rest: Rest, deadline: Deadline, call: Callable[[], _T],
@@ -98,6 +117,9 @@ def with_lpar_ids(table: MappingTable, rest: Rest, deadline: Deadline, call: Cal
             lpar_id = None
             try:
                 lpar_id = partitions.lpar(rest, need.lpar_uuid, deadline, is_tried_once).id
+                if lpar_id is None:
+                    raise RequestFailed(FailureKind.LOST, 'the answer does not tell the id of LPAR '
+                                        f'{need.lpar_uuid}')
             except RequestFailed as err:
                 # None: no mapping is this LPAR's; the server will say so if one is added.
                 if err.kind is not FailureKind.MISSING:
@@ -108,9 +130,12 @@ def with_lpar_ids(table: MappingTable, rest: Rest, deadline: Deadline, call: Cal
 
 
 def _table(response: Any, as_of: float, splitter: MappingSplitter | None) -> MappingTable:
-    failures.require_content(response, 'entry')
     # The etag is usually a header, in any case an element of the entry.
     table = MappingTable(_VIOS.wrap(response.entry, etag=response.etag or response.entry.etag),
                          splitter=splitter)
     table.as_of = as_of
     return table
+
+
+def _shows_mappings(element: Any) -> bool:
+    return element.find('VirtualSCSIMappings') is not None

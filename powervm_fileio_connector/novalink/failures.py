@@ -86,15 +86,22 @@ def require_success(response: Any) -> None:
     raise RequestFailed(_by_status(err), _shortened(message), response.status) from err
 
 
-def require_content(response: Any, what: str) -> Any:
-    """Return the ``feed`` or ``entry`` of an answer.
+def require_entry(response: Any, kind: str) -> None:
+    """Check that an answer is the entry of an object.
 
-    :raises RequestFailed: the answer is well-formed, but has none, so nothing is known
+    :param kind: the name of its element
+    :raises RequestFailed: the answer is well-formed, but no such thing, so nothing is known
     """
-    found = getattr(response, what)
-    if found is None or (what == 'entry' and found.element is None):
-        raise RequestFailed(FailureKind.LOST, f'the answer holds no {what}', response.status)
-    return found
+    _require([response.entry], kind, response.status)
+
+
+def require_feed(response: Any, kind: str) -> None:
+    """Check that an answer is the feed of all objects of a kind; it may be empty.
+
+    :param kind: the name of their elements
+    :raises RequestFailed: the answer is well-formed, but no such thing, so nothing is known
+    """
+    _require([None] if response.feed is None else response.feed.entries, kind, response.status)
 
 
 def is_shortage(err: BaseException | None) -> bool:
@@ -114,6 +121,14 @@ def as_error(err: RequestFailed, **fields: Any) -> exceptions.FileIOConnectorErr
     if err.kind in REFUSED:
         return exceptions.MappingFailed(reason=f'NovaLink says: {err.detail}', **fields)
     return exceptions.NovaLinkUnavailable(reason=f'{err.kind.value}: {err.detail}', **fields)
+
+
+def _require(entries: list[Any], kind: str, status: int) -> None:
+    for entry in entries:
+        tag = None if entry is None or entry.element is None else entry.element.tag
+        if tag != kind:
+            raise RequestFailed(FailureKind.LOST, f'the answer holds {tag or "nothing"} where '
+                                f'{kind} was asked for', status)
 
 
 def _by_status(err: pvm_exceptions.HttpError) -> FailureKind:

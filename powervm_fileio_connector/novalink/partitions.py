@@ -54,7 +54,7 @@ def find_management_partition(rest: Rest, deadline: Deadline) -> ManagementParti
             # Like pypowervm's search for it, which takes no timeout: there is no search key for it,
             # so all partitions of one kind are read, the few I/O servers first.
             response = rest.read(deadline, kind.schema_type)
-            failures.require_content(response, 'feed')
+            failures.require_feed(response, kind.schema_type)
             found = [wrapper for wrapper in kind.wrap(response) if wrapper.is_mgmt_partition]
             if len(found) > 1:
                 names = ', '.join(wrapper.name for wrapper in found)
@@ -93,7 +93,7 @@ def lpar(rest: Rest, lpar_uuid: str, deadline: Deadline, is_tried_once: bool = F
     ask = rest.request if is_tried_once else rest.read
     args = ('read',) if is_tried_once else ()
     response = ask(deadline, *args, logical_partition.LPAR.schema_type, root_id=lpar_uuid)
-    failures.require_content(response, 'entry')
+    failures.require_entry(response, logical_partition.LPAR.schema_type)
     return _lpar_info(logical_partition.LPAR.wrap(response))
 
 
@@ -103,7 +103,7 @@ def lpars(rest: Rest, deadline: Deadline) -> list[LparInfo]:
     :raises RequestFailed: the server does not tell
     """
     response = rest.read(deadline, logical_partition.LPAR.schema_type)
-    failures.require_content(response, 'feed')
+    failures.require_feed(response, logical_partition.LPAR.schema_type)
     return [_lpar_info(wrapper) for wrapper in logical_partition.LPAR.wrap(response)]
 
 

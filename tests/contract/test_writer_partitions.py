@@ -104,6 +104,6 @@ class TestRescan:
     def test_a_server_that_is_silent_is_given_up_by_the_deadline(self, novalink, disk):
         novalink.faults.add(Slow(times=None, seconds=30))
         clock, started = deadline(0.5), time.monotonic()
-        with pytest.raises(exceptions.ExtendFailed):
+        with pytest.raises(exceptions.NovaLinkUnavailable):
             client_of(novalink.adapter()).rescan(novalink.vios_uuid, disk.udid, clock)
         assert time.monotonic() - started < 2.5
