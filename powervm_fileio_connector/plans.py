@@ -18,6 +18,7 @@ from powervm_fileio_connector.deadline import CallDeadlines
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.mappings import normalised
 from powervm_fileio_connector.novalink import ManagementPartition
 from powervm_fileio_connector.volume import QCOW
 from powervm_fileio_connector.volume import DeviceInfo
@@ -103,11 +104,11 @@ def removal(spec: VolumeSpec, info: DeviceInfo, settings: Settings, *,
     """
     paths = host.candidate_paths(spec, settings)
     is_known = info.path is not None or info.udid is not None
-    if not (is_known or paths or spec.volume_id):
+    if not (is_known or paths or spec.volume_id or spec.name):
         raise exceptions.InvalidConnectionProperties(
             key='device_info', reason='neither connection_properties nor device_info tell '
-            'which volume is meant, by path, export and name, UDID or id')
-    file_name = None
+            'which volume is meant, by path, export and name, UDID, id or file name')
+    file_name = None if paths or is_known else spec.name
     if paths and not is_known:
         try:
             file = find()
@@ -142,10 +143,17 @@ def extensible_udid(spec: VolumeSpec, file: host.VolumeFile,
 
     :raises ExtendFailed: not attached, served by ``user:qcow``, or smaller than before
     """
-    if record is None or record.udid is None:
+    if record is None:
         raise exceptions.ExtendFailed(
             path=file.path, reason=f'{file.path} is not mapped to the LPAR',
             remedy='Attach it first.')
+    if normalised(record.path or '') not in map(normalised, (file.path, *file.spellings)):
+        raise exceptions.ExtendFailed(
+            path=file.path, reason=f'{file.path} is not mapped to the LPAR; tagged as this volume '
+            f'is {record.path}', remedy='Find out which of the two files the volume is.')
+    if record.udid is None:
+        raise exceptions.ExtendFailed(
+            path=file.path, reason=f'NovaLink shows no UDID of {file.path}, by which it rescans')
     if QCOW in (record.backstore, spec.backstore):
         raise exceptions.ExtendFailed(
             path=file.path, reason=f'{file.path} is served through user:qcow, which NovaLink '

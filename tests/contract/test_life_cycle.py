@@ -167,6 +167,48 @@ def test_extend_of_what_is_not_attached_says_so(connector, volume):
         connector.extend_volume(volume)
 
 
+def test_extend_of_another_file_than_the_one_that_is_tagged_changes_nothing(
+        connector, novalink, volume, volume_id, make_volume):
+    connector.connect_volume(volume)
+    other = make_volume('volume-2', size=8 << 20)
+    novalink.requests.clear()
+    with pytest.raises(exceptions.ExtendFailed, match=r'volume-2 is not mapped.*volume-1'):
+        connector.extend_volume({'path': other, 'volume_id': volume_id})
+    assert novalink.requests.count('PUT') == 0
+
+
+@pytest.mark.parametrize('known', [{}, {'volume_id': 'another'}])
+def test_detach_of_what_is_known_by_its_file_name_alone_names_what_it_may_be(
+        connector, novalink, make_volume, known):
+    path = make_volume()
+    connector.disconnect_volume({'name': 'volume-1', **known}, None)
+    connector.connect_volume({'path': path})
+    connector.disconnect_volume({'name': 'volume-2', **known}, None)
+    with pytest.raises(exceptions.MappingFailed, match=path):
+        connector.disconnect_volume({'name': 'volume-1', **known}, None)
+    assert len(novalink.mappings()) == 1
+
+
+@pytest.mark.parametrize('given', ['lpar1', '../VirtualIOServer', '', 5])
+def test_an_lpar_that_is_none_is_an_error_of_every_call_that_needs_one(novalink, config, volume,
+                                                                       given):
+    connector = pfc.FileIOConnector('sudo', adapter=novalink.adapter(), conf=config,
+                                    lpar_uuid=given)
+    path = volume['data']['device_path']
+    for call in (connector.connect_volume, connector.extend_volume,
+                 lambda volume: connector.disconnect_volume(volume, None)):
+        with pytest.raises(exceptions.InvalidConnectionProperties, match='lpar_uuid'):
+            call(volume)
+    assert connector.get_volume_paths(volume) == [path]
+    assert connector.check_valid_device(path)
+    assert connector.get_all_available_volumes(volume) == [path]
+    connector.lpar_uuid = novalink.lpars[0].uuid
+    info = connector.connect_volume(volume)
+    connector.lpar_uuid = given
+    connector.disconnect_volume(volume, info)
+    assert novalink.mappings() == []
+
+
 def test_slot_and_lua_are_given_back_and_honoured(connector, novalink, volume):
     info = connector.connect_volume(volume | {'slot': 37, 'lua': 'lun5'})
     assert (info['slot'], info['lua']) == (37, 'lun5')
