@@ -111,15 +111,19 @@ class Attachments:
                                    elsewhere=None if is_known else host.probed_paths())
         return Plan(spec, partition, edit, deadlines)
 
-    def preview(self, plan: Plan) -> Preview:
-        """Tell what carrying out a plan would change now; sends and raises nothing."""
+    def preview(self, plan: Plan, is_lpar_absent: bool = False) -> Preview:
+        """Tell what carrying out a plan would change now; sends and raises nothing.
+
+        :param is_lpar_absent: the LPAR is not on this host yet, and is not asked for
+        """
         try:
             with plans.error_context(plan.doing, plan.spec):
                 change, before, after = self._committer(plan).try_out(
-                    plan.edit, plan.deadlines.requests)
+                    plan.edit, plan.deadlines.requests, is_lpar_absent)
         except exceptions.FileIOConnectorError as err:
             cleared = self._without_doubt(plan, err)
-            return Preview(error=err) if cleared is None else self.preview(cleared)
+            return Preview(error=err) if cleared is None else self.preview(
+                cleared, is_lpar_absent)
         if change.outcome is Outcome.UNCHANGED:
             return Preview(unchanged=change.records)
         return Preview(added=tuple(record for record in after if record not in before),

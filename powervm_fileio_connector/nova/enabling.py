@@ -8,9 +8,11 @@ import threading
 from nova_powervm.virt.powervm import volume
 from oslo_log import log as logging
 
+from powervm_fileio_connector.volume import PROTOCOLS
+
 LOG = logging.getLogger(__name__)
 
-VOLUME_TYPES = ('nfs', 'gpfs', 'quobyte', 'vzstorage', 'local', 'file')
+VOLUME_TYPES = PROTOCOLS
 
 _ADAPTER = 'powervm_fileio_connector.nova.adapter.FileIOVolumeAdapter'
 _lock = threading.Lock()

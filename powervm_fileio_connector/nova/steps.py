@@ -146,10 +146,12 @@ class InstanceVolumes:
             raise exceptions.UnsafeVolumePath(
                 reason=reason, path=found.path, volume=spec.label,
                 remedy='Mount the same share at the same place on both hosts, then retry.')
-        table = self.client.committer(self.partition.uuid).read_table(self._deadlines().requests)
+        plan = Plan(spec, self.partition, plans.addition(spec, found, self.settings),
+                    self._deadlines(), found)
         # The LPAR is not here yet, so no mapping that names only an id can be its own.
-        table.lpar_ids[self.lpar_uuid.upper()] = None
-        plans.addition(spec, found, self.settings).apply(table)
+        error = self.attachments.preview(plan, is_lpar_absent=True).error
+        if error is not None:
+            raise error
 
     def _deadlines(self) -> Any:
         return self.attachments.deadlines()

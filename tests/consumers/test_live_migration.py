@@ -6,6 +6,8 @@ import json
 import os
 
 import pytest
+from lxml import etree
+from pypowervm import const
 
 pytest.importorskip('nova_powervm', reason='nova-powervm is not installed')
 
@@ -16,6 +18,7 @@ from nova_powervm.virt.powervm import live_migration
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.nova.migration import FileIdentity
 from powervm_fileio_connector.nova.migration import difference
+from powervm_fileio_connector.simulator import Fault
 from tests.consumers.conftest import lpar_uuid
 
 
@@ -143,6 +146,38 @@ def test_a_destination_where_another_lpar_has_the_file_is_refused(migration):
         migration.destination.slot_manager(other))
     migration.destination.novalink.requests.clear()
     assert isinstance(refusal(migration), exceptions.VolumeInUse)
+
+
+@dataclasses.dataclass(frozen=True)
+class LinkedOrphans(Fault):
+    """A server whose mappings that have lost their client go on naming the LPAR that is gone."""
+
+    lpar_uuid: str = ''
+
+    def on_answer(self, exchange, answer):
+        root = etree.fromstring(answer.body)
+        for mapping in root.iter(f'{{{const.UOM_NS}}}VirtualSCSIMapping'):
+            tags = {etree.QName(child).localname for child in mapping}
+            if tags.isdisjoint(('ClientAdapter', 'AssociatedLogicalPartition')):
+                mapping.insert(1, etree.Element(
+                    f'{{{const.UOM_NS}}}AssociatedLogicalPartition', rel='related',
+                    href=f'http://localhost/rest/api/uom/LogicalPartition/{self.lpar_uuid}'))
+        return dataclasses.replace(answer, body=etree.tostring(root))
+
+
+def test_a_mapping_of_the_file_that_an_lpar_has_left_behind_is_no_obstacle(migration):
+    migration.leave()
+    other = migration.destination.make_instance()
+    migration.destination.adapter_for(other, migration.bdm).connect_volume(
+        migration.destination.slot_manager(other))
+    novalink = migration.destination.novalink
+    novalink.remove_lpar(lpar_uuid(other), leave_orphans=True)
+    novalink.faults.add(LinkedOrphans(method='GET', path='ViosSCSIMapping', times=None,
+                                      lpar_uuid=lpar_uuid(other)))
+    novalink.requests.clear()
+    migration.arrive()
+    assert f'LogicalPartition/{lpar_uuid(other)}' in str(novalink.requests.records())
+    assert migration.posts() == [0, 0]
 
 
 def test_a_destination_that_is_no_io_server_is_refused(host, ordinary_host, make_nfs_volume):

@@ -99,7 +99,7 @@ def test_an_adapter_that_is_replaced_and_one_that_is_taken_away_are_logged(nova,
     # nova-powervm has adapters of its own for the other types.
     assert {record.message for record in caplog.records if record.levelno == logging.WARNING} == {
         f'Attached volumes of type {volume_type} cannot be detached any more.'
-        for volume_type in ('vzstorage', 'file')}
+        for volume_type in ('vzstorage', 'glusterfs', 'smbfs', 'file')}
 
 
 def test_other_volume_types_are_left_alone(nova):
