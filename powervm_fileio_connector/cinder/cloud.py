@@ -78,10 +78,6 @@ class Cloud:
             raise self._translated(doing, outcome['error']) from outcome['error']
         return outcome['answer']
 
-    def is_over(self) -> bool:
-        """Whether there is no time left but that for taking back."""
-        return self._deadline.left() <= self._kept_s
-
     def _proxy(self, left: float) -> Any:
         import openstack
         from openstack import utils

@@ -10,7 +10,6 @@ import logging
 import sys
 import warnings
 from typing import Any
-from typing import NoReturn
 from typing import TextIO
 
 import autopage.argparse
@@ -149,15 +148,12 @@ class FileIOApp(app.App):
         return bool(found)
 
     def print_help_if_requested(self) -> None:
-        """Show the global options and all commands, if that is asked for."""
-        if self.options.deferred_help:
-            self._show_help()
-
-    def _show_help(self) -> NoReturn:
-        """Show it in a pager where it is longer than the terminal.
+        """Show the global options and all commands, if that is asked for; a long text in a pager.
 
         cliff would read the metadata of every installed distribution, to name those of plug-ins.
         """
+        if not self.options.deferred_help:
+            return
         pager = autopage.argparse.help_pager(self.stdout)
         is_coloured = pager.to_terminal()
         autopage.argparse.use_color_for_parser(self.parser, is_coloured)

@@ -16,6 +16,7 @@ from powervm_fileio_connector import mappings
 from powervm_fileio_connector import plans
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.context import CommandContext
+from powervm_fileio_connector.cli.context import doing
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.cli.errors import warn
 from powervm_fileio_connector.host import finder
@@ -141,14 +142,11 @@ def criteria(host: CommandContext, volume: volumes.Volume,
     :raises InvalidConnectionProperties: nothing tells which volume is meant
     """
     spec = volume.spec
-    try:
+    with doing(f'find volume {volume.label}', volume=volume.label):
         return plans.removal(
             spec, volume.info, host.settings,
             find=find or (lambda: finder.find(spec, host.settings, prober=host.prober)),
             resolve=lambda paths: resolved_paths(paths, prober=host.prober))
-    except exceptions.FileIOConnectorError as err:
-        err.add_context(doing=f'find volume {volume.label}', volume=volume.label)
-        raise
 
 
 def _of_one_file(volume: volumes.Volume, why: str,

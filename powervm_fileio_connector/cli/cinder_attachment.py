@@ -7,7 +7,6 @@ use for as long as an LPAR may write to it.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +35,7 @@ class CinderAttachments:
 
     def __init__(self, host: CommandContext, block_storage: cinder.BlockStorage,
                  say: Callable[[str], None]) -> None:
-        self._host = host
+        self.host = host
         self._cinder = block_storage
         self._say = say
         # Before Cinder is asked for anything: without NovaLink nothing can be done.
@@ -51,12 +50,15 @@ class CinderAttachments:
 
         :param keys: ``slot`` and ``lua``, where they are asked for
         """
-        lpar_uuid = self._host.lpar_uuid(lpar).upper()
+        lpar_uuid = self.host.lpar_uuid(lpar).upper()
         doing = f'attach volume {text} to LPAR {lpar}'
         volume = self._cinder.find(text, doing)
         with cinder.Unfinished.of(volume.id) as note:
             volume = self._cinder.refreshed(volume)
-            _refuse_error(volume, doing)
+            if 'error' in volume.status:
+                raise errors.VolumeNotUsable(
+                    f'Cannot {doing}: the volume is {volume.status} in Cinder. "openstack volume '
+                    'message list" may say why; an administrator can set it back.')
             own = self._own_or_refused(volume, note, lpar_uuid, doing)
             if own is not None and own.is_finished:
                 info = self._attachments.carry_out(self._plan(volume, own, lpar_uuid, keys))
@@ -74,11 +76,11 @@ class CinderAttachments:
         with cinder.Unfinished.of(volume.id) as note:
             volume = self._cinder.refreshed(volume)
             attachments = self._cinder.attachments_of(volume)
-            wanted = self._host.lpar_uuid(lpar).upper() if lpar else None
+            wanted = self.host.lpar_uuid(lpar).upper() if lpar else None
             own = [one for one in attachments if self._is_own(one, note)
                    and wanted in (None, one.lpar_uuid or note.lpar_uuid or wanted)]
             mapped = [record for record in self._mapped(volume)
-                      if wanted in (None, self._host.lpar_of(record))]
+                      if wanted in (None, self.host.lpar_of(record))]
             lpar_uuid = wanted or self._only_lpar(volume, own, mapped, note)
             self._refuse_foreign(volume, attachments, own, mapped, doing)
             if lpar_uuid is not None:
@@ -123,10 +125,6 @@ class CinderAttachments:
             size = self._attachments.extend(spec)
             before = next((inventory.size_of(record, size) for record in mapped), None)
             return volume.id, lpar_uuid, before, size
-
-    def lpar_shown(self, lpar_uuid: str | None) -> str | None:
-        """An LPAR as users know it."""
-        return self._host.lpar_shown(lpar_uuid)
 
     # -- attaching -------------------------------------------------------------------------
 
@@ -183,7 +181,7 @@ class CinderAttachments:
               keys: dict[str, Any]) -> Any:
         return self._attachments.plan_attach(parse(
             self._properties(volume, own, **keys), lpar_uuid=lpar_uuid,
-            default_backstore=self._host.settings.backstore))
+            default_backstore=self.host.settings.backstore))
 
     def _take_back(self, volume: cinder.Volume, own: cinder.Attachment | None,
                    note: cinder.Unfinished, lpar_uuid: str, is_mapped: bool) -> None:
@@ -239,7 +237,7 @@ class CinderAttachments:
 
     def _mapped(self, volume: cinder.Volume) -> list[MappingRecord]:
         """The mappings that are tagged with a volume's id."""
-        return [record for record in self._host.records()
+        return [record for record in self.host.records()
                 if record.kind == 'file' and (record.tag or '').lower() == volume.id
                 and not record.is_orphan and not record.is_wild_card]
 
@@ -249,7 +247,7 @@ class CinderAttachments:
 
         :raises UsageError: there are several
         """
-        lpars = {one.lpar_uuid for one in own} | {self._host.lpar_of(one) for one in mapped}
+        lpars = {one.lpar_uuid for one in own} | {self.host.lpar_of(one) for one in mapped}
         if any(one.id == note.attachment_id for one in own):
             lpars.add(note.lpar_uuid)
         lpars.discard(None)
@@ -272,20 +270,3 @@ class CinderAttachments:
         given = {name: value for name, value in keys.items() if value is not None}
         return {**own.connection_info, 'volume_id': volume.id,
                 'multiattach': volume.is_multiattach, **given}
-
-
-def _refuse_error(volume: cinder.Volume, doing: str) -> None:
-    if 'error' in volume.status:
-        raise errors.VolumeNotUsable(
-            f'Cannot {doing}: the volume is {volume.status} in Cinder. "openstack volume message '
-            'list" may say why; an administrator can set it back.')
-
-
-@contextlib.contextmanager
-def of(args: Any, say: Callable[[str], None]) -> Any:
-    """What a command acts with; errors name LPARs as users know them."""
-    host = CommandContext(args)
-    block_storage = cinder.BlockStorage(args.os_cloud, args.cloud_timeout, args.host)
-    acts = CinderAttachments(host, block_storage, say)
-    with host.naming_lpars():
-        yield acts

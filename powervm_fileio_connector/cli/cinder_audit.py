@@ -46,11 +46,6 @@ class Finding:
     path: str | None = None
     attached_to: str | None = None
 
-    @property
-    def order(self) -> tuple[Any, ...]:
-        """The worst first."""
-        return _ORDER.index(self.what), self.volume_id, self.path or ''
-
     def row(self, host: str) -> tuple[Any, ...]:
         """The values of :data:`KEYS`."""
         return (self.what, host, self.volume_id, self.lpar, self.path, self.attached_to,
@@ -89,7 +84,8 @@ class CinderAudit:
                           attached_to=_to(one))
                   for one in self._here if one.volume_id not in self._mapped]
         found += self._states()
-        return sorted(found, key=lambda finding: finding.order)
+        return sorted(found, key=lambda one: (
+            _ORDER.index(one.what), one.volume_id, one.path or ''))
 
     def _of_mapping(self, volume_id: str, record: MappingRecord) -> Iterator[Finding]:
         facts = {'lpar': self._host.lpar_name(record), 'path': record.path}
@@ -117,7 +113,7 @@ class CinderAudit:
             yield Finding(OTHER_LPAR, volume_id, 'Cinder has it attached to another LPAR of this '
                           'host; "cinder detach" it with --lpar, from the one that should not '
                           'have it', attached_to=', '.join(map(_to, here)), **facts)
-        specs = [_spec(one) for one in here
+        specs = [parse_leniently(one.connection_info, need_lpar=False) for one in here
                  if one.connection_info.get('driver_volume_type') in PROTOCOLS]
         if specs and not any(self._is_file(spec, record.path or '') for spec in specs):
             named = ' or '.join(spec.path or f'{spec.name} in {spec.export_shown}'
@@ -177,10 +173,6 @@ class CinderAudit:
             said.append(f'Of {hidden} attachments Cinder does not show these credentials the '
                         'host, so they are neither found to be here nor elsewhere.')
         return said
-
-
-def _spec(one: cinder.Attachment) -> VolumeSpec:
-    return parse_leniently(one.connection_info, need_lpar=False)
 
 
 def _to(one: cinder.Attachment) -> str:

@@ -18,16 +18,9 @@ if TYPE_CHECKING:
 class CinderCommand(output.Table):
     """A command about one volume of Cinder."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        parser.add_argument('volume', metavar='VOLUME', help='id, or a name that one volume has')
-        self.add_arguments(parser)
-        options.add_cinder(parser)
-        options.add_novalink(parser)
-        return parser
-
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the arguments that this command alone has."""
+        parser.add_argument('volume', metavar='VOLUME', help='id, or a name that one volume has')
+        options.add_cinder(parser)
 
     @contextlib.contextmanager
     def attachments(self, parsed_args: argparse.Namespace) -> Iterator[CinderAttachments]:
@@ -36,7 +29,12 @@ class CinderCommand(output.Table):
         :raises UsageError: what the commands of Cinder need is not installed
         """
         options.require_cinder()
+        from powervm_fileio_connector import cinder
         from powervm_fileio_connector.cli import cinder_attachment
+        from powervm_fileio_connector.cli.context import CommandContext
 
-        with cinder_attachment.of(parsed_args, self.say) as attachments:
+        host = CommandContext(parsed_args)
+        attachments = cinder_attachment.CinderAttachments(host, cinder.BlockStorage(
+            parsed_args.os_cloud, parsed_args.cloud_timeout, parsed_args.host), self.say)
+        with host.naming_lpars():
             yield attachments

@@ -23,7 +23,11 @@ def require_one_lpar_each(host: CommandContext, given: list[volumes.Volume]) -> 
     if len(set(lpars)) < 2:
         return
     paths = [host_side.candidate_paths(volume.spec, host.settings) for volume in given]
-    leads_to = _resolved(host, {path for some in paths for path in some})
+    ordered = sorted({path for some in paths for path in some})
+    answers = host.prober.probe_all([probe.PathProbe(path) for path in ordered])
+    # Symlinks followed; those on shares that do not answer are left out.
+    leads_to = {path: answer.facts.whole_path
+                for path, answer in zip(ordered, answers, strict=True) if answer.facts is not None}
     first: dict[str, int] = {}
     for number, volume in enumerate(given):
         for key in _keys(volume, paths[number], leads_to):
@@ -40,14 +44,6 @@ def _lpar_uuid(host: CommandContext, volume: volumes.Volume) -> str | None:
         return volume.resolved(host, None).lpar_uuid
     except exceptions.LPARNotFound:
         return volume.lpar      # fails by itself later
-
-
-def _resolved(host: CommandContext, paths: set[str]) -> dict[str, str]:
-    """Where paths lead, symlinks followed; those on shares that do not answer are left out."""
-    ordered = sorted(paths)
-    answers = host.prober.probe_all([probe.PathProbe(path) for path in ordered])
-    return {path: answer.facts.whole_path for path, answer in zip(ordered, answers, strict=True)
-            if answer.facts is not None}
 
 
 def _keys(volume: volumes.Volume, paths: tuple[str, ...],

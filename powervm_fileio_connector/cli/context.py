@@ -9,6 +9,7 @@ import functools
 import re
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 from oslo_concurrency import processutils
 from oslo_log import log as logging
@@ -66,20 +67,20 @@ class CommandContext:
             LOG.info('That this host is the management partition is not checked for a simulator.')
         client = client_for(self.settings, checks_host=self._simulator is None)
         client.on_wait(errors.warn)
-        with _doing(f'reach NovaLink at {self.address}'):
+        with doing(f'reach NovaLink at {self.address}'):
             client.log_on(self.deadline())
         return client
 
     @functools.cached_property
     def partition(self) -> ManagementPartition:
         """The management partition, which must be an I/O server and this very host."""
-        with _doing('ask NovaLink for its management partition'):
+        with doing('ask NovaLink for its management partition'):
             return self.client.management_partition(self.deadline())
 
     @functools.cached_property
     def lpars(self) -> list[LparInfo]:
         """All client LPARs."""
-        with _doing('ask NovaLink for its LPARs'):
+        with doing('ask NovaLink for its LPARs'):
             return self.client.lpars(self.deadline())
 
     @functools.cached_property
@@ -89,7 +90,7 @@ class CommandContext:
 
     def records(self) -> list[mappings.MappingRecord]:
         """The mappings of the management partition, read afresh."""
-        with _doing('ask NovaLink for its disks'):
+        with doing('ask NovaLink for its disks'):
             return [entry.record for entry in
                     self.writer.read_table(self.deadline()).entries()]
 
@@ -147,14 +148,15 @@ class CommandContext:
             self.name_lpars(err)
             raise
 
-    def name_lpars(self, err: exceptions.FileIOConnectorError) -> None:
+    def name_lpars(
+            self, err: exceptions.FileIOConnectorError) -> exceptions.FileIOConnectorError:
         """Have an error call LPARs by their names too, where these are known anyway."""
         for lpar in vars(self).get('lpars', []):
             for field in ('doing', 'reason', 'remedy'):
                 err.kwargs[field] = re.sub(
                     rf'{lpar.uuid}|(?<=\bLPAR )with id {lpar.id}\b', f'{lpar.name} ({lpar.uuid})',
                     err.kwargs[field]).replace(f'the LPAR {lpar.name} (', f'LPAR {lpar.name} (')
-        err.add_context()
+        return err.add_context()
 
     @functools.cached_property
     def lpar_ids(self) -> dict[str, int]:
@@ -183,10 +185,10 @@ class CommandContext:
 
 
 @contextlib.contextmanager
-def _doing(doing: str) -> Iterator[None]:
+def doing(what: str, **fields: Any) -> Iterator[None]:
     """Tell our errors what was being done."""
     try:
         yield
     except exceptions.FileIOConnectorError as err:
-        err.add_context(doing=doing)
+        err.add_context(doing=what, **fields)
         raise

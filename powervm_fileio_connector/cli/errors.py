@@ -71,6 +71,9 @@ _BY_ERROR = {
     'ResourceGone': ExitCode.REFUSED,
     'LogonRefused': ExitCode.CINDER,
     'CinderUnavailable': ExitCode.CINDER,
+    'UsageError': ExitCode.USAGE,
+    'NotAttached': ExitCode.NOT_ATTACHED,
+    'KeyboardInterrupt': ExitCode.INTERRUPTED,
 }
 
 
@@ -100,11 +103,5 @@ def warn(text: str) -> None:
 
 def exit_code(error: BaseException) -> ExitCode:
     """Return the exit code for an error; by name, so that os-brick need not be imported for it."""
-    if isinstance(error, UsageError):
-        return ExitCode.USAGE
-    if isinstance(error, NotAttached):
-        return ExitCode.NOT_ATTACHED
-    if isinstance(error, KeyboardInterrupt):
-        return ExitCode.INTERRUPTED
     names = [cls.__name__ for cls in type(error).__mro__]
     return next((_BY_ERROR[name] for name in names if name in _BY_ERROR), ExitCode.UNEXPECTED)

@@ -7,8 +7,6 @@ import abc
 import argparse
 import contextlib
 import dataclasses
-from collections.abc import Iterable
-from collections.abc import Sequence
 from typing import Any
 
 from powervm_fileio_connector import exceptions
@@ -25,10 +23,7 @@ from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.volume import DeviceInfo
 
-Output = tuple[Sequence[str], Iterable[Any]]
 Row = tuple[Any, ...]
-
-PREVIEW_KEYS = ('edit', 'lpar', 'lpar_uuid', 'slot', 'lua', 'path', 'backstore', 'tag')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +49,8 @@ class VolumeOperation(abc.ABC):
     done: str
     more_keys: tuple[str, ...] = ('path',)
     in_table: tuple[str, ...] = ('volume', 'lpar', 'result')
-    preview_keys: tuple[str, ...] = PREVIEW_KEYS
+    preview_keys: tuple[str, ...] = ('edit', 'lpar', 'lpar_uuid', 'slot', 'lua', 'path',
+                                     'backstore', 'tag')
     preview_in_table: tuple[str, ...] = ('edit', 'lpar', 'slot', 'lua', 'backstore', 'path')
 
     def __init__(self, command: output.Table, args: argparse.Namespace) -> None:
@@ -88,7 +84,7 @@ class VolumeOperation(abc.ABC):
         """How the result is called if nothing failed."""
         return self.done
 
-    def one(self, done: Done) -> Output:
+    def one(self, done: Done) -> output.Output:
         """What is shown for a single volume."""
         return self.keys, self._row(done.volume, self.said(done.value), self.more(done.value))
 
@@ -97,7 +93,7 @@ class VolumeOperation(abc.ABC):
         """The keys of the result for a volume."""
         return ('volume', 'lpar', 'lpar_uuid', 'result', *self.more_keys, 'error_type', 'error')
 
-    def run(self) -> Output:
+    def run(self) -> output.Output:
         """Do it, or show what it would do, and return what is to be shown."""
         given, self.is_list = volumes.given(self.args)
         self._require_lpars(given)
@@ -163,15 +159,11 @@ class VolumeOperation(abc.ABC):
             return Planned(volume, self.plan(volume))
 
     def _carried_out(self, given: list[Planned]) -> list[Any]:
-        return [self._named(value) if isinstance(value, exceptions.FileIOConnectorError)
+        return [self.host.name_lpars(value) if isinstance(value, exceptions.FileIOConnectorError)
                 else Done(planned.volume, value)
                 for planned, value in zip(given, self.carry_out_all(given), strict=True)]
 
-    def _named(self, error: exceptions.FileIOConnectorError) -> exceptions.FileIOConnectorError:
-        self.host.name_lpars(error)
-        return error
-
-    def _previews(self, given: list[volumes.Volume]) -> Output:
+    def _previews(self, given: list[volumes.Volume]) -> output.Output:
         rows: list[Row] = []
         for volume in given:
             try:
@@ -244,7 +236,7 @@ class Attaching(VolumeOperation):
     def said(self, value: DeviceInfo) -> str:
         return self.done if value.is_new else 'already attached'
 
-    def one(self, done: Done) -> Output:
+    def one(self, done: Done) -> output.Output:
         """Return the device_info; the table says beside it whether it is new."""
         info = done.value.to_dict()
         self._command.also = (('result', self.said(done.value)),

@@ -119,7 +119,13 @@ def config(args: argparse.Namespace) -> cfg.ConfigOpts:
         config([], project=PROJECT, prog=PROJECT, default_config_files=args.config_files or None)
         config.register_opts(conf.OPTS, group=conf.GROUP)
         for option in conf.OPTS:
-            _check(config, option)
+            try:
+                config[conf.GROUP][option.dest]
+            except ValueError as err:
+                # What oslo.config says shows Python; what it caught does not.
+                where = file_that_sets(config, option.dest) or 'the environment'
+                raise UsageError(f'The configuration cannot be used: option {option.dest} in '
+                                 f'{where}: {err.__context__ or err}.') from err
         if args.simulator is not None:
             for name, value in _simulator(args.simulator).items():
                 config.set_override(name, value, group=conf.GROUP)
@@ -195,19 +201,6 @@ def file_that_sets(config: cfg.ConfigOpts, name: str) -> str | None:
         if name in sections.get(conf.GROUP, {}):
             return path
     return None
-
-
-def _check(config: cfg.ConfigOpts, option: Any) -> None:
-    """:raises UsageError: an option has a value that makes no sense"""
-    from powervm_fileio_connector import conf
-
-    try:
-        config[conf.GROUP][option.dest]
-    except ValueError as err:
-        # What oslo.config says shows Python; what it caught does not.
-        where = file_that_sets(config, option.dest) or 'the environment'
-        raise UsageError(f'The configuration cannot be used: option {option.dest} in {where}: '
-                         f'{err.__context__ or err}.') from err
 
 
 def seconds(text: str) -> float:

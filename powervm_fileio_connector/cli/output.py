@@ -16,11 +16,15 @@ from cliff import columns as cliff_columns
 from cliff import lister
 from cliff.formatters import base
 
+from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli import parser as parser_module
 from powervm_fileio_connector.cli import table
 from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.errors import OutputLost
 from powervm_fileio_connector.cli.errors import UsageError
+
+Output = tuple[Sequence[str], Iterable[Any]]
+"""Keys, and rows of their values."""
 
 
 class Size(cliff_columns.FormattableColumn):
@@ -70,6 +74,7 @@ class Table(lister.Lister, parser_module.CommandBase):
 
     exit_code = ExitCode.OK
     is_one = False
+    asks_novalink = True
     was_done = ''
     nothing = ''
     in_table: Sequence[str] | None = None
@@ -81,7 +86,13 @@ class Table(lister.Lister, parser_module.CommandBase):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser_module.hide_formatting(parser)
+        self.add_arguments(parser)
+        if self.asks_novalink:
+            options.add_novalink(parser)
         return parser
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments that this command alone has."""
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         with self.naming_help():
@@ -139,9 +150,7 @@ class Table(lister.Lister, parser_module.CommandBase):
 
     def _emit(self, parsed_args: argparse.Namespace, names: list[str],
               rows: list[list[Any]]) -> None:
-        if not self.is_one:
-            self.formatter.emit_list(names, rows, self.app.stdout, parsed_args)
-        elif isinstance(self.formatter, base.SingleFormatter):
+        if self.is_one and isinstance(self.formatter, base.SingleFormatter):
             self.formatter.emit_one(names, rows[0], self.app.stdout, parsed_args)
         else:
             self.formatter.emit_list(names, rows, self.app.stdout, parsed_args)

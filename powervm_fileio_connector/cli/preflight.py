@@ -15,11 +15,11 @@ from powervm_fileio_connector.cli import attachment_index
 from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli import shares
 from powervm_fileio_connector.cli import volumes
-from powervm_fileio_connector.cli.checks import FAILED
-from powervm_fileio_connector.cli.checks import OK
-from powervm_fileio_connector.cli.checks import SKIPPED
-from powervm_fileio_connector.cli.checks import CheckResult
 from powervm_fileio_connector.cli.context import CommandContext
+from powervm_fileio_connector.cli.shares import FAILED
+from powervm_fileio_connector.cli.shares import OK
+from powervm_fileio_connector.cli.shares import SKIPPED
+from powervm_fileio_connector.cli.shares import CheckResult
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.host import health
@@ -59,9 +59,9 @@ def rows(args: argparse.Namespace) -> list[CheckResult]:
     novalink = _novalink(host)
     lookup = _find(host, volume)
     rows = [*novalink, *_file(host, volume, lookup)]
-    for what, check in (('LPAR', _lpar_check(host, lpar)),
-                        ('attached', _attached_check(host, volume, lookup, lpar,
-                                                     args.multiattach))):
+    checks = {'LPAR': lambda: _lpar(host, lpar),
+              'attached': lambda: _attached(host, volume, lookup, lpar, args.multiattach)}
+    for what, check in checks.items():
         rows.append(_row(what, check) if _all_ok(novalink) else CheckResult(
             what, SKIPPED, 'NovaLink must answer, and be an I/O server, first'))
     return rows
@@ -106,7 +106,7 @@ def _file(host: CommandContext, volume: volumes.Volume, lookup: _Lookup) -> Iter
     elif lookup.spec is None or lookup.found is None:
         yield from _why_no_file(lookup)
     else:
-        share = health.of_mount(lookup.found.mount, host.prober)
+        [share] = health.of_mounts([lookup.found.mount], host.prober)
         yield _share(f'{share.mount} answered', share.took_s)
         yield CheckResult('file', OK, f'{lookup.found.path} lies on it, '
                   f'{output.size_shown(lookup.found.size)}')
@@ -132,40 +132,32 @@ def _share(answered: str, seconds: float) -> CheckResult:
     return CheckResult('share', OK, f'{answered} in {output.seconds_shown(seconds)}', seconds)
 
 
-def _lpar_check(host: CommandContext, lpar: str | None) -> Callable[[], str | None]:
-    def check() -> str | None:
-        if lpar is None:
-            return None
-        uuid = host.lpar_uuid(lpar).upper()
-        info = next((one for one in host.lpars if one.uuid.upper() == uuid), None)
-        if info is None:
-            raise exceptions.LPARNotFound(reason=f'NovaLink knows no LPAR {lpar}')
-        if not info.can_change_io:
-            raise exceptions.LPARNotReady(
-                reason=f'{info.name} (id {info.id}) cannot change its I/O now: '
-                f'{info.why_not or info.state}')
-        return f'{info.name} (id {info.id}) is {info.state} and can change its I/O'
-
-    return check
+def _lpar(host: CommandContext, lpar: str | None) -> str | None:
+    if lpar is None:
+        return None
+    uuid = host.lpar_uuid(lpar)
+    info = next(one for one in host.lpars if one.uuid == uuid)
+    if not info.can_change_io:
+        raise exceptions.LPARNotReady(
+            reason=f'{info.name} (id {info.id}) cannot change its I/O now: '
+            f'{info.why_not or info.state}')
+    return f'{info.name} (id {info.id}) is {info.state} and can change its I/O'
 
 
-def _attached_check(host: CommandContext, volume: volumes.Volume, lookup: _Lookup,
-                    lpar: str | None, is_multiattach: bool) -> Callable[[], str]:
-    def check() -> str:
-        criteria = attachment_index.criteria(host, volume, lookup.find)
-        found = attachment_index.AttachmentIndex(host).find(volume, criteria)
-        lpars = host.lpar_ids
-        texts = ' and '.join(_holder(host, record, lpars) for record in found)
-        if not texts:
-            return 'attached to no LPAR'
-        if lpar is not None and not is_multiattach and not volumes.get(volume.keys, 'multiattach'):
-            wanted = host.lpar_uuid(lpar).upper()
-            if any(host.lpar_of(record) != wanted and not _is_left_over(record, lpars)
-                   for record in found):
-                raise exceptions.VolumeInUse(reason=f'it is attached to {texts}')
-        return f'attached to {texts}'
-
-    return check
+def _attached(host: CommandContext, volume: volumes.Volume, lookup: _Lookup, lpar: str | None,
+              is_multiattach: bool) -> str:
+    criteria = attachment_index.criteria(host, volume, lookup.find)
+    found = attachment_index.AttachmentIndex(host).find(volume, criteria)
+    lpars = host.lpar_ids
+    texts = ' and '.join(_holder(host, record, lpars) for record in found)
+    if not texts:
+        return 'attached to no LPAR'
+    if lpar is not None and not is_multiattach and not volumes.get(volume.keys, 'multiattach'):
+        wanted = host.lpar_uuid(lpar).upper()
+        if any(host.lpar_of(record) != wanted and not _is_left_over(record, lpars)
+               for record in found):
+            raise exceptions.VolumeInUse(reason=f'it is attached to {texts}')
+    return f'attached to {texts}'
 
 
 def _is_left_over(record: mappings.MappingRecord, lpars: dict[str, int]) -> bool:

@@ -3,18 +3,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from concurrent import futures
 
 from powervm_fileio_connector.cli import output
-from powervm_fileio_connector.cli.checks import FAILED
-from powervm_fileio_connector.cli.checks import OK
-from powervm_fileio_connector.cli.checks import CheckResult
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.host import checks
 from powervm_fileio_connector.host import health
 from powervm_fileio_connector.host import mount_table
+
+OK = 'ok'
+FAILED = 'FAILED'
+SKIPPED = 'not checked'
+
+KEYS = ('check', 'verdict', 'detail', 'seconds', 'error_type')
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckResult:
+    """The result of one check.
+
+    :ivar seconds: how long it took, where that tells something
+    :ivar error_type: the class of the error with which attaching would fail
+    """
+
+    what: str
+    verdict: str
+    detail: str
+    seconds: float | None = None
+    error_type: str | None = None
 
 
 def rows(host: CommandContext, can_ask_novalink: bool) -> Iterator[CheckResult]:
@@ -24,7 +43,8 @@ def rows(host: CommandContext, can_ask_novalink: bool) -> Iterator[CheckResult]:
     wanted = {mount for mount in table if os.path.dirname(mount.mount_point) in bases
               and mount.fstype != 'autofs'}
     unmounted = []
-    for path in _paths(host, can_ask_novalink):
+    # Why NovaLink cannot be asked has a row of its own.
+    for path in {one.path for one in host.records() if one.path} if can_ask_novalink else ():
         mount = table.covering(os.path.normpath(path))
         if mount is None or checks.is_on_root(table, mount, path):
             unmounted.append(path)
@@ -35,20 +55,14 @@ def rows(host: CommandContext, can_ask_novalink: bool) -> Iterator[CheckResult]:
         healths = pool.submit(health.of_mounts, wanted, host.prober)
         files = health.of_files(unmounted, host.settings, host.prober)
     found = [row(one.mount, one.state.value, one.took_s, one.note) for one in healths.result()]
-    found += [row(file.mount, file.mount_state, file.took_s, _why_unknown(file))
+    found += [row(file.mount, file.mount_state, file.took_s,
+                  file.note if file.mount_state == health.MountState.UNKNOWN.value else None)
               for file in files.values() if not file.is_unmounted]
     found += _unmounted(files)
     yield from sorted(set(found), key=lambda one: one.detail)
     if not found:
         yield CheckResult('share', OK, 'none is mounted below ' + ' or '.join(
             host.settings.mount_point_base))
-
-
-def _paths(host: CommandContext, can_ask_novalink: bool) -> set[str]:
-    """The files of all disks, as far as NovaLink can be asked."""
-    if not can_ask_novalink:
-        return set()        # why has a row of its own
-    return {record.path for record in host.records() if record.path}
 
 
 def row(mount: mount_table.Mount | None, state: str, took_s: float,
@@ -58,11 +72,6 @@ def row(mount: mount_table.Mount | None, state: str, took_s: float,
     detail = f'{mount} is {state} ({output.seconds_shown(took_s)})'
     return CheckResult('share', OK if is_fine else FAILED,
                        f'{detail}: {note}' if note else detail, took_s)
-
-
-def _why_unknown(file: health.FileHealth) -> str | None:
-    """Why the mount of a file could not be probed."""
-    return file.note if file.mount_state == health.MountState.UNKNOWN.value else None
 
 
 def _unmounted(files: dict[str, health.FileHealth]) -> Iterator[CheckResult]:

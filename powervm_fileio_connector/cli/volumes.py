@@ -72,7 +72,8 @@ class Volume:
     @property
     def lpar(self) -> str | None:
         """The LPAR that it names itself, by whatever name."""
-        return next(iter(self._lpars), None)
+        name = get(self.keys, 'lpar') or self.known_lpar_uuid
+        return str(name) if name else None
 
     @property
     def lpar_uuid(self) -> str | None:
@@ -94,10 +95,6 @@ class Volume:
             raise UsageError(f'Volume {self.label} is given two LPARs, '
                              + ' and '.join(uuids.values()) + '. Leave one of them out.')
         return self.with_keys(lpar_uuid=next(iter(uuids), None))
-
-    @property
-    def _lpars(self) -> list[str]:
-        return [str(name) for name in (get(self.keys, 'lpar'), self.known_lpar_uuid) if name]
 
     @property
     def known_lpar_uuid(self) -> str | None:

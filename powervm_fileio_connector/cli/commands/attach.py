@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
-from typing import Any
 
 from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli import output
@@ -22,8 +19,7 @@ class Attach(output.Table):
 
     example = 'powervm-fileio attach volume.json --lpar web01'
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_volume(parser, may_be_many=True)
         options.add_lpar(parser, 'LPAR to attach to; in a list, of entries without one')
         options.add_place(parser)
@@ -33,10 +29,8 @@ class Attach(output.Table):
                             help='attach it even if another LPAR has it')
         parser.add_argument('--dry-run', action='store_true',
                             help='check everything and show the edit, but do not send it')
-        options.add_novalink(parser)
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         from powervm_fileio_connector.cli import operation
 
         return operation.Attaching(self, parsed_args).run()

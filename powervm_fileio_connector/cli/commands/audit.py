@@ -5,12 +5,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from typing import Any
 
-from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli.errors import ExitCode
 
@@ -33,18 +29,15 @@ class Audit(output.Table):
     nothing = 'No problems found.'
     in_table = ('finding', 'lpar', 'slot', 'path', 'detail')
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument('--fix', action='store_true',
                             help='remove the orphans, and nothing else')
         parser.add_argument('--yes', action='store_true', help='with --fix: do not ask')
         parser.add_argument('--metrics', metavar='FILE',
                             help='also write metrics for Prometheus to FILE, such as '
                                  '/var/lib/node_exporter/powervm_fileio.prom')
-        options.add_novalink(parser)
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         from powervm_fileio_connector.cli import audit_checks
         from powervm_fileio_connector.cli.context import CommandContext
 

@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
-from typing import Any
 
 from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli import output
@@ -24,19 +21,16 @@ class Check(output.Table):
     example = 'powervm-fileio check volume.json --lpar web01'
     in_table = ('check', 'verdict', 'detail')
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_volume(parser, is_optional=True)
         options.add_lpar(parser, 'LPAR to attach to')
         parser.add_argument('--multiattach', action='store_true',
                             help='other LPARs may have the volume too')
         options.add_place(parser)
-        options.add_novalink(parser)
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        from powervm_fileio_connector.cli import checks
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         from powervm_fileio_connector.cli import preflight
+        from powervm_fileio_connector.cli import shares as checks
 
         rows = preflight.rows(parsed_args)
         failed = [row for row in rows if row.verdict == checks.FAILED]

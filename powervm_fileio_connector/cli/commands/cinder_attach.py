@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
-from typing import Any
 
 from powervm_fileio_connector.cli import cinder_command
 from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import output
 
 
 class CinderAttach(cinder_command.CinderCommand):
@@ -23,16 +21,17 @@ class CinderAttach(cinder_command.CinderCommand):
     example = 'powervm-fileio cinder attach database-disk --lpar web01'
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument('--lpar', metavar='LPAR', required=True,
                             help='LPAR to attach to; by name, id or UUID')
         options.add_place(parser)
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         with self.attachments(parsed_args) as attachments:
             info = attachments.attach(parsed_args.volume, parsed_args.lpar,
                                       slot=parsed_args.slot, lua=parsed_args.lua)
             self.also = (('result', 'attached' if info.is_new else 'already attached'),
-                         ('lpar', attachments.lpar_shown(info.lpar_uuid)))
+                         ('lpar', attachments.host.lpar_shown(info.lpar_uuid)))
         self.is_one, self.was_done = True, 'the volume is attached'
         shown = info.to_dict()
         return tuple(shown), tuple(shown.values())

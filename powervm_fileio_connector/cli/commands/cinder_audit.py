@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
-from typing import Any
 
 from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli import output
@@ -24,15 +21,12 @@ class CinderAudit(output.Table):
     example = 'powervm-fileio cinder audit --os-cloud mycloud'
     nothing = 'NovaLink and Cinder agree.'
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument('--all-projects', action='store_true',
                             help='look at the volumes of all projects (administrators)')
         options.add_cinder(parser)
-        options.add_novalink(parser)
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         options.require_cinder()
         from powervm_fileio_connector import cinder
         from powervm_fileio_connector.cli import cinder_audit

@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
-from typing import Any
 
 from powervm_fileio_connector.cli import cinder_command
 from powervm_fileio_connector.cli import options
+from powervm_fileio_connector.cli import output
 
 
 class CinderDetach(cinder_command.CinderCommand):
@@ -22,12 +20,13 @@ class CinderDetach(cinder_command.CinderCommand):
     example = 'powervm-fileio cinder detach database-disk'
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
         options.add_lpar(parser, 'the LPAR that loses it, if several have it')
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         with self.attachments(parsed_args) as attachments:
             volume_id, lpar_uuid = attachments.detach(parsed_args.volume, parsed_args.lpar)
-            lpar = attachments.lpar_shown(lpar_uuid)
+            lpar = attachments.host.lpar_shown(lpar_uuid)
         self.is_one, self.was_done = True, 'the volume is detached'
         return (('volume', 'lpar', 'lpar_uuid', 'result'),
                 (volume_id, lpar, lpar_uuid, 'detached' if lpar_uuid else 'was not attached'))

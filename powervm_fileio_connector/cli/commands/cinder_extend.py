@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
-from typing import Any
 
 from powervm_fileio_connector.cli import cinder_command
 from powervm_fileio_connector.cli import output
@@ -22,14 +19,15 @@ class CinderExtend(cinder_command.CinderCommand):
     example = 'powervm-fileio cinder extend database-disk --size 20'
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument('--size', type=_gib, metavar='GB', required=True,
                             help='the size that it shall have, in GiB as Cinder counts')
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         with self.attachments(parsed_args) as attachments:
             volume_id, lpar_uuid, before, size = attachments.extend(
                 parsed_args.volume, parsed_args.size)
-            lpar = attachments.lpar_shown(lpar_uuid)
+            lpar = attachments.host.lpar_shown(lpar_uuid)
         self.is_one, self.was_done = True, 'the volume is extended'
         return ('volume', 'lpar', 'lpar_uuid', 'result', 'size_bytes'), (
             volume_id, lpar, lpar_uuid, output.growth_shown(before, size), output.Size(size))

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
 from typing import Any
 
 from powervm_fileio_connector.cli import options
@@ -21,12 +19,7 @@ class Config(output.Table):
 
     example = 'powervm-fileio config --config-file /etc/nova/nova.conf'
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        options.add_novalink(parser)
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         from powervm_fileio_connector import conf
 
         config = options.config(parsed_args)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import tempfile
 import time
@@ -31,6 +32,7 @@ class Demo(output.Table):
     """
 
     example = 'powervm-fileio demo'
+    asks_novalink = False
     in_table = ('step', 'slot', 'lua', 'size_bytes', 'name', 'get', 'post', 'seconds')
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple]]:
@@ -67,7 +69,7 @@ class Demo(output.Table):
             connector.checks_host = False
             volume = {'driver_volume_type': 'gpfs', 'volume_id': volume_id,
                       'data': {'name': 'volume-1', 'device_path': path}}
-            step = _Step(sim, lpar)
+            step = functools.partial(_step, sim, lpar)
             info = yield from step('attach', lambda: connector.connect_volume(volume))
             again = yield from step('attach again', lambda: connector.connect_volume(volume))
             if again != info:
@@ -80,27 +82,20 @@ class Demo(output.Table):
                 raise RuntimeError(f'mappings are left: {sim.mappings()}')
 
 
-class _Step:
-    """Does one step, and makes a row of the disk and the requests that the step took."""
-
-    def __init__(self, sim: Any, lpar: Any) -> None:
-        self._sim = sim
-        self._lpar = lpar
-
-    def __call__(self, name: str, act: Callable[[], Any]) -> Generator[tuple, None, Any]:
-        self._sim.requests.clear()
-        start = time.perf_counter()
-        outcome = act()
-        seconds = output.Seconds(round(time.perf_counter() - start, 3))
-        requests = self._sim.requests
-        gets, posts = requests.count('GET'), requests.count('POST')
-        cost = (gets, posts, requests.count() - gets - posts, seconds)
-        disks: list[tuple] = [(self._lpar.name, disk.slot, disk.lua,
-                  output.Size(round(float(disk.capacity_gb) * 1024) * _MIB),
-                  os.path.basename(disk.path)) for disk in self._sim.mappings(self._lpar.uuid)]
-        for disk in disks or [(self._lpar.name, None, None, None, None)]:
-            yield (name, *disk, *cost)
-        return outcome
+def _step(sim: Any, lpar: Any, name: str, act: Callable[[], Any]) -> Generator[tuple, None, Any]:
+    """Do one step, and make a row of the disk and the requests that the step took."""
+    sim.requests.clear()
+    start = time.perf_counter()
+    outcome = act()
+    seconds = output.Seconds(round(time.perf_counter() - start, 3))
+    gets, posts = sim.requests.count('GET'), sim.requests.count('POST')
+    cost = (gets, posts, sim.requests.count() - gets - posts, seconds)
+    disks: list[tuple] = [
+        (lpar.name, disk.slot, disk.lua, output.Size(round(float(disk.capacity_gb) * 1024) * _MIB),
+         os.path.basename(disk.path)) for disk in sim.mappings(lpar.uuid)]
+    for disk in disks or [(lpar.name, None, None, None, None)]:
+        yield (name, *disk, *cost)
+    return outcome
 
 
 def _grow(path: str, size: int) -> None:

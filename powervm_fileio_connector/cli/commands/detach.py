@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
-from typing import Any
 
 from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli import output
@@ -21,8 +18,7 @@ class Detach(output.Table):
 
     example = 'powervm-fileio detach --device-info device_info.json'
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_volume(parser, may_be_many=True)
         options.add_lpar(parser, 'LPAR to detach from')
         parser.add_argument('--device-info', metavar='FILE',
@@ -30,10 +26,8 @@ class Detach(output.Table):
                                  'enough without VOLUME')
         parser.add_argument('--dry-run', action='store_true',
                             help='show the edit, but do not send it')
-        options.add_novalink(parser)
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         from powervm_fileio_connector.cli import existing_attachment
 
         return existing_attachment.Detaching(self, parsed_args).run()

@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
-from typing import Any
 
 from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli import output
@@ -21,16 +18,13 @@ class Extend(output.Table):
 
     example = 'powervm-fileio extend 7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_volume(parser, may_be_many=True)
         options.add_lpar(parser, 'LPAR that has the volume')
         parser.add_argument('--dry-run', action='store_true',
                             help='show the sizes before and after, but do not rescan')
-        options.add_novalink(parser)
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         from powervm_fileio_connector.cli import existing_attachment
 
         return existing_attachment.Extending(self, parsed_args).run()

@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from typing import Any
 
 from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli import output
@@ -32,8 +29,7 @@ class List(output.Table):
     in_table: tuple[str, ...] = ('lpar', 'slot', 'lua', 'size_bytes', 'file_state', 'mount_state',
                                 'path')
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_lpar(parser, 'only the disks of this LPAR')
         parser.add_argument('--path', metavar='TEXT', help='only files whose path contains TEXT')
         parser.add_argument('--tag', metavar='ID', help='only disks that are tagged with ID')
@@ -44,10 +40,8 @@ class List(output.Table):
                             help='also disks that are no files: logical volumes, optical media...')
         parser.add_argument('--wide', action='store_true',
                             help='all keys as columns of the table, such as lpar_uuid and udid')
-        options.add_novalink(parser)
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         from powervm_fileio_connector.cli import inventory
         from powervm_fileio_connector.cli.context import CommandContext
 

@@ -6,12 +6,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterable
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from typing import Any
 
-from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.errors import UsageError
@@ -36,18 +32,15 @@ class Qualify(output.Table):
 
     example = 'powervm-fileio qualify --lpar test01 --directory /mnt/vols'
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument('--lpar', metavar='LPAR', required=True,
                             help='LPAR that may be used; by name, id or UUID')
         parser.add_argument('--directory', metavar='DIR', required=True,
                             help='where to make a directory with small files')
         parser.add_argument('--report', metavar='FILE', help='write the report to a new file')
         parser.add_argument('--yes', action='store_true', help='do not ask')
-        options.add_novalink(parser)
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         from powervm_fileio_connector.cli import qualification
         from powervm_fileio_connector.cli.context import CommandContext
         from powervm_fileio_connector.cli.qualification.site import Site

@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
-from typing import Any
 
 from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli import output
@@ -21,14 +18,11 @@ class Show(output.Table):
     example = 'powervm-fileio show 7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
     in_table = ('lpar', 'slot', 'lua', 'size_bytes', 'file_state', 'mount_state', 'path')
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_volume(parser)
         options.add_lpar(parser, 'only the disk of this LPAR')
-        options.add_novalink(parser)
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         from powervm_fileio_connector.cli import attachment_index
         from powervm_fileio_connector.cli import inventory
         from powervm_fileio_connector.cli import volumes

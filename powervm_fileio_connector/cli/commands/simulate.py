@@ -57,7 +57,10 @@ class Simulate(parser_module.CommandBase):
         except KeyboardInterrupt:
             self.app.stdout.write('\n')
         finally:
-            _stop(sim)
+            try:
+                sim.stop()
+            except OSError as err:
+                raise UsageError(f'The last state of the simulator is not saved: {err}.') from err
         return 0
 
     def _say_what_is_ignored(self, parsed_args: argparse.Namespace) -> None:
@@ -90,14 +93,6 @@ def _started(parsed_args: argparse.Namespace) -> NovaLinkSimulator:
                          + (f'{where}: {err.strerror}.' if where else f'{err}.')) from err
     except ValueError as err:
         raise UsageError(f'The simulator cannot start: {err}.') from err
-
-
-def _stop(sim: NovaLinkSimulator) -> None:
-    """:raises UsageError: the last state could not be saved"""
-    try:
-        sim.stop()
-    except OSError as err:
-        raise UsageError(f'The last state of the simulator is not saved: {err}.') from err
 
 
 def _port(text: str) -> int:

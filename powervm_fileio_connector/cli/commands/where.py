@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
-from typing import Any
 
 from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli import output
@@ -25,15 +22,12 @@ class Where(output.Table):
     example = 'powervm-fileio where nas1:/vols'
     is_one = True
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument('export', metavar='EXPORT', help='such as nas1:/vols')
         parser.add_argument('--type', default='nfs', metavar='TYPE',
                             help='file system type, for the line (default: %(default)s)')
-        options.add_novalink(parser)
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         from powervm_fileio_connector import conf
         from powervm_fileio_connector import export as export_module
         from powervm_fileio_connector.host import exports

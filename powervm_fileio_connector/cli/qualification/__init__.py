@@ -3,7 +3,7 @@
 
 from powervm_fileio_connector.cli.qualification.lines import Line
 from powervm_fileio_connector.cli.qualification.lines import Verdict
-from powervm_fileio_connector.cli.qualification.report import report_of
+from powervm_fileio_connector.cli.qualification.redaction import report_of
 from powervm_fileio_connector.cli.qualification.run import ALL_LINES
 from powervm_fileio_connector.cli.qualification.run import qualify
 

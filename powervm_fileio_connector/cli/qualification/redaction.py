@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 from urllib import parse
 
 from lxml import etree
 
+from powervm_fileio_connector.cli.qualification.lines import Finding
+from powervm_fileio_connector.cli.qualification.lines import Line
+from powervm_fileio_connector.cli.qualification.site import Exchange
 from powervm_fileio_connector.volume import UUID
 
 # Texts that the schema fixes; see pypowervm's wrappers.
@@ -29,6 +33,25 @@ _REPLACED = frozenset({'SerialNumber', 'Model', 'MachineType', 'PartitionName', 
                        'DiskName', 'DiskLabel', 'VolumeName', 'MediaName', 'Tag', 'TargetName'})
 _PLAIN = re.compile(r'(?:true|false|None|-?[0-9]{1,6}(?:\.[0-9]+)?|lun[0-9]+|0x[0-9a-fA-F]{16}|'
                     r'V[0-9_]+)\Z')
+
+
+def report_of(findings: list[tuple[Line, Finding]], exchanges: list[Exchange],
+              documents: list[bytes], directory: str) -> dict[str, Any]:
+    """Return the report of a qualification as plain data, without what identifies the host.
+
+    :param documents: what a simulator can start from: the feeds of VIOS, LPARs and the machine
+    :param directory: of the files that were made
+    """
+    redaction = Redaction(directory)
+    shown = [redaction.xml(document) for document in documents]
+    sent = [{'method': one.method, 'path': redaction.path(one.path), 'status': one.status,
+             'seconds': round(one.took_s, 3), 'request': redaction.body(one.request),
+             'answer': redaction.body(one.answer)} for one in exchanges]
+    return {
+        'format': 'powervm-fileio-qualification-1', 'date': time.strftime('%Y-%m-%d'),
+        'lines': [{'key': line.key, 'statement': line.statement, 'verdict': found.verdict.value,
+                   'seen': found.error or redaction.seen(found.seen)} for line, found in findings],
+        'documents': shown, 'exchanges': sent}
 
 
 class Redaction:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import signal
 from collections.abc import Callable
 
@@ -36,8 +38,9 @@ def qualify(site: Site, tell: Told) -> tuple[list[tuple[Line, Finding]], list[st
     """
     before = site.others()
     findings: list[tuple[Line, Finding]] = []
-    interrupts = _Interrupts()
-    with signals.ending_cleanly(), interrupts:
+    ignore = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    with signals.ending_cleanly(), contextlib.ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         try:
             try:
                 site.make_directory()
@@ -45,10 +48,10 @@ def qualify(site: Site, tell: Told) -> tuple[list[tuple[Line, Finding]], list[st
                     findings.append((line, _tried(line, site)))
                     tell(*findings[-1])
             finally:
-                interrupts.ignore()
+                ignore()        # Ctrl-C, which must not stop what removes mappings and files
         finally:
             # Again: one that came a moment before has ended the block above.
-            interrupts.ignore()
+            ignore()
             remaining = site.clean_up()
     findings.append((UNTOUCHED, expect(site.others() == before, '')))
     tell(*findings[-1])
@@ -60,18 +63,3 @@ def _tried(line: Line, site: Site) -> Finding:
         return line.check(site)
     except (exceptions.FileIOConnectorError, RequestFailed) as err:
         return Finding(Verdict.DIFFERS, str(err), type(err).__name__)
-
-
-class _Interrupts:
-    """Lets Ctrl-C not stop what removes mappings and files; as before after the ``with`` block."""
-
-    def __enter__(self) -> _Interrupts:
-        self._before = signal.getsignal(signal.SIGINT)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def ignore(self) -> None:
-        """From now on, Ctrl-C does nothing."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
