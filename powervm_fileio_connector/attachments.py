@@ -118,7 +118,7 @@ class Attachments:
         """
         try:
             with plans.error_context(plan.doing, plan.spec):
-                change, before, after = self._committer(plan).try_out(
+                change, before, after = self.client.committer(plan.partition.uuid).try_out(
                     plan.edit, plan.deadlines.requests, is_lpar_absent)
         except exceptions.FileIOConnectorError as err:
             cleared = self._without_doubt(plan, err)
@@ -208,7 +208,8 @@ class Attachments:
 
     def _submit(self, given: Sequence[Plan], deadline: Deadline) -> list[tuple[Plan, Any]]:
         """Send the edits of plans; return each plan, as it was sent last, with the answer."""
-        answers = self._committer(given[0]).submit_all([plan.edit for plan in given], deadline)
+        answers = self.client.committer(given[0].partition.uuid).submit_all(
+            [plan.edit for plan in given], deadline)
         pairs = list(zip(given, answers, strict=True))
         cleared = {place: plan for place, pair in enumerate(pairs)
                    if (plan := self._without_doubt(*pair)) is not None}
@@ -234,9 +235,6 @@ class Attachments:
         if elsewhere is None:
             return None
         return dataclasses.replace(plan, edit=dataclasses.replace(plan.edit, elsewhere=elsewhere))
-
-    def _committer(self, plan: Plan) -> Any:
-        return self.client.committer(plan.partition.uuid)
 
     def _finish(self, plan: Plan, answer: Any) -> Any:
         """Return the result of a plan whose edit was sent, or the error."""
@@ -292,6 +290,6 @@ class Attachments:
         assert isinstance(plan.edit, AddMapping)
         removal = RemoveMapping(plan.spec.lpar_uuid, paths=plan.edit.paths)
         try:
-            self._committer(plan).submit(removal, plan.deadlines.requests)
+            self.client.committer(plan.partition.uuid).submit(removal, plan.deadlines.requests)
         except exceptions.FileIOConnectorError as err:
             LOG.warning('The mapping of %s remains: %s', plan.edit.path, err)

@@ -30,14 +30,14 @@ def register() -> None:
     ``file`` is left in its place.
     """
     with _lock:
-        for mapping in _mappings():
+        for mapping in map(brick.get_connector_mapping, _ARCHITECTURES):
             mapping.setdefault(PROTOCOL, CONNECTOR)
 
 
 def unregister() -> None:
     """Undo :func:`register`; safe to repeat, and touches nobody else's connectors."""
     with _lock:
-        for mapping in _mappings():
+        for mapping in map(brick.get_connector_mapping, _ARCHITECTURES):
             if mapping.get(PROTOCOL) == CONNECTOR:
                 del mapping[PROTOCOL]
 
@@ -60,9 +60,3 @@ def factory(protocol: str, root_helper: str, driver: Any = None, use_multipath: 
     connector_class = importutils.import_class(CONNECTOR)
     return connector_class(root_helper, driver=driver, use_multipath=use_multipath,
                            device_scan_attempts=device_scan_attempts, **kwargs)
-
-
-def _mappings() -> list[dict[str, str]]:
-    by_identity = {id(mapping): mapping
-                   for mapping in map(brick.get_connector_mapping, _ARCHITECTURES)}
-    return list(by_identity.values())

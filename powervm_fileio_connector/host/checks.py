@@ -176,12 +176,10 @@ def _check_place(facts: probe.FileFacts, subject: Subject) -> None:
         context.refuse('lies on the root file system, not on one mounted for volumes',
                        remedy='Mount the file system that should hold it, or list its directory in '
                               'the option trusted_directories.')
-    if subject.kind is Kind.LOCAL:
-        return
-    directory = os.path.dirname(path)
-    if mount.fstype in mount_table.LOCAL_FILE_SYSTEMS and not subject.is_trusted(path):
-        _raise_not_mounted(subject, f'{directory} lies on {mount}, a file system of a local disk, '
-                           f'but the volume is kept by {subject.kind.value}')
+    if (subject.kind is not Kind.LOCAL and mount.fstype in mount_table.LOCAL_FILE_SYSTEMS
+            and not subject.is_trusted(path)):
+        _raise_not_mounted(subject, f'{os.path.dirname(path)} lies on {mount}, a file system of a '
+                           f'local disk, but the volume is kept by {subject.kind.value}')
 
 
 def require_own_mount(spec: VolumeSpec, path: str, subject: Subject) -> None:

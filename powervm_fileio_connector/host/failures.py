@@ -28,8 +28,10 @@ _REFUSALS: dict[str, type[exceptions.FileIOConnectorError]] = {
     'encrypted': exceptions.UnsupportedVolume,
 }
 
-_REMEMBERED = ('autofs remembers a mount that failed, for a minute unless told otherwise, and '
-               'answers so without trying again')
+REMEMBERED_BY_AUTOFS = (
+    'autofs remembers a mount that failed, for a minute unless told otherwise, and answers so '
+    'without trying again')
+"""What an operator should know who has mended what autofs could not mount."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,9 +140,4 @@ def raise_for_errno(number: int, context: ErrorContext, note: str = '') -> NoRet
 
 def _with_autofs(reason: str, context: ErrorContext) -> str:
     is_autofs = context.mount is not None and context.mount.fstype == 'autofs'
-    return f'{reason}. {_REMEMBERED}' if is_autofs else reason
-
-
-def remembered_by_autofs() -> str:
-    """Return what an operator should know who has mended what autofs could not mount."""
-    return _REMEMBERED
+    return f'{reason}. {REMEMBERED_BY_AUTOFS}' if is_autofs else reason

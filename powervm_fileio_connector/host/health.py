@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector import export as export_module
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import checks
@@ -97,19 +96,6 @@ class FileHealth:
         return self.file == 'present' and self.mount_state == MountState.HEALTHY.value
 
 
-def of_mount(mount: Mount | None, prober: probe.Prober, export: str | None = None,
-             deadline: Deadline | None = None) -> MountHealth:
-    """Probe a mount and return how it is.
-
-    :param mount: as found in the table, or None where nothing is mounted
-    :param export: what should be mounted there, if that is known
-    """
-    if mount is None:
-        return MountHealth(MountState.ABSENT, None, 0.0)
-    [answer] = _where([mount.mount_point], prober, deadline)
-    return _mount_health(answer, mount, export)
-
-
 def of_mounts(mounts: Collection[Mount], prober: probe.Prober,
               deadline: Deadline | None = None) -> list[MountHealth]:
     """Probe mounts, all at the same time; one probe for each device, root and source."""
@@ -119,7 +105,7 @@ def of_mounts(mounts: Collection[Mount], prober: probe.Prober,
     healths = []
     for mount in mounts:
         answer, probed = answers[mount.share], keys[mount.share]
-        health = _mount_health(answer, probed, None)
+        health = _mount_health(answer, probed)
         state = health.state
         if state in (MountState.HEALTHY, MountState.READ_ONLY):
             state = MountState.READ_ONLY if mount.is_read_only else MountState.HEALTHY
@@ -163,25 +149,20 @@ def _where(paths: Sequence[str], prober: probe.Prober,
     return prober.probe_all([probe.PathProbe(path) for path in paths], deadline)
 
 
-def _mount_health(answer: probe.Answer[probe.PathFacts], mount: Mount,
-                  export: str | None) -> MountHealth:
+def _mount_health(answer: probe.Answer[probe.PathFacts], mount: Mount) -> MountHealth:
     shortage = failures.shortage(answer)
-    state = MountState.UNKNOWN if shortage else _mount_state(answer, mount, export)
+    state = MountState.UNKNOWN if shortage else _mount_state(answer, mount)
     return MountHealth(state, mount, answer.took_s, shortage)
 
 
-def _mount_state(answer: probe.Answer[probe.PathFacts], mount: Mount,
-                 export: str | None) -> MountState:
+def _mount_state(answer: probe.Answer[probe.PathFacts], mount: Mount) -> MountState:
     if failures.is_silent(answer, mount):
         return MountState.HUNG
     if failures.is_stale(answer.errno, mount):
         return MountState.STALE
     if mount.fstype == 'autofs':
         return MountState.ABSENT
-    location = None if export is None else export_module.server_and_directory(export)
-    if answer.mount_id != mount.id or not (
-            location is None or mount.is_fuse
-            or export_module.server_and_directory(mount.source) == location):
+    if answer.mount_id != mount.id:
         return MountState.WRONG
     return MountState.READ_ONLY if mount.is_read_only else MountState.HEALTHY
 

@@ -199,7 +199,7 @@ def _not_mounted(spec: VolumeSpec, places: tuple[str, ...],
     covered = [table.covering(place) for place in places]
     is_automounted = any(mount is not None and mount.fstype == 'autofs' for mount in covered)
     if is_automounted:
-        reason += f'. {failures.remembered_by_autofs()}'
+        reason += f'. {failures.REMEMBERED_BY_AUTOFS}'
     return exceptions.ShareNotMounted(
         reason=reason, remedy=remedy, volume=spec.label, export=spec.export_shown,
         mount_point=there.mount_point if there is not None else places[0] if places else None,
@@ -227,7 +227,7 @@ def _raise_for_path(spec: VolumeSpec, settings: Settings, table: MountTable, mou
         reason = (f'{spec.path} does not exist, and no file system that would hold it is mounted '
                   f'below {mount.mount_point}')
         raise exceptions.ShareNotMounted(
-            reason=f'{reason}. {failures.remembered_by_autofs()}' if is_automounted else reason,
+            reason=f'{reason}. {failures.REMEMBERED_BY_AUTOFS}' if is_automounted else reason,
             volume=spec.label, path=spec.path, mount_point=mount.mount_point,
             is_automounted=is_automounted)
     failures.raise_for(answer, context(spec, spec.path, mount))

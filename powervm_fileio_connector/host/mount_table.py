@@ -53,14 +53,9 @@ class Mount:
     root: str
     mount_point: str
     fstype: str
-    # Either may carry a password, hence no repr; see source_shown.
+    # Either may carry a password, hence no repr; see __str__.
     source: str = dataclasses.field(repr=False)
     options: str = dataclasses.field(repr=False)
-
-    @property
-    def source_shown(self) -> str:
-        """The source without any password, for messages and logs."""
-        return export_module.redact(self.source)
 
     @property
     def share(self) -> tuple[str, str, str]:
@@ -145,7 +140,7 @@ class Mount:
             other.mount_point, other.fstype, other.source, other.root)
 
     def __str__(self) -> str:
-        return f'{self.source_shown} ({self.fstype}) on {self.mount_point}'
+        return f'{export_module.redact(self.source)} ({self.fstype}) on {self.mount_point}'
 
 
 class MountTable:
@@ -209,11 +204,6 @@ def table() -> MountTable:
     :raises ShareNotMounted: ``/proc`` is not mounted
     """
     return table_watch.current(parse)
-
-
-def close() -> None:
-    """Close the mount table; the next :func:`table` opens it again."""
-    table_watch.close()
 
 
 @functools.lru_cache(maxsize=2)

@@ -83,9 +83,11 @@ def given(spec: VolumeSpec, settings: Settings, table: MountTable) -> tuple[str,
         return ()
     places = lookup.places_of(spec, settings)
     shown = {mount.id for mount in exports.of_export(table, spec.export, *places)}
+    location = export_module.server_and_directory(spec.export)
     return tuple(os.path.join(place, spec.name) for some in places for place in some
                  if (mount := table.at(place)) is None or mount.fstype == 'autofs'
-                 or mount.id in shown or _shows(table, spec.export, mount))
+                 or mount.id in shown
+                 or (location is not None and same_file.index(table).shows(mount, location)))
 
 
 def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.Prober,
@@ -184,8 +186,3 @@ def _table() -> MountTable:
     except exceptions.FileIOConnectorError as err:
         LOG.warning('Other paths of the same file are not known: %s', err)
         return MountTable()
-
-
-def _shows(table: MountTable, export: str, mount: Mount) -> bool:
-    location = export_module.server_and_directory(export)
-    return location is not None and same_file.index(table).shows(mount, location)

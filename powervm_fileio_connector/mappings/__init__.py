@@ -29,9 +29,8 @@ from powervm_fileio_connector.mappings.table import LPARIdNeeded
 from powervm_fileio_connector.mappings.table import LPARsNeeded
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
-from powervm_fileio_connector.mappings.table import records
 
 __all__ = ['AddMapping', 'Change', 'Edit', 'LPARIdNeeded', 'LPARsNeeded', 'MappingEntry',
            'MappingRecord', 'MappingSplitter', 'MappingTable', 'NotConfirmed', 'OrphanState',
            'Outcome', 'RemoveMapping', 'RemoveOrphans', 'file_udid', 'find', 'in_order',
-           'normalised', 'orphan_state', 'records', 'unlisted_lpar']
+           'normalised', 'orphan_state', 'unlisted_lpar']

@@ -94,7 +94,10 @@ class AddMapping:
         mine, others = self._by_owner(alike, table)
         if mine:
             return Change(Outcome.UNCHANGED, (self._matching_existing(mine),))
-        orphans = [entry for entry in others if self._may_replace(entry.record, table)]
+        # An LPAR that was made again has the UUID which its predecessor's mapping links to.
+        orphans = [entry for entry in others if (
+            (entry.record.is_orphan and entry.record.lpar_uuid == self.lpar_uuid.upper())
+            or is_left_over(entry.record, table))]
         if not self.multiattach:
             self._require_unused([entry for entry in alike if entry not in orphans], table)
         bus = buses.choose(table, self)
@@ -149,14 +152,6 @@ class AddMapping:
                 others.append(entry)
         return mine, others
 
-    def _may_replace(self, record: MappingRecord, table: MappingTable) -> bool:
-        """Whether a mapping of the file is removed with the POST that adds the new one.
-
-        An LPAR that was made again has the UUID which the mapping of its predecessor links to.
-        """
-        is_own = record.lpar_uuid == self.lpar_uuid.upper() and record.is_orphan
-        return is_own or is_left_over(record, table)
-
     def _require_unused(self, alike: list[MappingEntry], table: MappingTable) -> None:
         """Raise where a mapping is of the file, or may be, by the names of files alone."""
         doubtful = []
@@ -196,21 +191,17 @@ class AddMapping:
                 break
         else:
             record = mine[0]
+            place = ' and '.join(f'{name} {value}' for name, value in (
+                ('slot', self.slot), ('LUA', self.lua)) if value is not None)
             raise exceptions.SlotOrLUAConflict(
                 reason=f'{record.path} is mapped in slot {record.slot} as {record.lua}, but '
-                f'{self._place} was asked for', path=self.path, slot=self.slot, lua=self.lua)
+                f'{place} was asked for', path=self.path, slot=self.slot, lua=self.lua)
         if not self._is_compatible_backstore(record.backstore):
             raise exceptions.MappingFailed(
                 reason=f'{record.path} is mapped with backstore {record.backstore}, but '
                 f'{self.backstore} was asked for', path=self.path, slot=record.slot,
                 remedy='Detach it first to change the backstore.')
         return record
-
-    @property
-    def _place(self) -> str:
-        """The slot and the LUA asked for, in words."""
-        return ' and '.join(f'{name} {value}' for name, value in
-                            [('slot', self.slot), ('LUA', self.lua)] if value is not None)
 
     def _is_compatible_backstore(self, backstore: str | None) -> bool:
         """Whether an existing mapping may have this backstore.

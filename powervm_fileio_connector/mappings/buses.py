@@ -6,11 +6,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.conf import MOST_MAPPINGS_PER_BUS as MOST_DISKS
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
-
-MOST_DISKS = 32
-"""So many addresses does a Linux client scan for each adapter (ibmvscsi's max_lun)."""
 
 
 class Wish(Protocol):

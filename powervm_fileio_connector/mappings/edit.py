@@ -7,7 +7,6 @@ import dataclasses
 import enum
 import hashlib
 import uuid
-from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
 from typing import Protocol
@@ -15,10 +14,11 @@ from typing import TypeVar
 
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
+from powervm_fileio_connector.mappings.search import names_of
 from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.volume import UUID
 
-_Item = TypeVar('_Item')
+_Item = TypeVar('_Item', bound=Any)
 
 
 class Outcome(enum.Enum):
@@ -82,21 +82,21 @@ class NotConfirmed(Exception):
     """The answer does not show what was asked for; a fresh read decides."""
 
 
-def in_order(batch: Iterable[_Item], edit_of: Callable[[_Item], Edit]) -> list[_Item]:
+def in_order(batch: Iterable[_Item]) -> list[_Item]:
     """Return the items of a batch in the order in which their edits are to be applied.
 
     The more of the place of a mapping they leave open the later, so that they take nothing that
     another edit names. Edits that share a key keep their order.
     """
     ordered = [*batch]
-    if len({edit_of(item).open_choices for item in ordered}) < 2:
+    if len({item.edit.open_choices for item in ordered}) < 2:
         return ordered
     for least in (1, 2):
         first: list[_Item] = []
         last: list[_Item] = []
         keys: set[str] = set()
         for item in reversed(ordered):
-            edit = edit_of(item)
+            edit = item.edit
             if edit.open_choices >= least and keys.isdisjoint(edit.keys):
                 last.append(item)
             else:
@@ -130,7 +130,9 @@ def is_left_over(record: MappingRecord, table: MappingTable) -> bool:
     """
     if not record.is_orphan or record.is_vios_client:
         return False
-    return record.lpar_uuid is None or not _lives(record.lpar_uuid, table)
+    return record.lpar_uuid is None or (
+        all(entry.record.slot is None for entry in table.of_lpar(record.lpar_uuid))
+        and table.lpar_id(record.lpar_uuid) is None)
 
 
 def is_other_volume(record: MappingRecord, tag: str | None) -> bool:
@@ -146,14 +148,7 @@ def unique_names(files: Iterable[str]) -> set[str]:
 
     :param files: their paths, normalised
     """
-    names = {file[file.rfind('/') + 1:] for file in files}
-    return {name for name in names if UUID.search(name)}
-
-
-def _lives(lpar_uuid: str, table: MappingTable) -> bool:
-    if any(entry.record.slot is not None for entry in table.of_lpar(lpar_uuid)):
-        return True
-    return table.lpar_id(lpar_uuid) is not None
+    return {name for name in names_of(files) if UUID.search(name)}
 
 
 def keys_of(paths: Iterable[str], *more: str | None) -> frozenset[str]:

@@ -113,13 +113,13 @@ class RemoveMapping:
         if self.udid is not None:
             udid = self.udid.lower()
             found = self._own(table, (*table.of_lpar(self.lpar_uuid), *table.without_link()),
-                              lambda record: (record.udid or '').lower() == udid)
+                              lambda entry: (entry.record.udid or '').lower() == udid)
             if found:
                 return found
         found = _of_first_path(table, self.lpar_uuid, self.paths)
         if not found and self.tag is not None:
             found = self._own(table, table.containing(self.tag),
-                              lambda record: record.tag == self.tag)
+                              lambda entry: entry.record.tag == self.tag)
             if len(self._other_files(found)) > 1:
                 raise self._ambiguous('tag', found)
         if not found and self.file_name:
@@ -130,9 +130,9 @@ class RemoveMapping:
 
     def _require_no_doubt(self, table: MappingTable, elsewhere: Collection[str]) -> None:
         known = {normalised(path) for path in self.paths}
-        doubtful = self._own(table, table.of_names(unique_names(known)), lambda record: (
-            _path_of(record) not in known and record.path not in elsewhere
-            and not is_other_volume(record, self.tag)))
+        doubtful = self._own(table, table.of_names(unique_names(known)), lambda entry: (
+            entry.file not in known and entry.record.path not in elsewhere
+            and not is_other_volume(entry.record, self.tag)))
         if doubtful:
             paths = tuple(entry.record.path for entry in doubtful)
             raise exceptions.MappingFailed(
@@ -143,28 +143,26 @@ class RemoveMapping:
     def _other_files(self, found: list[MappingEntry]) -> set[str]:
         """The files of mappings; those that are known to be one file are one."""
         spellings = {normalised(path) for path in self.spellings}
-        return {'' if path in spellings else path
-                for path in (_path_of(entry.record) for entry in found)}
+        return {'' if entry.file in spellings else entry.file or '' for entry in found}
 
     def _find_by_name(self, table: MappingTable, file_name: str) -> list[MappingEntry]:
         named = self._own(table, table.of_names([file_name]),
-                          lambda record: not is_other_volume(record, self.tag))
+                          lambda entry: not is_other_volume(entry.record, self.tag))
         if len(named) == 1 and self.export_hash is not None and (
-                posixpath.basename(posixpath.dirname(_path_of(named[0].record)))
-                == self.export_hash):
+                posixpath.basename(posixpath.dirname(named[0].file or '')) == self.export_hash):
             return named
         if named:
             raise self._ambiguous('file name', named)
         return []
 
     def _own(self, table: MappingTable, entries: Iterable[MappingEntry],
-             is_volume: Callable[[MappingRecord], bool]) -> list[MappingEntry]:
+             is_volume: Callable[[MappingEntry], bool]) -> list[MappingEntry]:
         """The mappings of files among some that are the volume's, and the LPAR's."""
-        return [entry for entry in entries if entry.record.kind == 'file' and entry.record.path
-                and is_volume(entry.record) and belongs_to(entry.record, self.lpar_uuid, table)]
+        return [entry for entry in entries if entry.file is not None and is_volume(entry)
+                and belongs_to(entry.record, self.lpar_uuid, table)]
 
     def _ambiguous(self, known: str, found: list[MappingEntry]) -> exceptions.MappingFailed:
-        paths = sorted({_path_of(entry.record) for entry in found})
+        paths = sorted({entry.file or '' for entry in found})
         return exceptions.MappingFailed(
             reason=f'the volume is known by its {known} only, which fits ' + ' and '.join(paths),
             path=paths[0], remedy=_DETACH_BY)
@@ -193,7 +191,3 @@ def _of_first_path(table: MappingTable, lpar_uuid: str,
         if found:
             return found
     return []
-
-
-def _path_of(record: MappingRecord) -> str:
-    return normalised(record.path or '')

@@ -34,16 +34,13 @@ class MappingSplitter:
     def __call__(self, response: Any) -> None:
         """Cut, if it can be done.
 
-        :param response: its ``body`` is the whole answer, text or the bytes of it in UTF-8, and
-            what pypowervm is to parse afterwards
+        :param response: its ``body`` is the whole answer, in UTF-8, and what pypowervm is to parse
+            afterwards
         """
-        is_text = isinstance(response.body, str)
-        text = response.body.encode() if is_text else response.body
         # Megabytes: one copy less while the mappings are cut out of another.
-        response.body = b''
+        text, response.body = response.body, b''
         rest = self._split(text)
-        body = text if rest is None else rest
-        response.body = body.decode() if is_text else body
+        response.body = text if rest is None else rest
 
     def _split(self, text: bytes) -> bytes | None:
         """Keep the mappings; return the document without them, or None where it is not cut."""

@@ -20,7 +20,6 @@ from pypowervm import const
 from pypowervm.wrappers import virtual_io_server
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.mappings.record import record_of
 from powervm_fileio_connector.mappings.search import MappingSearch
@@ -85,15 +84,14 @@ class MappingTable:
     :ivar added: what was added to the document
     """
 
-    def __init__(self, vios_w: Any, lpar_ids: Mapping[str, int | None] | None = None,
-                 splitter: MappingSplitter | None = None) -> None:
+    def __init__(self, vios_w: Any, splitter: MappingSplitter | None = None) -> None:
         """:param vios_w: wrapper of the VIOS, read with the group of its vSCSI mappings
         :param splitter: what was given the answer before it was parsed
         """
         self.vios_w = vios_w
         self.as_of = 0.0
         self.is_answer = False
-        self.lpar_ids = dict(lpar_ids or {})
+        self.lpar_ids: dict[str, int | None] = {}
         self.lpars: Mapping[str, int] | None = None
         self.is_edited = False
         self.new_buses: dict[tuple[str, int | None], int] = {}
@@ -268,9 +266,3 @@ class MappingTable:
         except etree.XMLSyntaxError as err:
             raise exceptions.NovaLinkUnavailable(
                 reason=f'a mapping in the answer of NovaLink is no XML: {err}') from err
-
-
-def records(vios_w: Any) -> list[MappingRecord]:
-    """Read all mappings of a VIOS wrapper that was read with the group of its vSCSI mappings."""
-    return [record_of(element) for element in
-            vios_w.scsi_mappings.root_elem.element.findall(_MAPPING)]

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable
 from collections.abc import Collection
 from typing import Any
@@ -46,7 +45,6 @@ class Batch:
         self._documents = documents
         self._adapter = adapter
         self._turn = turn
-        self._leader = leader
         self._members = members
         self._deadline = leader.deadline
         self._is_fence_needed = False
@@ -79,17 +77,13 @@ class Batch:
             table = self._documents.read(self._deadline, table)
         table.vios_w.element.adapter = self._adapter
         jobs = self._apply_all(table)
-        if not jobs and self._is_any_open:
+        if not jobs and not all(one.is_settled or one.due for one in self._members):
             table = self._documents.read(self._deadline, table)
             jobs = self._apply_all(table)
         if not jobs and self._is_fence_needed:
             table = self._fence(table, self._fence_for)
             jobs = self._apply_all(table)
         return table, jobs
-
-    @property
-    def _is_any_open(self) -> bool:
-        return not all(one.is_settled or one.due for one in self._members)
 
     def _apply_all(self, table: MappingTable) -> list[Job]:
         """Apply the edits in their order, and settle those with which nothing is to be done.
@@ -101,7 +95,7 @@ class Batch:
         touched: frozenset[str] = frozenset()
         waited_for: frozenset[str] = frozenset()
         self._is_fence_needed, self._fence_for = False, set()
-        for pending in in_order(self._members, operator.attrgetter('edit')):
+        for pending in in_order(self._members):
             edit = pending.edit
             if pending.is_settled:
                 continue
@@ -188,17 +182,15 @@ class Batch:
         for job in jobs:
             for one in job.pending:
                 one.sent = job.change
-        with self._turn.posting(etag) as outcome:
-            try:
+        try:
+            with self._turn.posting(etag):
                 table = self._documents.post(body, etag, self._deadline)
-            except RequestFailed as err:
-                self.refused = jobs
-                outcome.is_known = err.kind not in failures.UNKNOWN
-                if outcome.is_known:
-                    for one, sent in before:
-                        one.sent = sent
-                raise
-            outcome.is_known = True
+        except RequestFailed as err:
+            self.refused = jobs
+            if err.kind not in failures.UNKNOWN:
+                for one, sent in before:
+                    one.sent = sent
+            raise
         return self._documents.read(self._deadline) if table is None else table
 
     def _confirm(self, table: MappingTable, jobs: list[Job]) -> MappingTable:
@@ -206,12 +198,12 @@ class Batch:
 
         :returns: the latest table
         """
-        doubtful = [job for job in jobs if not self._settle(table, job)]
+        doubtful = [job for job in jobs if self._settle(table, job, is_final=False) is not None]
         if not doubtful:
             return table
         table = self._read_after_post()
         unshown = [(job, err) for job in doubtful
-                   if (err := self._settle_finally(table, job)) is not None]
+                   if (err := self._settle(table, job, is_final=True)) is not None]
         return self._take_back(table, unshown) if unshown else table
 
     def _read_after_post(self) -> MappingTable:
@@ -223,34 +215,20 @@ class Batch:
                                     f'{err.detail}', err.status) from err
             raise
 
-    def _settle(self, table: MappingTable, job: Job) -> bool:
-        """Settle an edit by an answer; False: the answer does not show all of it."""
-        try:
-            result = self._with_lpar_ids(
-                table, job.pending[0], functools.partial(job.edit.result, table, job.change))
-        except NotConfirmed:
-            return False
-        except RequestFailed as err:
-            for one in job.pending:
-                self._put_off(one, err)
-            return True
-        except Exception as err:  # noqa: BLE001 - its own caller is told
-            self._fail(job, _unexpected(err))
-            return True
-        if isinstance(job.edit, AddMapping) and result.lua is None:
-            return False
-        for one in job.pending:
-            one.settle(result)
-        return True
+    def _settle(self, table: MappingTable, job: Job, is_final: bool) -> NotConfirmed | None:
+        """Settle an edit by a table; return why that does not show it.
 
-    def _settle_finally(self, table: MappingTable, job: Job) -> NotConfirmed | None:
-        """Settle an edit by a fresh table; return why that does not show it at all."""
+        :param is_final: the table is a fresh one, so that what was made otherwise than asked is
+            an error, and a LUA that is not shown is none
+        """
         try:
             result = self._with_lpar_ids(
                 table, job.pending[0], functools.partial(job.edit.result, table, job.change))
+            if not is_final and isinstance(job.edit, AddMapping) and result.lua is None:
+                return NotConfirmed('the answer shows no LUA')
         except NotConfirmed as err:
             otherwise = err.__cause__
-            if not isinstance(otherwise, exceptions.FileIOConnectorError):
+            if not (is_final and isinstance(otherwise, exceptions.FileIOConnectorError)):
                 return err
             self._fail(job, type(otherwise)(
                 reason=f'NovaLink accepted the change, but {err}', is_left_mapped=True,

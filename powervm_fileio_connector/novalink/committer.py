@@ -74,21 +74,16 @@ class Committer:
             mappings that were removed, none if they were gone
         :raises FileIOConnectorError: why this edit cannot be committed; never an error of another
         """
-        pending = PendingEdit(edit, deadline)
-        self._state.queue.submit([pending], self._commit_batch)
-        return pending.outcome()
+        [outcome] = self.submit_all([edit], deadline)
+        if isinstance(outcome, exceptions.FileIOConnectorError):
+            raise outcome
+        return outcome
 
     def submit_all(self, edits: Iterable[Edit], deadline: Deadline) -> list[Any]:
         """Commit several edits together, and return for each its result or its error."""
         all_pending = [PendingEdit(edit, deadline) for edit in edits]
         self._state.queue.submit(all_pending, self._commit_batch)
-        outcomes: list[Any] = []
-        for pending in all_pending:
-            try:
-                outcomes.append(pending.outcome())
-            except exceptions.FileIOConnectorError as err:
-                outcomes.append(err)
-        return outcomes
+        return [pending.outcome() for pending in all_pending]
 
     def read_table(self, deadline: Deadline) -> MappingTable:
         """Return the mappings, read now. The table is the caller's alone.
@@ -145,18 +140,8 @@ class Committer:
         """Drop the kept table, known to be outdated: the next edit begins with a read."""
         self._state.kept = None
 
-    def note_unshown(self, edit: Edit, deadline: Deadline) -> None:
-        """Remember that the server may make or show the change of an edit late.
-
-        An edit of that volume that finds nothing to do has the server drop what it does not show.
-        """
-        self._turn(deadline).note_unshown(edit.keys)
-
-    def forget_unshown(self, edit: Edit, deadline: Deadline) -> None:
-        """Forget that, since the server has made the change or a later one."""
-        self._turn(deadline).forget_unshown(edit.keys)
-
-    def _turn(self, deadline: Deadline) -> ViosTurn:
+    def turn(self, deadline: Deadline) -> ViosTurn:
+        """Return what all sessions of this process share of the VIOS."""
         return self._turn_of(self._rest.adapter(deadline).session, self.vios_uuid)
 
     def _with_lpar_ids(self, table: MappingTable, deadline: Deadline, call: Callable[[], _T]) -> _T:

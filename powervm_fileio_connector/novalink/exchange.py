@@ -24,6 +24,7 @@ from pypowervm import adapter as pvm_adapter
 from requests import certs
 
 from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink import retry
 from powervm_fileio_connector.novalink.failures import FailureKind
 from powervm_fileio_connector.novalink.failures import RequestFailed
@@ -58,7 +59,10 @@ def send(session: Any, method: str, path: str, headers: Mapping[str, str], body:
             connection.request(method, path, body=data, headers=sent)
         except (BrokenPipeError, ConnectionResetError) as err:
             # A server may refuse a request before it has read all of it.
-            answer = _early_answer(connection, err)
+            try:
+                answer = connection.getresponse()
+            except (OSError, http.client.HTTPException):
+                raise err from None
         else:
             is_sent = True
             answer = connection.getresponse()
@@ -78,7 +82,7 @@ def call_with_deadline(deadline: Deadline, call: Callable[[], _T]) -> _T:
 
     It runs in a daemon thread, which is left behind when the deadline has passed.
 
-    :raises RequestFailed: the deadline has passed, or no thread can be started
+    :raises RequestFailed: what pypowervm raised; or the deadline has passed, or there is no thread
     """
     results: list[_T] = []
     errors: list[BaseException] = []
@@ -86,7 +90,8 @@ def call_with_deadline(deadline: Deadline, call: Callable[[], _T]) -> _T:
 
     def run() -> None:
         try:
-            results.append(call())
+            with failures.classifying():
+                results.append(call())
         except BaseException as err:  # noqa: BLE001 - handed to the caller, whatever it is
             errors.append(err)
         finally:
@@ -133,13 +138,6 @@ def _connect(connection: http.client.HTTPConnection, deadline: Deadline,
         else:
             return
     connection.connect()
-
-
-def _early_answer(connection: http.client.HTTPConnection, err: OSError) -> Any:
-    try:
-        return connection.getresponse()
-    except (OSError, http.client.HTTPException):
-        raise err from None
 
 
 class _BoundedSocket:

@@ -33,8 +33,8 @@ _edits_of: weakref.WeakKeyDictionary[Any, list[_FeedTaskEdit]] = weakref.WeakKey
 
 
 def add_to_feed_task(feed_task: Any, edit: Edit, committer: Committer, timeout_s: float,
-                     on_result: Callable[[Any], None] | None = None,
-                     before_apply: Callable[[], None] | None = None,
+                     on_result: Callable[[Any], None] = lambda _: None,
+                     before_apply: Callable[[], None] = lambda: None,
                      context: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
                      ) -> None:
     """Add an edit to a pypowervm ``FeedTask``, which sends it with all else that is in it.
@@ -57,6 +57,7 @@ def add_to_feed_task(feed_task: Any, edit: Edit, committer: Committer, timeout_s
     feed_task.add_functor_subtask(ours.apply)
 
 
+@dataclasses.dataclass(eq=False)
 class _FeedTaskEdit:
     """One edit of a task.
 
@@ -64,20 +65,16 @@ class _FeedTaskEdit:
     :ivar is_open: the task did not tell the outcome
     """
 
-    def __init__(self, edit: Edit, committer: Committer, timeout_s: float,
-                 on_result: Callable[[Any], None] | None,
-                 before_apply: Callable[[], None] | None,
-                 context: Callable[[], AbstractContextManager[Any]]) -> None:
-        self.edit = edit
-        self.committer = committer
-        self.timeout_s = timeout_s
-        self.outcome: Any = None
-        self.is_open = True
-        self._on_result = on_result
-        self._before_apply = before_apply
-        self._context = context
-        self._change: Change | None = None
-        self._was_changed = False
+    edit: Edit
+    committer: Committer
+    timeout_s: float
+    on_result: Callable[[Any], None]
+    before_apply: Callable[[], None]
+    context: Callable[[], AbstractContextManager[Any]]
+    outcome: Any = None
+    is_open: bool = True
+    _change: Change | None = None
+    _was_changed: bool = False
 
     def apply(self, vios_w: Any) -> bool:
         """Apply the edit to the task's document; may be repeated."""
@@ -86,8 +83,7 @@ class _FeedTaskEdit:
         if not self._is_concerned(vios_w) or vios_w.etag is None:
             return False
         try:
-            if self._before_apply is not None:
-                self._before_apply()
+            self.before_apply()
             deadline = Deadline(min(self.timeout_s, _LOOKUP_S))
             change = self.committer.apply(self.edit, MappingTable(vios_w), deadline)
         except exceptions.FileIOConnectorError as err:
@@ -97,7 +93,7 @@ class _FeedTaskEdit:
             return False
         self._change, self._was_changed = change, True
         # The task may fail without a word to us, and the server still make the change.
-        self.committer.note_unshown(self.edit, deadline)
+        self.committer.turn(deadline).note_unshown(self.edit.keys)
         return True
 
     def settle_from(self, feed: list[Any]) -> None:
@@ -113,10 +109,10 @@ class _FeedTaskEdit:
                 # There may be nothing to remove, which only the committer can tell.
                 return
             elif self._change is not None:
-                self.committer.forget_unshown(self.edit, Deadline(self.timeout_s))
+                self.committer.turn(Deadline(self.timeout_s)).forget_unshown(self.edit.keys)
                 self._settle(self._shown(vios_w, self._change))
-            elif self._before_apply is not None:
-                self._before_apply()
+            else:
+                self.before_apply()
         except exceptions.FileIOConnectorError as err:
             self._settle(err)
 
@@ -125,14 +121,13 @@ class _FeedTaskEdit:
 
         :raises FileIOConnectorError: its error, or what the context makes of that
         """
-        with self._context():
+        with self.context():
             if isinstance(self.outcome, Exception):
                 raise self.outcome
             if self._was_changed and isinstance(self.edit, AddMapping):
                 # An earlier run of the task may have sent it, and lost the answer.
                 self.outcome = dataclasses.replace(self.outcome, is_new=True)
-            if self._on_result is not None:
-                self._on_result(self.outcome)
+            self.on_result(self.outcome)
 
     def _settle(self, outcome: Any) -> None:
         self.outcome, self.is_open = outcome, False
@@ -160,7 +155,7 @@ class _FeedTaskEdit:
         reason, vios = f'NovaLink accepted the change, but {err}', self.committer.vios_uuid
         otherwise = err.__cause__
         if not isinstance(otherwise, exceptions.FileIOConnectorError):
-            self.committer.note_unshown(self.edit, deadline)
+            self.committer.turn(deadline).note_unshown(self.edit.keys)
             return exceptions.MappingFailed(reason=f'{reason}; it may yet appear and remain',
                                             vios=vios)
         try:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import operator
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -87,10 +86,8 @@ class PendingEdit:
         self._set_error(failures.as_error(self._with_earlier_tries(failure)))
 
     def outcome(self) -> Any:
-        """Return the result, or raise the error."""
-        if self._error is not None:
-            raise self._error
-        return self._result
+        """Return the result, or the error."""
+        return self._result if self._error is None else self._error
 
     def _set_error(self, error: exceptions.FileIOConnectorError) -> None:
         self._error = type(error)(**error.kwargs)
@@ -200,7 +197,7 @@ class CommitQueue:
         due = [one for one in tuple(self._waiting) if one.due <= now and not one.is_settled]
         if any(one.batch_limit is not None for one in due):
             # An edit that names its place must not be overtaken by one that leaves it open.
-            due = mappings.in_order(due, operator.attrgetter('edit'))
+            due = mappings.in_order(due)
         for pending in due:
             if pending.batch_limit is not None:
                 limit = pending.batch_limit if limit is None else min(limit, pending.batch_limit)

@@ -93,14 +93,10 @@ def log_on(settings: conf.Settings, deadline: Deadline, waiting: Waiting) -> Loc
             'of this host, which is for localhost only', remedy='Set novalink_host to localhost, '
             'or set novalink_username and novalink_password.')
 
-    def attempt() -> LocalSession:
-        with failures.classifying():
-            # pypowervm asks for the server's certificate without any timeout.
-            return exchange.call_with_deadline(
-                deadline, lambda: LocalSession(settings, deadline, waiting))
-
     try:
-        return retry_transient(deadline, attempt, waiting)
+        # pypowervm asks for the server's certificate without any timeout.
+        return retry_transient(deadline, lambda: exchange.call_with_deadline(
+            deadline, lambda: LocalSession(settings, deadline, waiting)), waiting)
     except RequestFailed as err:
         # "from None": what pypowervm raised may quote what was sent.
         raise exceptions.NovaLinkUnavailable(
@@ -117,11 +113,14 @@ def log_off(session: LocalSession, deadline: Deadline) -> None:
 
 
 class SharedValue(Generic[_T]):
-    """A value that is made at first use; callers who wait for it share the failure to make it."""
+    """A value that is made at first use; callers who wait for it share the failure to make it.
+
+    :ivar value: None: it has not been made
+    """
 
     def __init__(self) -> None:
         self._turn = locks.FairLock()
-        self._value: _T | None = None
+        self.value: _T | None = None
         self._failure: tuple[float, exceptions.FileIOConnectorError] | None = None
 
     def get(self, make: Callable[[], _T], deadline: Deadline, making: str) -> _T:
@@ -131,26 +130,21 @@ class SharedValue(Generic[_T]):
         :raises FileIOConnectorError: ``make`` failed, for this or another caller
         """
         asked_at = time.monotonic()
-        if self._value is not None:
-            return self._value
+        if self.value is not None:
+            return self.value
         with self._turn.held(deadline.left()) as is_held:
             if not is_held:
                 raise exceptions.NovaLinkUnavailable(reason=f'another caller is still {making}')
-            if self._value is None:
+            if self.value is None:
                 if self._failure is not None and self._failure[0] > asked_at:
                     error = self._failure[1]
                     raise type(error)(**error.kwargs)
                 try:
-                    self._value = make()
+                    self.value = make()
                 except exceptions.FileIOConnectorError as err:
                     self._failure = time.monotonic(), err
                     raise
-            return self._value
-
-    @property
-    def known(self) -> _T | None:
-        """The value, if it has been made."""
-        return self._value
+            return self.value
 
 
 class LazyAdapter:
@@ -182,7 +176,7 @@ class LazyAdapter:
     @property
     def own_session(self) -> LocalSession | None:
         """The session of our own, if it has been opened."""
-        adapter = self._own.known
+        adapter = self._own.value
         return adapter.session if adapter is not None else None
 
 
@@ -248,13 +242,8 @@ def _token_of_new_logon(session: Any, deadline: Deadline, waiting: Waiting) -> s
     clone = copy.copy(session)
     clone._lock = threading.RLock()
     clone.request = functools.partial(_request, clone, deadline, waiting)
-
-    def log_on_again() -> str:
-        clone._logon()
-        return str(clone._sessToken)
-
-    with failures.classifying():
-        return exchange.call_with_deadline(deadline, log_on_again)
+    exchange.call_with_deadline(deadline, clone._logon)
+    return str(clone._sessToken)
 
 
 def _without(password: str | None, text: str) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Collection
 from collections.abc import Iterator
 
 from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.novalink.failures import UNKNOWN
+from powervm_fileio_connector.novalink.failures import RequestFailed
 from powervm_fileio_connector.novalink.locks import FairLock
 from powervm_fileio_connector.novalink.locks import FileLock
 
@@ -43,18 +45,23 @@ class ViosTurn:
             yield
 
     @contextlib.contextmanager
-    def posting(self, etag: str) -> Iterator[PostOutcome]:
+    def posting(self, etag: str) -> Iterator[None]:
         """Remember a POST until its outcome is known, also if the block is interrupted."""
-        post, outcome = object(), PostOutcome()
+        post = object()
         self._unknown[post] = etag, time.monotonic()
         try:
-            yield outcome
-        finally:
-            if outcome.is_known:
+            yield
+        except RequestFailed as err:
+            if err.kind not in UNKNOWN:
                 self._unknown.pop(post, None)
+            raise
+        self._unknown.pop(post, None)
 
     def note_unshown(self, keys: Collection[str]) -> None:
-        """Remember that a change of this volume may be made, or shown, late, whatever the etag."""
+        """Remember that a change of this volume may be made, or shown, late, whatever the etag.
+
+        An edit of that volume that finds nothing to do has the server drop what it does not show.
+        """
         self._unshown.update(dict.fromkeys(keys, time.monotonic()))
 
     def forget_unshown(self, keys: Collection[str]) -> None:
@@ -90,9 +97,3 @@ class ViosTurn:
         """In a forked child: threads of the parent hold nothing here."""
         self._lock = FairLock()
         self._file_lock = FileLock(self._file_lock.name)
-
-
-class PostOutcome:
-    """Whether it is known what a POST has done."""
-
-    is_known = False

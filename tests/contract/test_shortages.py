@@ -11,8 +11,8 @@ import pytest
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.host import table_watch
 from tests.contract.conftest import make_connector
 
 
@@ -66,7 +66,7 @@ def no_descriptors():
     @contextlib.contextmanager
     def no_descriptors(spared=0):
         probe.close_idle()
-        mount_table.close()
+        table_watch.close()
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         highest = max(map(int, os.listdir('/proc/self/fd')))
         resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 16, before[1]))

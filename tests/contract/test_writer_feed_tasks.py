@@ -20,8 +20,8 @@ from tests.contract.test_taking_back import OtherBackstore
 from tests.contract.test_taking_back import OtherLUA
 
 
-def add(feed_task, edit, committer, on_result=None):
-    add_to_feed_task(feed_task, edit, committer, 20.0, on_result)
+def add(feed_task, edit, committer, *on_result):
+    add_to_feed_task(feed_task, edit, committer, 20.0, *on_result)
 
 
 @pytest.fixture

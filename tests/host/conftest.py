@@ -13,8 +13,8 @@ import pytest
 import retrying
 
 from powervm_fileio_connector import conf
-from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.host import table_watch
 from tests import fork_server
 
 CLONE_NEWNS = 0x20000
@@ -56,13 +56,13 @@ def forks(private_mounts, command):
 def nothing_remains(private_mounts):
     """No test leaves a child process or an open descriptor behind."""
     probe.close_idle()
-    mount_table.close()
+    table_watch.close()
     # Other tests of the same run may keep processes of their own, such as a fork server.
     processes = set(children())
     descriptors = set(os.listdir('/proc/self/fd'))
     yield
     probe.close_idle()
-    mount_table.close()
+    table_watch.close()
     assert set(children()) <= processes
     # A simulator that was stopped may still be closing the last of its connections.
     patience = retrying.Retrying(retry_on_result=bool, stop_max_delay=5000, wait_fixed=10)

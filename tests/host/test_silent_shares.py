@@ -174,24 +174,23 @@ def test_a_hung_mount_is_left_out_of_the_list(share, mounter, tmp_path, settings
 
 def test_the_state_of_a_mount_is_told_with_the_time_it_took(
         share, mounter, tmp_path, prober, hasty_prober):
-    def mount_on(place):
-        return mount_table.table().covering(str(place))
+    def health_of(place, prober=prober):
+        [told] = health.of_mounts([mount_table.table().covering(str(place))], prober)
+        return told
 
-    mount = mount_on(share.place)
-    healthy = health.of_mount(mount, prober, EXPORT + '/')
-    assert (healthy.state, healthy.mount) == (health.MountState.HEALTHY, mount)
+    healthy = health_of(share.place)
+    assert (healthy.state, healthy.mount.mount_point) == (
+        health.MountState.HEALTHY, str(share.place))
     assert 0 < healthy.took_s < prober.timeout_s
     share.tell('hang')
-    hung = health.of_mount(mount, hasty_prober)
+    hung = health_of(share.place, hasty_prober)
     assert hung.state == health.MountState.HUNG
     assert hung.took_s >= hasty_prober.timeout_s
     share.tell('stale')
-    assert health.of_mount(mount, prober).state == health.MountState.STALE
-    assert health.of_mount(None, prober).state == health.MountState.ABSENT
+    assert health_of(share.place).state == health.MountState.STALE
     other = mounter.tmpfs('nas2:/vols', tmp_path / 'other')
-    assert health.of_mount(mount_on(other), prober, EXPORT).state == health.MountState.WRONG
     mounter.remount_read_only(other)
-    assert health.of_mount(mount_on(other), prober).state == health.MountState.READ_ONLY
+    assert health_of(other).state == health.MountState.READ_ONLY
 
 
 def test_a_mount_that_could_not_be_probed_is_not_said_to_hang(share, settings, monkeypatch):
@@ -199,7 +198,7 @@ def test_a_mount_that_could_not_be_probed_is_not_said_to_hang(share, settings, m
     probe.close_idle()
     monkeypatch.setattr(sys, 'executable', '/no-python')
     mount = mount_table.table().covering(str(share.place))
-    told = health.of_mount(mount, probe.Prober(20))
+    [told] = health.of_mounts([mount], probe.Prober(20))
     assert told.state == health.MountState.UNKNOWN
     assert 'cannot start a share probe process' in told.note
     path = f'{share.place}/volume-1'

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+from powervm_fileio_connector.host.probe.pool import close_idle
 from powervm_fileio_connector.host.probe.prober import NO_ACCESS
 from powervm_fileio_connector.host.probe.prober import Prober
-from powervm_fileio_connector.host.probe.prober import close_idle
 from powervm_fileio_connector.host.probe.protocol import Answer
 from powervm_fileio_connector.host.probe.protocol import FileFacts
 from powervm_fileio_connector.host.probe.protocol import FileProbe

@@ -77,8 +77,7 @@ def _behind(loop: str) -> tuple[int, int] | None:
 
 def _is_same(path: str, seen: os.stat_result) -> bool:
     with contextlib.suppress(OSError):
-        file = os.stat(path)
-        return (file.st_dev, file.st_ino) == (seen.st_dev, seen.st_ino)
+        return os.path.samestat(os.stat(path), seen)
     return False
 
 
@@ -146,10 +145,7 @@ def _loop_named(name: str) -> str | None:
 
 def _read(path: str) -> str | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.read(descriptor, 1 << 16).decode('utf-8', 'surrogateescape').strip()
-        finally:
-            os.close(descriptor)
+        with open(path, encoding='utf-8', errors='surrogateescape') as file:
+            return file.read().strip()
     except OSError:
         return None

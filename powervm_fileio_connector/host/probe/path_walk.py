@@ -132,9 +132,6 @@ class PathWalk:
 
 def mount_id(descriptor: int) -> int:
     """Return the id that the mount table gives the mount that a descriptor lies on."""
-    info = os.open(f'/proc/self/fdinfo/{descriptor}', os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        text = os.read(info, 4096)
-    finally:
-        os.close(info)
+    with open(f'/proc/self/fdinfo/{descriptor}', 'rb', buffering=0) as info:
+        text = info.read(4096)
     return int(text.partition(b'mnt_id:')[2].split(None, 1)[0])

@@ -144,11 +144,6 @@ class Prober:
                                            is_from_root_helper=True) for index in denied}
 
 
-def close_idle() -> None:
-    """End all idle helpers. Safe at any time, from any thread."""
-    pool.close_idle()
-
-
 class _InFlight:
     """Probes that are made at the same time.
 

@@ -16,7 +16,6 @@ import io
 import os
 import stat
 import struct
-from typing import Any
 
 from powervm_fileio_connector.host.probe.path_walk import Refused
 
@@ -96,7 +95,11 @@ def _inspect(image: int, backing: str, what: str) -> tuple[int, tuple[str, str] 
     if header.has_data_file:
         raise Refused('format', f'{what} has an external data file')
     header.refuse_features(what)
-    failures = _safety_failures(inspector, format_inspector.SafetyCheckFailed)
+    failures: dict[str, Exception] = {}
+    try:
+        inspector.safety_check()
+    except format_inspector.SafetyCheckFailed as err:
+        failures = dict(err.failures)
     if header.version == 2:
         # The inspector reads version 3's feature bits in version 2 too, where the header's
         # extensions are: the length 5 of the format name "qcow2" looks like a data file there.
@@ -166,14 +169,6 @@ class _Header:
             extensions[kind] = self._data[offset + 8:offset + 8 + length]
             offset += 8 + (length + 7) // 8 * 8
         return extensions
-
-
-def _safety_failures(inspector: Any, failed: type[Exception]) -> dict[str, Exception]:
-    try:
-        inspector.safety_check()
-    except failed as err:
-        return dict(err.failures)       # type: ignore[attr-defined]
-    return {}
 
 
 def _open_backing(name: str, directory: int) -> int:

@@ -15,7 +15,6 @@ from powervm_fileio_connector.mappings import Outcome
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings import RemoveOrphans
 from powervm_fileio_connector.mappings import orphan_state
-from powervm_fileio_connector.mappings import records
 from powervm_fileio_connector.mappings.orphans import unlisted_lpar
 from powervm_fileio_connector.mappings.record import MappingRecord
 from tests.unit.mappings import vios_documents
@@ -159,7 +158,7 @@ class TestReusedIds:
 class TestRemovingOrphans:
     def test_the_lpars_are_asked_for_with_the_table(self, make):
         table = make(without_client())
-        orphans = tuple(records_of(table))
+        orphans = tuple(vios_documents.records(table))
         with pytest.raises(LPARsNeeded):
             RemoveOrphans(orphans).apply(table)
         table.lpars = {ONE: 5}
@@ -174,7 +173,7 @@ class TestRemovingOrphans:
         (without_client(lpar_id=9), OrphanState.GONE)])
     def test_only_those_whose_client_is_gone_are_removed_unasked(self, make, text, state):
         table = make(text, mapping('/mnt/b', TWO, 6))
-        record = next(one for one in records_of(table) if one.path == '/mnt/a')
+        record = next(one for one in vios_documents.records(table) if one.path == '/mnt/a')
         table.lpars, table.lpar_ids = {ONE: 5, TWO: 6}, {THREE: None}
         assert orphan_state(record, table.lpars) is state
         removed = RemoveOrphans((record,)).apply(table).records
@@ -184,7 +183,7 @@ class TestRemovingOrphans:
     def test_an_lpar_that_the_list_leaves_out_is_asked_for(self, make, lpar_id, is_removed):
         table = make(incomplete(lpar=THREE))
         table.lpars = {ONE: 5}
-        edit = RemoveOrphans(tuple(records_of(table)))
+        edit = RemoveOrphans(tuple(vios_documents.records(table)))
         with pytest.raises(LPARIdNeeded) as need:
             edit.apply(table)
         table.lpar_ids[need.value.lpar_uuid] = lpar_id
@@ -196,19 +195,19 @@ class TestRemovingOrphans:
     def test_doubtful_ones_are_removed_once_agreed_to(self, make, text, is_removed):
         table = make(text)
         table.lpars = {ONE: 5}
-        agreed = tuple(records_of(table))
+        agreed = tuple(vios_documents.records(table))
         assert bool(RemoveOrphans((), agreed).apply(table).records) == is_removed
 
     def test_an_orphan_that_has_become_doubtful_since_it_was_shown_stays(self, make):
         table = make(without_client(lpar_id=7))
         table.lpars = {ONE: 5, THREE: 7}
-        change = RemoveOrphans(tuple(records_of(table))).apply(table)
+        change = RemoveOrphans(tuple(vios_documents.records(table))).apply(table)
         assert change.outcome is Outcome.UNCHANGED
 
     def test_a_mapping_that_is_another_one_now_stays(self, make):
         table = make(without_client(lpar_id=9))
         table.lpars = {ONE: 5}
-        [shown] = records_of(table)
+        [shown] = vios_documents.records(table)
         assert RemoveOrphans((dataclasses.replace(shown, tag='t'),)).apply(table).records == ()
 
     @pytest.mark.parametrize('lpars', [{}, {THREE: 8}])
@@ -216,32 +215,28 @@ class TestRemovingOrphans:
         table = make(without_client(lpar_id=9), mapping('/mnt/b', TWO, 6))
         table.lpars = lpars
         with pytest.raises(exceptions.MappingFailed, match='which LPARs are gone'):
-            RemoveOrphans(tuple(records_of(table))).apply(table)
+            RemoveOrphans(tuple(vios_documents.records(table))).apply(table)
         assert not table.is_edited
 
     def test_an_io_server_as_client_does_not_make_the_list_incomplete(self, make):
         table = make(without_client(lpar_id=9), mapping('/mnt/b', TWO).replace(
             'LogicalPartition/', 'VirtualIOServer/'))
         table.lpars = {ONE: 5}
-        assert len(RemoveOrphans(tuple(records_of(table))).apply(table).records) == 1
+        assert len(RemoveOrphans(tuple(vios_documents.records(table))).apply(table).records) == 1
 
     def test_one_that_is_still_shown_is_not_removed(self, make):
         table = make(without_client())
         table.lpars = {ONE: 5}
-        edit = RemoveOrphans(tuple(records_of(table)))
+        edit = RemoveOrphans(tuple(vios_documents.records(table)))
         change = edit.apply(table)
         assert edit.result(make(mapping('/mnt/b')), change) == change.records
         with pytest.raises(NotConfirmed, match='still shows the orphan'):
             edit.result(make(without_client()), change)
 
 
-def records_of(table):
-    return [entry.record for entry in table.entries()]
-
-
 def test_a_mapping_with_client_tells_its_lpar_and_a_wild_card_none(make):
     table = vios_documents.document(vios_documents.entry(mapping(), of_vios('/mnt/b')))
-    assert [(one.lpar_uuid, one.is_vios_client) for one in records(table.vios_w)] == [
+    assert [(one.lpar_uuid, one.is_vios_client) for one in vios_documents.records(table)] == [
         (ONE, False), (TWO, True)]
 
 

@@ -15,7 +15,6 @@ from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.mappings.record import record_of
 from powervm_fileio_connector.mappings.splitting import MappingSplitter
-from powervm_fileio_connector.mappings.table import records
 from tests import effort
 from tests.unit.mappings import vios_documents
 from tests.unit.mappings.vios_documents import ONE
@@ -28,7 +27,7 @@ RECORDINGS = ['fake_vios_hosting_vios_feed.txt', 'fake_vios_mappings.txt', 'fake
 
 def test_a_record_says_what_the_recording_shows():
     doc = vios_documents.document(vios_documents.recorded('fake_vios_hosting_vios_feed.txt'))
-    first, *others = records(doc.vios_w)
+    first, *others = vios_documents.records(doc)
     assert first == MappingRecord(
         lpar_uuid=None, lpar_id=100, slot=16, server_slot=16, lua='lun1',
         udid='d9b9278c-9772-3b1e-ae4e-358002eda5bd', path='/var/lib/pvm/fileio/vios_msp_1',
@@ -39,7 +38,7 @@ def test_a_record_says_what_the_recording_shows():
 
 def test_orphans_of_a_recording_are_told_from_the_rest():
     doc = vios_documents.document(vios_documents.recorded('fake_vios_mappings.txt'))
-    shown = records(doc.vios_w)
+    shown = vios_documents.records(doc)
     assert (sum(r.is_orphan for r in shown), len(shown)) == (18, 28)
     assert {r.kind for r in shown} == {'none', 'optical', 'lv', 'pv'} & {r.kind for r in shown}
 
@@ -50,7 +49,7 @@ def test_both_forms_of_a_recording_show_and_send_the_same(name):
     tree, text = (vios_documents.document(answer, form) for form in ('tree', 'text'))
     assert [vios_documents.canonical(one) for one in vios_documents.sent(text)] == [
         vios_documents.canonical(one) for one in vios_documents.sent(tree)]
-    for record in records(tree.vios_w):
+    for record in vios_documents.records(tree):
         if record.lpar_uuid:
             assert ([s.record for s in text.of_lpar(record.lpar_uuid)]
                     == [s.record for s in tree.of_lpar(record.lpar_uuid)])
@@ -63,7 +62,8 @@ def test_both_forms_of_a_recording_show_and_send_the_same(name):
 @pytest.mark.parametrize('name', RECORDINGS)
 def test_an_lpar_of_a_recording_gets_the_pair_that_pypowervm_would_choose(name):
     answer = vios_documents.recorded(name)
-    uuids = {r.lpar_uuid for r in records(vios_documents.document(answer).vios_w) if r.lpar_uuid}
+    uuids = {r.lpar_uuid for r in vios_documents.records(vios_documents.document(answer))
+             if r.lpar_uuid}
     for uuid in uuids:
         doc = vios_documents.document(answer, 'text')
         AddMapping(uuid, '/mnt/new').apply(doc)
@@ -97,7 +97,7 @@ def test_an_lpar_of_a_recording_gets_the_pair_that_pypowervm_would_choose(name):
 ])
 def test_a_document_that_could_be_mistaken_is_not_cut(spoil):
     class Answer:
-        body = spoil(vios_documents.entry(mapping('/mnt/a'), mapping('/mnt/b')))
+        body = spoil(vios_documents.entry(mapping('/mnt/a'), mapping('/mnt/b'))).encode()
 
     whole, cut = Answer.body, MappingSplitter()
     cut(Answer)

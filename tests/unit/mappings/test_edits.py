@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Edits of a VIOS document, on both forms of it."""
 
+import types
+
 import pytest
 from lxml import etree
 from pypowervm.tasks import scsi_mapper
@@ -391,7 +393,8 @@ def test_a_mapping_is_found_by_path_or_else_by_tag():
 class TestTheOrderOfABatch:
     @staticmethod
     def ordered(*edits):
-        return [edits.index(edit) for edit in in_order(edits, lambda edit: edit)]
+        items = [types.SimpleNamespace(edit=edit) for edit in edits]
+        return [items.index(item) for item in in_order(items)]
 
     def test_edits_that_name_a_place_go_before_those_that_leave_it_open(self):
         assert self.ordered(

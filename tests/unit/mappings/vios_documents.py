@@ -93,7 +93,7 @@ def recorded(name):
 def document(answer, form='tree'):
     """The document in an answer; ``form`` is tree, text, or split: text where it may be cut."""
     response = pvm_adapter.Response('GET', '/rest/api/uom/VirtualIOServer/x', 200, 'OK',
-                                    {'etag': '1'}, body=answer)
+                                    {'etag': '1'}, body=answer.encode())
     response.adapter = pvm_adapter.Adapter(FakeSession())
     cut = MappingSplitter()
     if form != 'tree':
@@ -102,6 +102,11 @@ def document(answer, form='tree'):
     response._unmarshal_atom()
     vios_w = virtual_io_server.VIOS.wrap(response.entry, etag='1')
     return MappingTable(vios_w, splitter=cut)
+
+
+def records(doc):
+    """All mappings that a document shows."""
+    return [entry.record for entry in doc.entries()]
 
 
 def sent(doc):
