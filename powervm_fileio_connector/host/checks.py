@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -149,11 +150,30 @@ def require_links_stay(table: MountTable, facts: probe.PathFacts, context: Error
             context.refuse(f'passes a symlink that leads out of the mount {mount}')
 
 
+def devices_of(mount: Mount) -> set[str]:
+    """Return the numbers of the block devices that a mount uses, as far as the table tells.
+
+    A bcachefs has a number of its own, and names all its devices.
+    """
+    devices = {mount.device}
+    if mount.fstype == 'bcachefs':
+        for part in mount.source.split(':'):
+            with contextlib.suppress(OSError), open(
+                    f'/sys/class/block/{os.path.basename(part)}/dev', encoding='ascii') as number:
+                devices.add(number.read().strip())
+    return devices
+
+
 def _check_text(context: ErrorContext, backstore: str | None) -> None:
     path = context.path
     if volume.UNSENDABLE.search(path):
         raise exceptions.UnsafeVolumePath(
             reason=f'path {path!r} cannot be sent to NovaLink', **context.fields)
+    if path != path.rstrip():
+        # By a symlink; what is given is checked on entry.
+        raise exceptions.UnsafeVolumePath(
+            reason=f'path {path!r} ends with a blank, which no NovaLink request keeps, so that it '
+            'would serve another file', **context.fields)
     size = len(path.encode('utf-8', 'surrogateescape'))
     most = _MOST_BYTES.get(backstore or '')
     if most is not None and size > most:
@@ -198,7 +218,7 @@ def require_own_mount(spec: VolumeSpec, path: str, subject: Subject) -> None:
     for directory in directories:
         base, name = os.path.split(directory)
         if (_EXPORT_HASH.fullmatch(name) and (os.path.basename(base) == 'mnt' or base in bases)
-                and subject.mount.mount_point != directories[-1]
+                and subject.mount.mount_point not in (directory, directories[-1])
                 and not subject.is_trusted(path)):
             _raise_not_mounted(subject, f'nothing is mounted at {directory}; the file there lies '
                                f'on {subject.mount}')
@@ -222,8 +242,8 @@ def _check_block_device(facts: probe.FileFacts, subject: Subject) -> None:
         context.refuse('is a block device outside of /dev')
     if facts.size < _SECTOR:
         context.refuse('is a block device without a size')
-    for mount in subject.table:
-        if mount.device in facts.devices:
+    for mount in subject.table.with_covered:
+        if not devices_of(mount).isdisjoint(facts.devices):
             context.refuse(f'is a block device that this host uses itself: {mount}')
     if facts.used_as:
         context.refuse(f'is a block device that this host uses itself, as {facts.used_as}')

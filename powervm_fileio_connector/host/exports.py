@@ -48,7 +48,8 @@ def _of_export(table: MountTable, export: str, places: tuple[str, ...],
     if export_module.names_nothing(export):
         return []
     location = export_module.server_and_directory(export)
-    by_source = [] if location is None else same_file.index(table).of(location)
+    by_source = [] if location is None else [
+        mount for mount in same_file.index(table).of(location) if _is_trusted(mount, caller)]
 
     def at(some: tuple[str, ...]) -> list[Mount]:
         mounts = [table.at(place) for place in some]
@@ -59,10 +60,14 @@ def _of_export(table: MountTable, export: str, places: tuple[str, ...],
     return same_file.distinct([*at(places), *elsewhere, *at(last_places)])
 
 
+def _is_trusted(mount: Mount, caller: str) -> bool:
+    """Whether root or the caller has mounted it: anybody may mount a FUSE, and say what it is."""
+    return not mount.is_fuse or mount.option('user_id') in (None, '0', caller)
+
+
 def _is_at_its_place(table: MountTable, mount: Mount, export: str,
                      location: tuple[str, str] | None, caller: str) -> bool:
-    # Anybody may mount FUSE file systems of his own, also where another one's are expected.
-    if mount.is_fuse and mount.option('user_id') not in (None, '0', caller):
+    if not _is_trusted(mount, caller):
         return False
     if mount.is_fuse and mount.root == '/':
         return True

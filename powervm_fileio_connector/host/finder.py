@@ -52,6 +52,7 @@ class VolumeFile:
     :ivar probed: paths of all files that were probed since the mount table changed
     :ivar has_hard_links: whether it has several names on its file system
     :ivar ignores_case: whether its name in another case leads to it too
+    :ivar device: ``major:minor`` of a block device
     """
 
     path: str
@@ -67,11 +68,12 @@ class VolumeFile:
     probed: Collection[str] = dataclasses.field(default=(), repr=False, compare=False)
     has_hard_links: bool = False
     ignores_case: bool = False
+    device: str = ''
 
     @property
     def may_have_other_names(self) -> bool:
         """Whether names that ``spellings`` lacks may be this file; see :func:`names_among`."""
-        return not self.is_block_device and (self.has_hard_links or self.ignores_case)
+        return self.is_block_device or self.has_hard_links or self.ignores_case
 
 
 def find(spec: VolumeSpec, settings: Settings, *, prober: probe.Prober,
@@ -141,7 +143,7 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
     """Return those of the given paths that are the file, whatever their names.
 
     Its inode decides, or, on another mount of the same server that has a device of its own, its
-    file handle. No other mounts are probed.
+    file handle; of a block device its number. No other mounts are probed.
 
     :param paths: such as those of all mappings
     """
@@ -152,10 +154,16 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
     # A file with one name has it in other cases only.
     names = {os.path.basename(path).casefold() for path in file.spellings}
     for path in dict.fromkeys(paths):
-        if not file.has_hard_links and os.path.basename(path).casefold() not in names:
+        if file.is_block_device:
+            if not path.startswith('/dev/'):
+                continue
+        elif not file.has_hard_links and os.path.basename(path).casefold() not in names:
             continue
-        mount = table.covering(path)
-        below = None if mount is None else mount.below(path)
+        # Behind a symlink, '..' leads elsewhere than its text says.
+        start, is_climbing, _ = path.partition('/../')
+        plain = path if is_climbing else os.path.normpath(f'/{path.lstrip("/")}')
+        mount = table.covering(start if is_climbing else plain)
+        below = None if mount is None else mount.below(plain)
         if mount is None or below is None:
             continue
         if mount.device == file.mount.device:
@@ -173,7 +181,8 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
 
     def is_file(facts: probe.FileFacts | probe.HandleFacts | None) -> bool:
         if isinstance(facts, probe.FileFacts):
-            return (facts.dev, facts.ino) == file.identity
+            return (facts.devices[:1] == (file.device,) if file.is_block_device
+                    else (facts.dev, facts.ino) == file.identity)
         return facts is not None and facts.handle is not None and facts == own.facts
 
     return tuple(path for path, answer in zip(asked, answers, strict=True)
@@ -265,7 +274,8 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
         identity=(facts.dev, facts.ino), is_block_device=is_block_device, mount=found.mount,
         chain=facts.chain, resolved=resolved,
         probed=same_file.index(found.table).probed(path),
-        has_hard_links=facts.hard_links > 1, ignores_case=facts.ignores_case)
+        has_hard_links=facts.hard_links > 1, ignores_case=facts.ignores_case,
+        device=next(iter(facts.devices), ''))
 
 
 def _may_yet_appear(error: Exception) -> bool:

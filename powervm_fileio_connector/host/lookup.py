@@ -138,10 +138,11 @@ def request(table: MountTable, mount: Mount, below: str, spec: VolumeSpec,
 def mounted_loops(table: MountTable) -> tuple[str, ...]:
     """Return the numbers of loop devices, or of partitions that may be one's, which are mounted."""
     def make() -> tuple[str, ...]:
-        numbers = {mount.device for mount in table
-                   if mount.device.startswith((_LOOP_MAJOR, _PARTITION_MAJOR))}
+        numbers = {number for mount in table.with_covered
+                   for number in checks.devices_of(mount)
+                   if number.startswith((_LOOP_MAJOR, _PARTITION_MAJOR))}
         # Btrfs has a device number of its own.
-        named = (_LOOP.fullmatch(mount.source) for mount in table)
+        named = (_LOOP.fullmatch(mount.source) for mount in table.with_covered)
         return tuple(sorted(
             numbers | {_LOOP_MAJOR + match[1] for match in named if match}))
 
@@ -157,7 +158,12 @@ def _probe_places(spec: VolumeSpec, places: tuple[str, ...], last_places: tuple[
     """
     assert spec.export is not None
     asked = (*places, *last_places)
-    answers = prober.probe_all([probe.PathProbe(place) for place in asked], deadline)
+    before = mount_table.table()
+    shares = [None if mount is None else mount.share for mount in map(before.covering, asked)]
+    # Where one hangs, the file is probed in the other half of the time.
+    answers = prober.probe_all([probe.PathProbe(place, share=share)
+                                for place, share in zip(asked, shares, strict=True)],
+                               deadline.half())
     table = mount_table.table()
     real = [answer.facts.path if answer.facts is not None and answer.errno is None else place
             for place, answer in zip(asked, answers, strict=True)]

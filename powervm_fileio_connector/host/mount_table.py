@@ -148,10 +148,13 @@ class MountTable:
 
     A mount that another one covers, at its own mount point or further up, is left out: a path never
     leads there. A root directory that is no mount point, as after ``chroot``, has no entry.
+
+    :ivar with_covered: all mounts: one that is covered goes on using its device
     """
 
     def __init__(self, mounts: Iterable[Mount] = ()) -> None:
         mounts = list(mounts)
+        self.with_covered = tuple(mounts)
         self._mounts = _reachable(mounts)
         self._autofs = frozenset(mount.id for mount in mounts if mount.fstype == 'autofs')
         self._by_place = {mount.mount_point: mount for mount in self._mounts}

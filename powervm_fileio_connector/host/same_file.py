@@ -22,6 +22,7 @@ from typing import TypeVar
 from powervm_fileio_connector.host.mount_table import DELETED
 from powervm_fileio_connector.host.mount_table import Mount
 from powervm_fileio_connector.host.mount_table import MountTable
+from powervm_fileio_connector.volume import UNSENDABLE
 
 # Their kernel shows the source of the first mount for each further one of the same server.
 _WITH_SHARED_NAMES = frozenset(('nfs', 'nfs4', 'cifs', 'smb3'))
@@ -199,12 +200,16 @@ def index(table: MountTable) -> SameFiles:
 def distinct(mounts: Iterable[Mount]) -> list[Mount]:
     """Return one mount for each device, root and source: a probe of one tells of all.
 
-    One that is writable is preferred to a read-only one.
+    One that is writable is preferred to a read-only one, and then one whose path can be sent to
+    NovaLink.
     """
+    def drawbacks(mount: Mount) -> tuple[bool, bool]:
+        return mount.is_read_only, UNSENDABLE.search(mount.mount_point) is not None
+
     found: dict[tuple[str, str, str], Mount] = {}
     for mount in mounts:
         key = mount.share
-        if key not in found or (found[key].is_read_only and not mount.is_read_only):
+        if key not in found or drawbacks(mount) < drawbacks(found[key]):
             found[key] = mount
     return list(found.values())
 

@@ -78,7 +78,8 @@ def given(spec: VolumeSpec, settings: Settings, table: MountTable) -> tuple[str,
     """
     if spec.path is not None:
         # Behind a symlink, '..' leads elsewhere than its text says.
-        return () if '..' in spec.path.split('/') else (os.path.normpath(spec.path),)
+        return () if '..' in spec.path.split('/') else (
+            os.path.normpath('/' + spec.path.lstrip('/')),)
     if spec.export is None or spec.name is None:
         return ()
     places = lookup.places_of(spec, settings)

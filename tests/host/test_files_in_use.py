@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import host
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.host.probe import in_use
 from powervm_fileio_connector.volume import VolumeSpec
@@ -58,7 +59,7 @@ def attach(mounter):
             return node(loop), loop
 
         def node(device):
-            path = directory / os.path.basename(device)
+            path = directory / f'{os.path.basename(device)}-{len(os.listdir(directory))}'
             os.mknod(path, stat.S_IFBLK | 0o600, os.stat(device).st_rdev)
             return path
 
@@ -100,13 +101,61 @@ def test_a_device_with_a_mounted_file_system_and_its_file_are_refused(
     mounter.unmount(tmp_path / 'var')
 
 
-def test_each_device_of_a_mounted_btrfs_is_refused(make_image, attach, mounter, tmp_path, find):
+def test_a_mount_that_another_one_covers_goes_on_using_its_device(
+        make_image, attach, mounter, tmp_path, find):
+    image = make_image('disk')
+    make_file_system('ext4', image)
+    node, loop = attach(image)
+    mounter._mount(tmp_path / 'var', loop)
+    mounter.tmpfs('cover', tmp_path / 'var')
+    for path in (node, image):
+        with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
+            find(path)
+    mounter.unmount(tmp_path / 'var')
+    mounter.unmount(tmp_path / 'var')
+
+
+def test_a_loop_device_on_another_one_uses_that_and_its_file(
+        make_image, attach, mounter, tmp_path, find):
+    image = make_image('disk')
+    make_file_system('ext4', image)
+    node, loop = attach(image)
+    upper_node, upper = attach(loop)
+    assert find(node).is_block_device
+    mounter._mount(tmp_path / 'var', upper)
+    for path in (upper_node, node, image):
+        with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
+            find(path)
+    mounter.unmount(tmp_path / 'var')
+
+
+def test_the_file_behind_a_loop_device_that_is_swap_space_is_refused(make_image, attach, find):
+    image = make_image('swap', 2 << 20)
+    _, loop = attach(image)
+    with swap_space(loop), pytest.raises(exceptions.UnsafeVolumePath, match='swap space'):
+        find(image)
+
+
+def test_a_block_device_is_known_by_each_of_its_names(make_image, attach, find, prober):
+    node, loop = attach(make_image('disk'))
+    other, _ = attach(make_image('other'))
+    names = [f'/dev/shm/{name}' for name in ('by-id', 'by-path', 'of-another')]
+    for name, target in zip(names, (node, attach.node(loop), other), strict=True):
+        os.symlink(target, name)
+    found = find(names[0])
+    assert found.may_have_other_names
+    assert set(host.names_among(found, [*names, str(node), '/dev/shm/none', '/none'],
+                                prober=prober)) == {*names[:2], str(node)}
+
+
+def test_each_device_and_file_of_a_mounted_btrfs_is_refused(
+        make_image, attach, mounter, tmp_path, share, find):
     nodes, loops = zip(*(attach(make_image(name)) for name in ('one', 'two')), strict=True)
     make_file_system('btrfs', *loops)
     mounter._mount(tmp_path / 'var', '-o', f'device={loops[1]}', loops[0])
-    for node in nodes:
+    for path in (*nodes, share / 'one', share / 'two'):
         with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
-            find(node)
+            find(path)
     mounter.unmount(tmp_path / 'var')
 
 
@@ -208,5 +257,5 @@ def test_a_device_with_a_holder_is_refused(make_image, attach, find, tmp_path, m
                        ('disk1/partition', '1')):
         (place / name).write_text(text)
     monkeypatch.setattr(in_use, '_SYS_DEVICES', str(tmp_path))
-    assert in_use.block_device(device) == {
+    assert in_use.block_device(device, []) == {
         'size': 524288 * 512, 'devices': [place.name, '7:99'], 'used_as': 'a part of dm-7'}

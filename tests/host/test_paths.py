@@ -11,6 +11,8 @@ import pytest
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
 from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.volume import Kind
 from powervm_fileio_connector.volume import VolumeSpec
 from tests.host.conftest import write
 
@@ -278,6 +280,36 @@ def test_a_file_that_is_gone_is_missing_at_the_second_look(share, settings, prob
     path.unlink()
     with pytest.raises(exceptions.VolumeFileNotFound):
         finder.recheck(found, settings, prober=prober)
+
+
+@pytest.mark.parametrize('blank', [' ', '\u00a0', '\u3000'])
+def test_a_symlink_to_a_name_that_ends_with_a_blank_is_refused(share, find, blank):
+    write(share / 'volume-1')
+    write(share / f'volume-1{blank}')
+    (share / 'link').symlink_to(f'volume-1{blank}')
+    with pytest.raises(exceptions.UnsafeVolumePath, match='ends with a blank'):
+        find(share / 'link')
+
+
+def test_a_base_that_hangs_leaves_time_for_a_share_that_does_not(
+        mounter, tmp_path, settings, fuse_share):
+    hung = fuse_share()
+    spec = VolumeSpec(kind=Kind.NETWORK, export='cluster', name='volume-1')
+    path = write(mounter.tmpfs('cluster', tmp_path / 'real' / spec.export_hash) / 'volume-1')
+    (tmp_path / 'link').symlink_to('real')
+    hung.tell('hang')
+    settings = dataclasses.replace(settings, mount_point_base=(
+        f'{hung.place}/sub', str(tmp_path / 'link')))
+    assert finder.find(spec, settings, prober=probe.Prober(2)).path == str(path)
+    hung.die()
+
+
+def test_the_two_slashes_that_posix_allows_at_the_beginning_are_one(mounter, share, tmp_path,
+                                                                   settings):
+    path = write(share / 'volume-1')
+    mounter.bind(share, tmp_path / 'bound')
+    assert host.candidate_paths(VolumeSpec(path=f'/{path}'), settings) == (
+        str(path), f'{tmp_path}/bound/volume-1')
 
 
 def test_files_below_a_base_that_is_a_symlink_are_listed(mounter, tmp_path, settings, prober):

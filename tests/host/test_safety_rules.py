@@ -68,6 +68,15 @@ def test_a_clusters_path_below_a_base_needs_a_mount_of_its_own(mounter, tmp_path
     assert find(path, kind=Kind.CLUSTER, protocol='gpfs').path == str(path)
 
 
+def test_a_file_that_is_a_symlink_in_the_conventional_place_lies_on_its_mount(
+        mounter, tmp_path, find):
+    place = mounter.tmpfs('gpfs1', tmp_path / 'mnt' / HASH)
+    (place / 'deep').mkdir()
+    path = write(place / 'deep/file')
+    (place / 'volume-1').symlink_to('deep/file')
+    assert find(place / 'volume-1', kind=Kind.CLUSTER, protocol='gpfs').path == str(path)
+
+
 @pytest.mark.parametrize('way', ['dot', 'slashes', 'link', 'upper case'])
 def test_a_clusters_conventional_place_is_known_however_it_is_spelled(
         way, mounter, tmp_path, find):

@@ -59,7 +59,7 @@ def file(request: dict[str, Any]) -> dict[str, Any]:
                  'ino': seen.st_ino, 'hard_links': seen.st_nlink, 'root_dev': _ROOT_DEV,
                  'size': seen.st_size if size is None else size}
         if stat.S_ISBLK(seen.st_mode):
-            facts.update(in_use.block_device(seen.st_rdev))
+            facts.update(in_use.block_device(seen.st_rdev, request['mounted_loops']))
         elif stat.S_ISREG(seen.st_mode):
             name = os.path.basename(below)
             facts['used_as'] = in_use.regular_file(seen, name, request['mounted_loops'])

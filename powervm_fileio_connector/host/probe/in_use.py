@@ -19,10 +19,12 @@ _LOOP_GET_STATUS64 = 0x4C05     # linux/loop.h
 _LOOP_INFO64_SIZE = 232         # which begins with the device and inode number of the file
 
 
-def block_device(rdev: int) -> dict[str, object]:
+def block_device(rdev: int, mounted_loops: list[str]) -> dict[str, object]:
     """Return the size of a block device, the numbers of it and its partitions, and who uses it.
 
     From sysfs, since opening a device may need permissions and can wake it up.
+
+    :param mounted_loops: numbers of the loop devices, or of partitions of such, that are mounted
     """
     number = f'{os.major(rdev)}:{os.minor(rdev)}'
     place = f'{_SYS_DEVICES}/{number}'
@@ -31,7 +33,8 @@ def block_device(rdev: int) -> dict[str, object]:
                       if os.path.exists(f'{place}/{name}/partition'))]
     numbers = [_read(f'{part}/dev') or number for part in parts]
     return {'size': sectors * 512, 'devices': numbers,
-            'used_as': _holders(parts) or _btrfs(numbers) or _swap_devices(numbers)}
+            'used_as': _holders(parts) or _btrfs(numbers) or _swap_devices(numbers)
+            or _looped(numbers, mounted_loops)}
 
 
 def regular_file(seen: os.stat_result, name: str, mounted_loops: list[str]) -> str | None:
@@ -48,15 +51,50 @@ def regular_file(seen: os.stat_result, name: str, mounted_loops: list[str]) -> s
     for path in _swaps():
         if _is_same(path, seen):
             return f'swap space ({path})'
-    loops = {loop: f'what is mounted from {loop}' for loop in map(_loop_of, mounted_loops) if loop}
-    loops |= {loop: f'what {holder} holds by {loop}' for loop, holder in _held_loops()}
-    for loop, use in loops.items():
+    for loop, use in _used_loops(mounted_loops).items():
         identity = _behind(loop)
         if identity == (seen.st_dev, seen.st_ino):
             return use
-        backing = _read(f'/sys/block/{loop}/loop/backing_file') if identity is None else None
+        backing = _backing(loop) if identity is None else None
         if backing and (seen.st_nlink > 1 or os.path.basename(backing) == name) and (
                 _is_same(backing, seen)):
+            return use
+    return None
+
+
+def _used_loops(mounted_loops: list[str]) -> dict[str, str]:
+    """Return the loop devices that this host uses, each with what for."""
+    loops = {loop: f'what is mounted from {loop}' for loop in map(_loop_of, mounted_loops) if loop}
+    loops |= {loop: f'what {holder} holds by {loop}' for loop, holder in _held_loops()}
+    for path in _swaps():
+        number = _block_number(path)
+        if number is not None and (loop := _loop_of(number)):
+            loops[loop] = f'swap space ({path})'
+    for loop, use in [*loops.items()]:
+        # One may lie on another.
+        while (below := _loop_of(_block_number(_backing(loop)) or '')) and below not in loops:
+            loops[below] = use
+            loop = below
+    return loops
+
+
+def _backing(loop: str) -> str:
+    return _read(f'/sys/block/{loop}/loop/backing_file') or ''
+
+
+def _block_number(path: str) -> str | None:
+    """Return the number of a block device; None: there is none at a path, as of a file."""
+    if path.startswith('/dev/'):
+        with contextlib.suppress(OSError):
+            seen = os.stat(path)
+            if stat.S_ISBLK(seen.st_mode):
+                return f'{os.major(seen.st_rdev)}:{os.minor(seen.st_rdev)}'
+    return None
+
+
+def _looped(numbers: list[str], mounted_loops: list[str]) -> str | None:
+    for loop, use in _used_loops(mounted_loops).items():
+        if _block_number(_backing(loop)) in numbers:
             return use
     return None
 
@@ -102,13 +140,8 @@ def _btrfs(numbers: list[str]) -> str | None:
 
 
 def _swap_devices(numbers: list[str]) -> str | None:
-    for path in _swaps():
-        with contextlib.suppress(OSError):
-            seen = os.stat(path)
-            if stat.S_ISBLK(seen.st_mode) and (
-                    f'{os.major(seen.st_rdev)}:{os.minor(seen.st_rdev)}' in numbers):
-                return f'swap space ({path})'
-    return None
+    return next((f'swap space ({path})' for path in _swaps() if _block_number(path) in numbers),
+                None)
 
 
 def _swaps() -> list[str]:
@@ -119,7 +152,7 @@ def _swaps() -> list[str]:
 
 
 def _held_loops() -> list[tuple[str, str]]:
-    """Return the loop devices that dm, md or bcache hold, each with what holds it."""
+    """Return the loop devices that dm, md, bcache or btrfs hold, each with what holds it."""
     held = []
     with contextlib.suppress(OSError):
         for name in os.listdir('/sys/block'):
@@ -127,6 +160,12 @@ def _held_loops() -> list[tuple[str, str]]:
                 with contextlib.suppress(OSError):
                     held += [(loop, name) for slave in os.listdir(f'/sys/block/{name}/slaves')
                              if (loop := _loop_named(slave))]
+    with contextlib.suppress(OSError):
+        for uuid in os.listdir('/sys/fs/btrfs'):
+            with contextlib.suppress(OSError):
+                held += [(loop, f'the btrfs {uuid}')
+                         for name in os.listdir(f'/sys/fs/btrfs/{uuid}/devices')
+                         if (loop := _loop_named(name))]
     return held
 
 

@@ -17,6 +17,7 @@ import os
 import stat
 import struct
 
+from powervm_fileio_connector.host.probe import system_calls
 from powervm_fileio_connector.host.probe.path_walk import Refused
 
 SAME_DIRECTORY = 'same-directory'
@@ -31,7 +32,7 @@ _DATA_FILE = 0x44415441
 # What tcmu-runner takes for a qcow image, whatever the version says.
 _MAGIC = b'QFI\xfb'
 
-_MOST_CLUSTER_BITS = 16             # of tcmu-runner
+_CLUSTER_BITS = range(9, 17)         # of tcmu-runner
 _FEATURES = {0: 'dirty', 1: 'corrupt', 2: 'external data file', 3: 'compression type',
              4: 'extended L2 entries'}
 
@@ -77,7 +78,8 @@ def _raw_size(image: int, what: str) -> int:
         if file.read(len(_MAGIC)) == _MAGIC:
             raise Refused('format', f'{what} is named raw, but begins like a qcow image, and would '
                                     'be read as one')
-    return os.fstat(image).st_size
+    size, _ = system_calls.size_and_mount_id(image)
+    return os.fstat(image).st_size if size is None else size
 
 
 def _inspect(image: int, backing: str, what: str) -> tuple[int, tuple[str, str] | None]:
@@ -140,9 +142,10 @@ class _Header:
         :raises Refused: with what it is
         """
         cluster_bits, = struct.unpack_from('>I', self._data, 20)
-        if cluster_bits > _MOST_CLUSTER_BITS:
+        if cluster_bits not in _CLUSTER_BITS:
             raise Refused('format', f'{what} has clusters of {1 << min(cluster_bits, 62)} bytes; '
-                                    f'at most {1 << _MOST_CLUSTER_BITS} can be served')
+                                    f'{1 << _CLUSTER_BITS[0]} to {1 << _CLUSTER_BITS[-1]} can be '
+                                    'served')
         # Version 2 has no feature bits: what is there belongs to the extensions.
         bits, = struct.unpack_from('>Q', self._data, 72) if self.version > 2 else (0,)
         names = [_FEATURES.get(bit, f'number {bit}') for bit in range(64) if bits >> bit & 1]

@@ -24,6 +24,12 @@ def test_only_whole_exports_count_and_fuse_only_at_its_place():
     assert found('nas1:/vols/', *lines, places=('/b', PLACE, '/other')) == [PLACE, '/a']
 
 
+def test_of_two_places_of_one_mount_that_which_can_be_sent_is_taken():
+    lines = [r'30 27 0:50 / /a\012b rw - nfs nas1:/vols rw',
+             '31 27 0:50 / /good rw - nfs nas1:/vols rw']
+    assert found('nas1:/vols', *lines) == found('nas1:/vols', *reversed(lines)) == ['/good']
+
+
 def test_the_place_of_the_volumes_own_base_comes_last():
     lines = [f'{number} 27 0:{number} / {place} rw - nfs nas1:/vols rw'
              for number, place in enumerate(('/theirs', '/elsewhere', PLACE), 30)]
@@ -38,6 +44,13 @@ def test_the_place_of_the_volumes_own_base_comes_last():
 def test_a_fuse_mount_counts_at_its_place_if_root_or_the_caller_made_it(fstype, options, counts):
     line = f'30 27 0:50 / {PLACE} rw - {fstype} quobyte@registry {options}'
     assert found('nas1:/vols', line) == ([PLACE] if counts else [])
+
+
+@pytest.mark.parametrize('place', ['/a', PLACE])
+def test_a_fuse_mount_of_another_user_counts_nowhere_whatever_it_says_that_it_is(place):
+    lines = (f'30 27 0:50 / {place} rw - fuse nas1:/vols rw,user_id=12345,allow_other',
+             '31 27 0:51 / /b rw - nfs nas1:/vols rw')
+    assert found('nas1:/vols', *lines) == ['/b']
 
 
 @pytest.mark.parametrize('export', ['tmpfs', 'proc', 'reg1,reg2/volume', 'volume'])

@@ -118,7 +118,7 @@ def test_any_incompatible_feature_is_refused(judge, bit, name):
         judge(header(features=1 << bit))
 
 
-@pytest.mark.parametrize('bits', [17, 21, 200])
+@pytest.mark.parametrize('bits', [0, 8, 17, 21, 200])
 def test_clusters_that_tcmu_runner_does_not_know_are_refused(judge, bits):
     image = bytearray(header())
     struct.pack_into('>I', image, 20, bits)

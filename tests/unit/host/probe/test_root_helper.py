@@ -4,6 +4,7 @@
 import concurrent.futures
 import contextlib
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -168,7 +169,8 @@ def test_the_root_helper_imports_nothing_of_its_caller(way, tmp_path):
     where.mkdir(parents=True, exist_ok=True)
     for name in ('oslo_utils', 'sitecustomize', 'usercustomize', 'json', 'os', 'site'):
         (where / f'{name}.py').write_text('raise SystemExit(9)')
-    (tmp_path / 'image').write_bytes(b'QFI\xfb'.ljust(512, b'\0'))
+    (tmp_path / 'image').write_bytes(
+        struct.pack('>4sI12xI', b'QFI\xfb', 9, 16).ljust(512, b'\0'))
     value = tmp_path / 'os.py' if way == 'PYTHONSTARTUP' else tmp_path
     environment = os.environ | ({} if way == 'directory' else {way: str(value)})
 
