@@ -27,6 +27,7 @@ from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host.probe import Prober
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.mappings import MappingTable
 from powervm_fileio_connector.mappings import Outcome
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.novalink import Client
@@ -73,7 +74,12 @@ class Attachments:
         with deadlines.probing() as probes:
             file = host.find(spec, self.settings, prober=self.prober, deadline=probes,
                              attempts=self._attempts if attempts is None else attempts)
-        return self._with_mapped_names(file, deadlines) if file.may_have_other_names else file
+        if not file.may_have_other_names:
+            return file
+        partition = self.client.management_partition(deadlines.requests)
+        table = self.client.committer(partition.uuid).read_table(deadlines.requests)
+        return dataclasses.replace(file, spellings=tuple(dict.fromkeys(
+            (*file.spellings, *self._names_in(table, file, deadlines)))))
 
     def plan_attach(self, spec: VolumeSpec) -> Plan:
         """Decide how a volume is to be attached; nothing is sent that changes anything.
@@ -121,7 +127,7 @@ class Attachments:
                 change, before, after = self.client.committer(plan.partition.uuid).try_out(
                     plan.edit, plan.deadlines.requests, is_lpar_absent)
         except exceptions.FileIOConnectorError as err:
-            cleared = self._without_doubt(plan, err)
+            cleared = plans.without_doubt(plan, err, self.settings, self.prober)
             return Preview(error=err) if cleared is None else self.preview(
                 cleared, is_lpar_absent)
         if change.outcome is Outcome.UNCHANGED:
@@ -195,16 +201,12 @@ class Attachments:
         return plans.removal(spec, info, self.settings, resolve=resolve,
                              find=lambda: (find or self.find)(spec, deadlines, 1))
 
-    def _with_mapped_names(self, file: host.VolumeFile,
-                           deadlines: CallDeadlines) -> host.VolumeFile:
-        """Add the mapped paths that are the same file: hard links, or names in another case."""
-        partition = self.client.management_partition(deadlines.requests)
-        table = self.client.committer(partition.uuid).read_table(deadlines.requests)
+    def _names_in(self, table: MappingTable, file: host.VolumeFile,
+                  deadlines: CallDeadlines, is_last: bool = False) -> tuple[str, ...]:
+        """The mapped paths that are a file, such as its hard links."""
         mapped = [entry.record.path for entry in table.entries() if entry.record.path]
-        with deadlines.probing() as probes:
-            names = host.names_among(file, mapped, prober=self.prober, deadline=probes)
-        return dataclasses.replace(
-            file, spellings=tuple(dict.fromkeys((*file.spellings, *names))))
+        with deadlines.probing(is_last) as probes:
+            return host.names_among(file, mapped, prober=self.prober, deadline=probes)
 
     def _submit(self, given: Sequence[Plan], deadline: Deadline) -> list[tuple[Plan, Any]]:
         """Send the edits of plans; return each plan, as it was sent last, with the answer."""
@@ -212,29 +214,12 @@ class Attachments:
             [plan.edit for plan in given], deadline)
         pairs = list(zip(given, answers, strict=True))
         cleared = {place: plan for place, pair in enumerate(pairs)
-                   if (plan := self._without_doubt(*pair)) is not None}
+                   if (plan := plans.without_doubt(*pair, self.settings, self.prober)) is not None}
         if cleared:
             again = self._submit(list(cleared.values()), deadline)
             for place, pair in zip(cleared, again, strict=True):
                 pairs[place] = pair
         return pairs
-
-    def _without_doubt(self, plan: Plan, answer: Any) -> Plan | None:
-        """Return a plan that was refused for mappings of other files of the same name alone.
-
-        None: it was not, or one of their paths leads to no file, and may have led to this one.
-        """
-        if not isinstance(answer, exceptions.FileIOConnectorError):
-            return None
-        unresolved = answer.kwargs.get('unresolved', ())
-        if not unresolved:
-            return None
-        with plan.deadlines.probing() as probes:
-            elsewhere = host.leading_elsewhere(unresolved, plan.edit.paths, self.settings,
-                                               prober=self.prober, deadline=probes)
-        if elsewhere is None:
-            return None
-        return dataclasses.replace(plan, edit=dataclasses.replace(plan.edit, elsewhere=elsewhere))
 
     def _finish(self, plan: Plan, answer: Any) -> Any:
         """Return the result of a plan whose edit was sent, or the error."""
@@ -254,6 +239,8 @@ class Attachments:
     def _attached(self, plan: Plan, file: host.VolumeFile, record: MappingRecord) -> DeviceInfo:
         if record.is_new:
             self._recheck(plan, file)
+            if file.may_have_other_names and not plan.spec.multiattach:
+                self._require_unshared(plan, file, record)
         spec = plan.spec
         LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
                  '%(lua)s.', {'volume': spec.label, 'path': record.path, 'lpar': spec.lpar_uuid,
@@ -285,6 +272,24 @@ class Attachments:
             raise
         except exceptions.FileIOConnectorError as err:
             LOG.warning('%s could not be checked again after it was attached: %s', file.path, err)
+
+    def _require_unshared(self, plan: Plan, file: host.VolumeFile, record: MappingRecord) -> None:
+        """Check that no other LPAR was given the file by another of its names meanwhile.
+
+        :raises VolumeInUse: one was; nothing is mapped
+        """
+        committer, deadline = self.client.committer(plan.partition.uuid), plan.deadlines.requests
+        try:
+            table = committer.read_table(deadline)
+            names = self._names_in(table, file, plan.deadlines, is_last=True)
+        except exceptions.FileIOConnectorError as err:
+            LOG.warning('Whether others have %s by another name is not known: %s', file.path, err)
+            return
+        try:
+            plans.require_unshared(file, record, table, names)
+        except exceptions.VolumeInUse:
+            self._roll_back(plan)
+            raise
 
     def _roll_back(self, plan: Plan) -> None:
         assert isinstance(plan.edit, AddMapping)

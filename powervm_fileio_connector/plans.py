@@ -7,7 +7,9 @@ import contextlib
 import dataclasses
 import os.path
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
+from typing import Any
 
 from oslo_log import log as logging
 
@@ -15,8 +17,10 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.deadline import CallDeadlines
+from powervm_fileio_connector.host.probe import Prober
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.mappings import MappingTable
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings import normalised
 from powervm_fileio_connector.novalink import ManagementPartition
@@ -126,6 +130,41 @@ def removal(spec: VolumeSpec, info: DeviceInfo, settings: Settings, *,
         lpar_uuid=spec.lpar_uuid, paths=own + paths, spellings=own if is_known else paths,
         udid=None if own else info.udid, tag=spec.volume_id, file_name=file_name,
         export_hash=spec.export_hash)
+
+
+def without_doubt(plan: Plan, answer: Any, settings: Settings, prober: Prober) -> Plan | None:
+    """Return a plan that was refused for mappings of other files of the same name alone.
+
+    None: it was not, or one of their paths leads to no file, and may have led to this one.
+    """
+    if not isinstance(answer, exceptions.FileIOConnectorError):
+        return None
+    unresolved = answer.kwargs.get('unresolved', ())
+    if not unresolved:
+        return None
+    with plan.deadlines.probing() as probes:
+        elsewhere = host.leading_elsewhere(unresolved, plan.edit.paths, settings, prober=prober,
+                                           deadline=probes)
+    if elsewhere is None:
+        return None
+    return dataclasses.replace(plan, edit=dataclasses.replace(plan.edit, elsewhere=elsewhere))
+
+
+def require_unshared(file: host.VolumeFile, record: MappingRecord, table: MappingTable,
+                     names: Collection[str]) -> None:
+    """Check that no other LPAR has a file that has just been mapped, by another of its names.
+
+    Edits of two names know nothing of each other.
+
+    :param names: the mapped paths that are the file
+    :raises VolumeInUse: one has it
+    """
+    for other in (entry.record for entry in table.of_paths(names)):
+        if other.lpar_id != record.lpar_id and not other.is_orphan:
+            raise exceptions.VolumeInUse(
+                reason=f'{other.path}, which is the same file, was mapped to {other.client} '
+                'meanwhile', path=file.path, slot=other.slot,
+                lpar=other.lpar_uuid or other.lpar_id)
 
 
 def device_info(spec: VolumeSpec, vios_uuid: str, record: MappingRecord) -> DeviceInfo:

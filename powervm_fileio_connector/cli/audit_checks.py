@@ -11,6 +11,7 @@ from typing import Any
 from powervm_fileio_connector.cli import inventory
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.host import health as health_module
+from powervm_fileio_connector.host import spellings_of
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import OrphanState
 from powervm_fileio_connector.mappings import RemoveOrphans
@@ -79,7 +80,8 @@ def audit(host: CommandContext) -> Report:
     lpars = host.lpar_ids
     by_path: dict[str, list[inventory.Disk]] = {}
     for disk in disks:
-        by_path.setdefault(normalised(disk.record.path or ''), []).append(disk)
+        one = min(map(normalised, spellings_of(normalised(disk.record.path or ''))))
+        by_path.setdefault(one, []).append(disk)
     found = []
     for disk in disks:
         found += check_client(disk, lpars)

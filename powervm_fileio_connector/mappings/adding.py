@@ -171,7 +171,7 @@ class AddMapping:
                     **{} if is_own else {'remedy': _REMEDY_LOOKALIKE})
             if not (self.elsewhere is None or record.path in self.elsewhere
                     or entry.file in self.lookalikes or is_other_volume(record, self.tag)
-                    or not unique_names([entry.name or ''])):
+                    or not (unique_names([entry.name or '']) or '..' in (entry.file or ''))):
                 doubtful.append(record)
         if doubtful:
             first = doubtful[0]

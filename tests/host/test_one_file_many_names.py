@@ -163,6 +163,35 @@ def test_a_hard_link_is_the_same_file(novalink, share, settings, prober):
     assert novalink.mappings() == []
 
 
+def test_two_names_of_a_file_that_are_attached_at_once_go_to_one_lpar_at_most(
+        novalink, share, settings, prober):
+    os.link(share / 'cinder/volume-1', share / 'other-name')
+    attachments = Attachments(settings, prober, client_for(settings, novalink.adapter()))
+    plans = [attachments.plan_attach(VolumeSpec(path=str(path), lpar_uuid=lpar.uuid))
+             for path, lpar in zip((share / 'cinder/volume-1', share / 'other-name'),
+                                   novalink.lpars, strict=True)]
+    info = attachments.carry_out(plans[0])
+    with pytest.raises(exceptions.VolumeInUse, match='which is the same file'):
+        attachments.carry_out(plans[1])
+    assert [mapping.path for mapping in novalink.mappings()] == [info.path]
+    attachments.carry_out(attachments.plan_detach(VolumeSpec(
+        path=info.path, lpar_uuid=novalink.lpars[0].uuid)))
+    results = attachments.carry_out_all(plans)
+    assert len(novalink.mappings()) <= 1
+    assert [type(result) for result in results].count(exceptions.VolumeInUse) >= 1
+
+
+def test_a_name_is_told_by_where_it_leads_however_it_is_spelled(share, settings, prober):
+    path = share / 'cinder/volume-1'
+    os.link(path, share / 'second')
+    (share / 'cinder/up').symlink_to('.')
+    found = finder.find(VolumeSpec(path=str(path)), settings, prober=prober)
+    names = [f'{share.parent}//{share.name}/second', f'{share}/cinder/../second',
+             f'{share}/cinder/../cinder/volume-1', f'{share}/cinder/up/volume-1',
+             f'{share}/cinder/../third']
+    assert host.names_among(found, names, prober=prober) == tuple(names[:4])
+
+
 def test_names_of_one_inode_are_found_among_others(share, settings, prober):
     path = share / 'cinder/volume-1'
     os.link(path, share / 'second')

@@ -93,6 +93,15 @@ def test_several_hung_shares_cost_one_deadline(operate, shares, tmp_path, fuse_s
     assert took_s < PROBE_TIMEOUT_S + START_S
 
 
+def test_a_file_that_two_lpars_have_by_two_paths_is_found(operate, shares, mounter, tmp_path):
+    _, places, _ = shares
+    mounter.bind(places[0], tmp_path / 'bound')
+    operate('attach', places[0] / 'volume-1', '--lpar', 'lpar1')
+    operate('attach', tmp_path / 'bound/volume-1', '--lpar', 'lpar2', '--multiattach')
+    findings, _ = operate('audit', code=12)
+    assert {finding['finding'] for finding in findings} == {'shared file'}
+
+
 def test_a_stale_share_is_said_to_be_stale(operate, shares):
     _, places, share = shares
     operate('attach', places[4] / 'volume-1', '--lpar', 'lpar1')

@@ -90,6 +90,15 @@ def test_a_path_that_goes_back_up_is_another_file(make, path):
         mapping(path, TWO))).outcome is Outcome.UNCHANGED
 
 
+@pytest.mark.parametrize('path', ['/x/../mnt/a', '/mnt/x/../a'])
+def test_a_path_that_goes_back_up_has_to_be_known_to_lead_elsewhere(make, path):
+    with pytest.raises(exceptions.VolumeInUse) as caught:
+        AddMapping(ONE, '/mnt/a', elsewhere=()).apply(make(mapping(path, TWO, 6)))
+    assert caught.value.kwargs['unresolved'] == (path,)
+    assert AddMapping(ONE, '/mnt/a', elsewhere=(path,)).apply(
+        make(mapping(path, TWO, 6))).outcome is Outcome.CHANGED
+
+
 def test_a_file_is_known_by_its_other_spellings_too(make):
     doc = make(mapping('/real/a', ONE))
     assert AddMapping(ONE, '/link/a', ('/real/a',)).apply(doc).outcome is Outcome.UNCHANGED
