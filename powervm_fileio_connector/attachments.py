@@ -65,17 +65,19 @@ class Attachments:
 
     def find(self, spec: VolumeSpec, deadlines: CallDeadlines | None = None,
              attempts: int | None = None) -> host.VolumeFile:
-        """Find a volume's file and check it.
-
-        NovaLink is asked for what is mapped only where the file may have names that the host's
-        mount table does not tell: hard links, or another case.
-        """
+        """Find a volume's file and check it; NovaLink is asked where it may have other names."""
         deadlines = deadlines or self.deadlines()
         with deadlines.probing() as probes:
             file = host.find(spec, self.settings, prober=self.prober, deadline=probes,
                              attempts=self._attempts if attempts is None else attempts)
+        return self.with_mapped_names(file, deadlines)
+
+    def with_mapped_names(self, file: host.VolumeFile,
+                          deadlines: CallDeadlines | None = None) -> host.VolumeFile:
+        """Add the names of a file by which it is mapped, and that the mount table does not tell."""
         if not file.may_have_other_names:
             return file
+        deadlines = deadlines or self.deadlines()
         partition = self.client.management_partition(deadlines.requests)
         table = self.client.committer(partition.uuid).read_table(deadlines.requests)
         return dataclasses.replace(file, spellings=tuple(dict.fromkeys(
@@ -274,10 +276,7 @@ class Attachments:
             LOG.warning('%s could not be checked again after it was attached: %s', file.path, err)
 
     def _require_unshared(self, plan: Plan, file: host.VolumeFile, record: MappingRecord) -> None:
-        """Check that no other LPAR was given the file by another of its names meanwhile.
-
-        :raises VolumeInUse: one was; nothing is mapped
-        """
+        """Undo an attach where another LPAR got the file by another of its names meanwhile."""
         committer, deadline = self.client.committer(plan.partition.uuid), plan.deadlines.requests
         try:
             table = committer.read_table(deadline)

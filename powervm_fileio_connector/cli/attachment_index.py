@@ -145,7 +145,7 @@ def criteria(host: CommandContext, volume: volumes.Volume,
     with doing(f'find volume {volume.label}', volume=volume.label):
         return plans.removal(
             spec, volume.info, host.settings,
-            find=find or (lambda: finder.find(spec, host.settings, prober=host.prober)),
+            find=find or (lambda: host.attachments.find(spec)),
             resolve=lambda paths: resolved_paths(paths, prober=host.prober))
 
 

@@ -146,7 +146,8 @@ def _lpar(host: CommandContext, lpar: str | None) -> str | None:
 
 def _attached(host: CommandContext, volume: volumes.Volume, lookup: _Lookup, lpar: str | None,
               is_multiattach: bool) -> str:
-    criteria = attachment_index.criteria(host, volume, lookup.find)
+    criteria = attachment_index.criteria(
+        host, volume, lambda: host.attachments.with_mapped_names(lookup.find()))
     found = attachment_index.AttachmentIndex(host).find(volume, criteria)
     lpars = host.lpar_ids
     texts = ' and '.join(_holder(host, record, lpars) for record in found)

@@ -31,6 +31,16 @@ def test_all_checks_of_a_volume_that_can_be_attached_pass(check, make_volume):
     assert rows['attached'][1] == 'attached to no LPAR'
 
 
+def test_a_hard_link_of_an_attached_file_is_attached(as_json, make_volume, share):
+    path = make_volume()
+    as_json('attach', path, '--lpar', 'lpar1')
+    os.link(path, share / 'other-name')
+    rows = as_json('check', share / 'other-name', '--lpar', 'lpar2', code=12)
+    [attached] = [row for row in rows if row['check'] == 'attached']
+    assert attached['verdict'] == 'FAILED'
+    assert 'it is attached to lpar1' in attached['detail']
+
+
 def test_a_missing_file_fails_the_check(check, make_volume):
     path = make_volume()
     os.unlink(path)
