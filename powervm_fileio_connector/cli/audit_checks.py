@@ -24,7 +24,8 @@ KEYS = ('finding', 'lpar', 'lpar_uuid', 'slot', 'lua', 'path', 'detail')
 
 FINDINGS = ('orphan', 'doubtful orphan', 'incomplete', 'unknown LPAR', 'file missing',
             'file unsafe', 'file unknown', 'not mounted', 'on the root file system',
-            'mount read-only', 'mount hung', 'mount stale', 'mount wrong', 'shared file',
+            'mount read-only', 'mount hung', 'mount stale', 'mount wrong', 'mount unknown',
+            'shared file',
             'mapped twice', 'tag mismatch', 'delayed')
 
 
@@ -143,6 +144,9 @@ def check_client(disk: inventory.Disk, lpars: Mapping[str, int]) -> list[Finding
     if record.lpar_uuid is not None and not record.is_vios_client and (
             record.lpar_uuid not in lpars):
         return [Finding('unknown LPAR', disk, f'NovaLink lists no LPAR {record.lpar_uuid}')]
+    if record.lpar_uuid is None and not record.is_wild_card and (
+            record.lpar_id not in lpars.values()):
+        return [Finding('unknown LPAR', disk, f'NovaLink lists no LPAR with id {record.lpar_id}')]
     return []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import re
 import uuid
@@ -97,7 +98,9 @@ class CommandContext:
     @functools.cached_property
     def attachments(self) -> Attachments:
         """Plans of attaching and detaching, over the same session."""
-        return Attachments(self.settings, self.prober, self.client)
+        left_s = self.deadline().left()     # by --timeout, which is for all requests together
+        return Attachments(dataclasses.replace(self.settings, rest_timeout_s=left_s), self.prober,
+                           self.client)
 
     def deadline(self) -> Deadline:
         """The time that one request to NovaLink may take, counted from now."""

@@ -24,10 +24,20 @@ def main(argv: list[str] | None = None) -> int:
             from powervm_fileio_connector.cli import completion
 
             completion.complete(app.FileIOApp())
-        return int(app.FileIOApp().run(sys.argv[1:] if argv is None else argv))
+        try:
+            code = int(app.FileIOApp().run(sys.argv[1:] if argv is None else argv))
+        except SystemExit as end:
+            code = int(end.code or 0)       # of --help and --version, or argparse's of an error
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         sys.stderr.write('Interrupted.\n')
         return 130
+    except BrokenPipeError:
+        return 141      # as a shell shows SIGPIPE
+    except OSError as err:
+        sys.stderr.write(f'The result cannot be written: {err.strerror}.\n')
+        return 1
     finally:
         _flush()
 

@@ -93,9 +93,16 @@ class VolumeOperation(abc.ABC):
         """The keys of the result for a volume."""
         return ('volume', 'lpar', 'lpar_uuid', 'result', *self.more_keys, 'error_type', 'error')
 
+    @property
+    def keys_of_one(self) -> tuple[str, ...]:
+        """The keys of the result for a single volume."""
+        return self.keys
+
     def run(self) -> output.Output:
         """Do it, or show what it would do, and return what is to be shown."""
         given, self.is_list = volumes.given(self.args)
+        output.require_keys(self.preview_keys if self.args.dry_run else
+                            self.keys if self.is_list else self.keys_of_one, self.args)
         self._require_lpars(given)
         self.prepare(given)
         # Asked for once, not by each thread.
@@ -134,7 +141,8 @@ class VolumeOperation(abc.ABC):
         if not (shown.removed or shown.added):
             return ([self._preview_row('none', lpar_uuid, record) for record in shown.unchanged]
                     or [self._preview_row('none', lpar_uuid, mappings.MappingRecord())])
-        return ([self._preview_row('remove', None, record) for record in shown.removed]
+        return ([self._preview_row('remove', self.host.lpar_of(record), record)
+                 for record in shown.removed]
                 + [self._preview_row('add', lpar_uuid, record) for record in shown.added])
 
     def _preview_row(self, edit: str, lpar_uuid: str | None,
@@ -235,6 +243,11 @@ class Attaching(VolumeOperation):
 
     def said(self, value: DeviceInfo) -> str:
         return self.done if value.is_new else 'already attached'
+
+    @property
+    def keys_of_one(self) -> tuple[str, ...]:
+        """Those of a device_info."""
+        return tuple(DeviceInfo().to_dict())
 
     def one(self, done: Done) -> output.Output:
         """Return the device_info; the table says beside it whether it is new."""

@@ -24,6 +24,8 @@ PROJECT = 'powervm-fileio'
 
 _LOOPBACK = re.compile(r'localhost|127(\.\d{1,3}){3}|::1')
 
+_LUA = re.compile('lun[0-9]+|0x[0-9A-Fa-f]+')     # NovaLink's, and a traditional VIOS's
+
 _SIMULATOR_S = 10.0
 
 SLOTS = range(2, 65535)
@@ -50,7 +52,7 @@ def add_novalink(parser: argparse.ArgumentParser) -> None:
 
 def add_lpar(parser: argparse.ArgumentParser, text: str) -> None:
     """Let the user name an LPAR."""
-    parser.add_argument('--lpar', metavar='LPAR', help=f'{text}; by name, id or UUID')
+    parser.add_argument('--lpar', type=_lpar, metavar='LPAR', help=f'{text}; by name, id or UUID')
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +134,7 @@ def config(args: argparse.Namespace) -> cfg.ConfigOpts:
         if args.timeout is not None:
             config.set_override('rest_timeout_s', args.timeout, group=conf.GROUP)
         logs.add_handlers(config, args.is_debug)
-    except cfg.Error as err:
+    except (cfg.Error, OSError, UnicodeDecodeError) as err:
         raise UsageError(f'The configuration cannot be used: {err}') from err
     for path in config.config_file or []:
         _warn_of_file(path)
@@ -213,6 +215,13 @@ def seconds(text: str) -> float:
     return number
 
 
+def _lpar(text: str) -> str:
+    if not text.strip():
+        # Such as a variable that a script has not set.
+        raise argparse.ArgumentTypeError('it is empty; leave it out where it is not needed')
+    return text
+
+
 def _slot(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and int(text) in SLOTS):
         raise argparse.ArgumentTypeError(
@@ -221,7 +230,7 @@ def _slot(text: str) -> int:
 
 
 def _lua(text: str) -> str:
-    if not (text.isascii() and text.isalnum()):
+    if not _LUA.fullmatch(text):
         raise argparse.ArgumentTypeError(f'{text} is not a logical unit address, such as lun1')
     return text
 

@@ -59,6 +59,14 @@ class Outcome(cliff_columns.FormattableColumn):
         return f'{self._value}: {self._error_type}' if self._error_type else self._value
 
 
+def require_keys(keys: Sequence[str], parsed_args: argparse.Namespace) -> None:
+    """Check what the user wants to see before anything is done.
+
+    :raises UsageError: a key is asked for that is none
+    """
+    _chosen(list(keys), [*parsed_args.columns, *parsed_args.sort_columns])
+
+
 class Table(lister.Lister, parser_module.CommandBase):
     """A command that ends with what it shows, and with an exit code that goes with it.
 
@@ -109,13 +117,17 @@ class Table(lister.Lister, parser_module.CommandBase):
         try:
             self._write(parsed_args, list(column_names), [*data])
             self.app.stdout.flush()
+        except UsageError as err:
+            raise UsageError(f'{err}{self._done}') from err
         except OSError as err:
             if isinstance(err, BrokenPipeError) and not self.was_done:
                 raise       # the reader has what it wants
-            raise OutputLost(f'The result cannot be written: {err.strerror}.' + (
-                f' But the command was carried out: {self.was_done}.' if self.was_done else ''),
-            ) from err
+            raise OutputLost(f'The result cannot be written: {err.strerror}.{self._done}') from err
         return 0
+
+    @property
+    def _done(self) -> str:
+        return f' But the command was carried out: {self.was_done}.' if self.was_done else ''
 
     def _write(self, parsed_args: argparse.Namespace, keys: list[str], data: list[Any]) -> None:
         is_table = parsed_args.formatter == 'table'
@@ -205,13 +217,19 @@ def _plain(value: Any, blank: str | None) -> Any:
 
 
 def _chosen(keys: list[str], wanted: list[str]) -> list[str]:
-    """:raises UsageError: a key is asked for that is none"""
+    """Return the keys that are asked for, by themselves or by the headings made of them.
+
+    :raises UsageError: one is none
+    """
+    headings = {table.heading(key).lower(): key for key in keys}
     chosen = []
     for name in wanted:
-        key = name.strip().lower().replace(' ', '_')
+        text = name.strip().lower()
+        key = headings.get(text, text.replace(' ', '_'))
         if key not in keys:
-            raise UsageError(f'There is no key {name}{parser_module.nearest(key, keys)} There are '
-                             + ', '.join(keys) + '.')
+            raise UsageError(parser_module.sentence(
+                f'There is no key {name}{parser_module.nearest(key, keys)}')
+                + f' There are {", ".join(keys)}.')
         chosen.append(key)
     return chosen or keys
 

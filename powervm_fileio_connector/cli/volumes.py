@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -244,12 +245,24 @@ def _single(args: argparse.Namespace) -> Volume:
         if not (args.export and args.name):
             raise UsageError('--export and --name belong together.')
         return Volume({'driver_volume_type': 'file', 'export': args.export, 'name': args.name})
+    if '/' not in args.volume and _looks_like_json(args.volume):
+        raise UsageError(f'{args.volume} looks like JSON, and is no disk: call it '
+                         f'{args.volume}.json, or give it on stdin, as VOLUME "-".')
     if '/' in args.volume or os.path.lexists(args.volume):
         return Volume({'driver_volume_type': 'file', 'path': absolute(args.volume)})
     if uuidutils.is_uuid_like(args.volume):
         return Volume({'volume_id': normal_id(args.volume)}, is_id_only=True)
     raise UsageError(f'{args.volume} is neither a .json file, nor the path of a file, nor a UUID; '
                      'for an id that is no UUID there is --volume-id.')
+
+
+def _looks_like_json(name: str) -> bool:
+    """Whether a file of this directory begins like the JSON of a volume, or of several."""
+    if not os.path.isfile(name):
+        return False
+    with contextlib.suppress(OSError), open(name, 'rb') as file:
+        return file.read(64).lstrip()[:1] in (b'{', b'[')
+    return False
 
 
 def _require_agreement(volume: Volume, info: DeviceInfo, place: str) -> None:

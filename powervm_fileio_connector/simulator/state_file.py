@@ -35,6 +35,8 @@ class StateFile:
         :raises ValueError: the file is something else, or another simulator uses it
         :raises OSError: it cannot be read
         """
+        if os.path.exists(self._path) and not os.path.isfile(self._path):
+            raise ValueError(f'{self._path} is no regular file')
         while True:
             try:
                 file = open(self._path, 'rb')  # noqa: SIM115 - open for as long as it is locked

@@ -103,6 +103,13 @@ def test_simulate_names_a_port_that_is_taken(run, novalink):
     assert f'port {novalink.port}: Address already in use.' in outcome.err
 
 
+def test_simulate_takes_nothing_but_a_file_for_its_state(run, tmp_path):
+    os.mkfifo(tmp_path / 'state')
+    outcome = run('simulate', '--state', tmp_path / 'state')
+    assert outcome.code == 2
+    assert 'is no regular file' in outcome.err
+
+
 @pytest.mark.parametrize('content', ['', '{}', '[]', '{"format": 1, "state": {}}'])
 def test_simulate_names_a_state_that_is_spoilt(run, tmp_path, content):
     (tmp_path / 'state').write_text(content)

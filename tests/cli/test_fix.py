@@ -9,6 +9,7 @@ import pytest
 
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import LPARListCutShort
+from powervm_fileio_connector.simulator import NoLPARLinks
 from tests.cli.conftest import posts
 from tests.contract.test_incomplete_mappings import CLIENTS
 from tests.contract.test_writer_answers import Without
@@ -124,3 +125,14 @@ def test_detach_without_lpar_asks_for_that_of_a_mapping_that_is_being_made(opera
     assert outcome.code == 2
     assert 'is just being attached to LPAR lpar2' in outcome.err
     assert len(novalink.mappings()) == 1
+
+
+@pytest.mark.parametrize('keep', [0, 1])
+def test_an_audit_finds_disks_of_lpars_that_novalink_does_not_list(as_json, novalink, make_volume,
+                                                                   keep):
+    for number in (1, 2):
+        as_json('attach', make_volume(f'volume-{number}'), '--lpar', f'lpar{number}')
+    novalink.faults.add(NoLPARLinks(), LPARListCutShort(keep=keep))
+    findings = as_json('audit', code=12)
+    assert [finding['finding'] for finding in findings] == ['unknown LPAR'] * (2 - keep)
+    assert 'LPAR with id' in findings[0]['detail']

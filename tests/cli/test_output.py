@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import stat
 from importlib import metadata
 
 import pytest
@@ -236,6 +237,34 @@ def test_a_column_to_sort_by_that_does_not_exist_is_a_usage_error(operate):
     outcome = operate('list', '--sort-column', 'colour')
     assert (outcome.code, outcome.out) == (2, '')
     assert 'colour' in outcome.err
+
+
+def test_metrics_replace_nothing_but_a_file(operate, tmp_path):
+    os.mkfifo(tmp_path / 'fifo')
+    outcome = operate('audit', '--metrics', tmp_path / 'fifo')
+    assert outcome.code == 2
+    assert 'is no regular file' in outcome.err
+    assert stat.S_ISFIFO(os.lstat(tmp_path / 'fifo').st_mode)
+    (tmp_path / 'link').symlink_to('real')
+    assert operate('audit', '--metrics', tmp_path / 'link').code == 0
+    assert 'powervm_fileio_findings' in (tmp_path / 'real').read_text()
+    assert os.readlink(tmp_path / 'link') == 'real'
+
+
+def test_metrics_are_of_what_is_left(operate, tmp_path, make_volume, novalink):
+    assert operate('attach', make_volume(), '--lpar', 'lpar1').code == 0
+    novalink.remove_lpar(novalink.lpars[0].uuid, leave_orphans=True)
+    operate('audit', '--fix', '--yes', '--metrics', tmp_path / 'metrics')
+    text = (tmp_path / 'metrics').read_text()
+    assert 'powervm_fileio_findings{finding="orphan"} 0.0' in text
+    assert 'powervm_fileio_findings{finding="mount unknown"} 0.0' in text
+    assert 'powervm_fileio_disks{' not in text
+
+
+def test_a_column_may_be_called_by_its_heading(operate, make_volume):
+    assert operate('attach', make_volume(), '--lpar', 'lpar1').code == 0
+    shown = operate('list', '-c', 'Size', '-c', 'lpar', '-f', 'json').json
+    assert shown == [{'size_bytes': 1 << 20, 'lpar': 'lpar1'}]
 
 
 def test_metrics_are_written_for_prometheus(operate, make_volume, tmp_path, add_mapping):

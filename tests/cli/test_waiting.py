@@ -3,6 +3,8 @@
 
 import re
 
+import pytest
+
 from powervm_fileio_connector.simulator import Busy503
 
 WAITS = re.compile(r'NovaLink at 127\.0\.0\.1 does not serve requests \(Service is unavailable\); '
@@ -16,3 +18,10 @@ def test_a_command_that_waits_for_novalink_says_so_and_goes_on(begin, novalink):
     novalink.faults.clear()
     assert WAITS.fullmatch(said), said
     assert process.outcome().code == 0
+
+
+@pytest.mark.parametrize('novalink', [{'latency': 0.4}], indirect=True)
+def test_the_timeout_is_for_all_requests_of_a_command(operate, novalink, make_volume):
+    outcome = operate('attach', make_volume(), '--lpar', 'lpar1', '--timeout', '1.7')
+    assert outcome.code == 6, outcome
+    assert operate('attach', make_volume(), '--lpar', 'lpar1', '--timeout', '20').code == 0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which volume is meant is told for certain, or refused with all that it could be."""
 
+import json
 import uuid
 
 import pytest
@@ -179,3 +180,21 @@ def test_a_volume_of_an_lpar_that_novalink_neither_links_nor_lists_is_not_missed
         assert (outcome.code, outcome.out) == (7, ''), outcome
         assert 'which NovaLink does not list' in outcome.err
     assert len(novalink.mappings()) == 1
+
+
+def test_a_file_that_looks_like_json_is_no_disk(as_json, run, novalink, make_volume, tmp_path,
+                                                monkeypatch):
+    info = as_json('attach', make_volume(), '--lpar', 'lpar1')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'stored').write_text(json.dumps(info))
+    outcome = run('detach', 'stored', '--simulator', novalink.url)
+    assert outcome.code == 2
+    assert 'stored looks like JSON' in outcome.err
+    assert len(novalink.mappings()) == 1
+
+
+def test_a_dry_run_names_the_lpar_that_loses_its_disk(as_json, make_volume, novalink):
+    path = make_volume()
+    as_json('attach', path, '--lpar', 'lpar1')
+    [edit] = as_json('detach', path, '--dry-run')
+    assert (edit['lpar'], edit['lpar_uuid']) == ('lpar1', novalink.lpars[0].uuid)

@@ -71,8 +71,11 @@ class Teller:
     directory: pathlib.Path
     outputs: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def tell(self, name: str, *lines: str, stdin: str = '') -> None:
-        """Run commands; their output, one after the other, is the text of that name."""
+    def tell(self, name: str, *lines: str, stdin: str = '', code: int = 0) -> None:
+        """Run commands; their output, one after the other, is the text of that name.
+
+        :param code: what each of them ends with, and a reader is shown
+        """
         text = ''
         for line in lines:
             done = subprocess.run(
@@ -82,7 +85,8 @@ class Teller:
                      'COLUMNS': str(WIDTH), 'CLIFF_MAX_TERM_WIDTH': str(WIDTH),   # a terminal's
                      'XDG_STATE_HOME': str(self.directory)})
             text += _folded(f'$ {line}\n{done.stdout}')
-            if done.returncode:
+            assert done.returncode == code, text
+            if code:
                 text += f'$ echo $?\n{done.returncode}\n'
         self.outputs[name] = text
 
@@ -110,8 +114,8 @@ def _tell_of_a_host(story: Teller) -> dict[str, str]:
         story.tell('attach', 'powervm-fileio attach volume.json --lpar web01')
         story.tell('attach_json',
                    'powervm-fileio attach volume.json --lpar web01 -f json | tee device_info.json')
-        story.tell('in_use', 'powervm-fileio attach volume.json --lpar db01')
-        story.tell('check_failed', 'powervm-fileio check volume.json --lpar db01')
+        story.tell('in_use', 'powervm-fileio attach volume.json --lpar db01', code=8)
+        story.tell('check_failed', 'powervm-fileio check volume.json --lpar db01', code=12)
         _grow(path, 20 * GIB)
         story.tell('extend', f'powervm-fileio extend {VOLUME_ID}')
         for number in (1, 2):
@@ -120,20 +124,20 @@ def _tell_of_a_host(story: Teller) -> dict[str, str]:
             {**connection_info(volume_id(1)), 'lpar': 'web01', 'slot': 5},
             {**connection_info(volume_id(2)), 'lpar': 'db01'},
             {**connection_info(volume_id(3)), 'lpar': 'db01'}])
-        story.tell('many', 'powervm-fileio attach many.json')
+        story.tell('many', 'powervm-fileio attach many.json', code=11)
         story.outputs['many_json'] = (story.directory / 'many.json').read_text()
         story.tell('list', 'powervm-fileio list')
         story.tell('show', f'powervm-fileio show {VOLUME_ID}')
         sim.remove_lpar(db.uuid)
         os.unlink(f'{PLACE}/volume-{volume_id(1)}')
-        story.tell('audit', 'powervm-fileio audit')
-        story.tell('audit_fix', 'powervm-fileio audit --fix', stdin='y\n')
+        story.tell('audit', 'powervm-fileio audit', code=12)
+        story.tell('audit_fix', 'powervm-fileio audit --fix', stdin='y\n', code=12)
         story.tell('detach', 'powervm-fileio detach --device-info device_info.json')
         story.tell('detach_path', f'powervm-fileio detach {PLACE}/volume-{volume_id(1)}')
-        story.tell('not_attached', f'powervm-fileio show {VOLUME_ID}')
+        story.tell('not_attached', f'powervm-fileio show {VOLUME_ID}', code=13)
         story.tell('not_mounted', 'powervm-fileio attach --export nas2:/other --name volume-1 '
-                                  '--lpar web01')
-        story.tell('where', 'powervm-fileio where nas2:/other')
+                                  '--lpar web01', code=4)
+        story.tell('where', 'powervm-fileio where nas2:/other', code=4)
         story.tell('qualify', 'powervm-fileio qualify --help')
         story.tell('demo', 'powervm-fileio demo')
         _tell_of_cinder(story)
@@ -171,10 +175,10 @@ def _tell_of_cinder(story: Teller) -> None:
         story.tell('cinder_attach',
                    'powervm-fileio cinder attach data --lpar web01 --os-cloud files')
         story.tell('cinder_extend',
-                   'powervm-fileio cinder extend data --size 30 --os-cloud files')
+                   'powervm-fileio cinder extend data --size 30 --os-cloud files', code=9)
         other = cloud.attach(volume, 'neo-2')
         story.tell('cinder_audit',
-                   'powervm-fileio cinder audit --all-projects --os-cloud files -f json')
+                   'powervm-fileio cinder audit --all-projects --os-cloud files -f json', code=12)
         del cloud.attachments[other['id']]
         story.tell('cinder_detach', 'powervm-fileio cinder detach data --os-cloud files')
 
@@ -185,7 +189,7 @@ def _lose_a_share(story: Teller) -> None:
     _grow('/srv/volume-1', GIB)
     story.tell('attach_archive', 'powervm-fileio attach /srv/volume-1 --lpar web01')
     subprocess.run(['umount', '/srv'], check=True)
-    story.tell('check_shares', 'powervm-fileio check')
+    story.tell('check_shares', 'powervm-fileio check', code=12)
     del story.outputs['attach_archive']
 
 

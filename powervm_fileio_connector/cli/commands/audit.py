@@ -52,7 +52,9 @@ class Audit(output.Table):
         if parsed_args.metrics is not None:
             from powervm_fileio_connector.cli import metrics
 
-            metrics.write(parsed_args.metrics, report, left)
+            fixed = [finding.disk for finding in found if finding.is_fixed]
+            metrics.write(parsed_args.metrics, [disk for disk in report.disks
+                                                if disk not in fixed], left)
         return audit_checks.KEYS, [finding.row for finding in found]
 
     def _fixed(self, host: CommandContext, report: audit_checks.Report,
