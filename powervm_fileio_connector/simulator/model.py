@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import MISSING
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ class Host:
     name: str
     mtms: str  # as in location codes: 8247.22L.2100001
     document: str | None = None  # a recorded document, kept as it is
+
+
+_UUID = re.compile('[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,7 @@ def _record(cls: type[Record], data: Any) -> Record:
     for name, value in values.items():
         if name not in types:
             raise ValueError(f'a {cls.__name__} has no {name}')
-        if not _is_of(value, types[name]):
+        if not is_of(value, types[name]):
             raise ValueError(f'{name} of a {cls.__name__} is {str(value)[:50]!r}')
     missing = [field.name for field in fields(cls)  # type: ignore[arg-type]
                if field.default is MISSING and field.name not in values]
@@ -180,7 +184,24 @@ def _record(cls: type[Record], data: Any) -> Record:
     return cls(**values)
 
 
-def _is_of(value: object, hint: Any) -> bool:
+def check_partition(partition: Partition) -> None:
+    """Check what a program says of a partition, which may be anything.
+
+    :raises ValueError: it could not be shown, or loaded from a file
+    """
+    types = get_type_hints(Partition)
+    for name, hint in types.items():
+        value = getattr(partition, name)
+        if not is_of(value, hint):
+            raise ValueError(f'{name} of a Partition is {str(value)[:50]!r}')
+    if not _UUID.fullmatch(partition.uuid):
+        raise ValueError(f'{partition.uuid[:50]!r} is no UUID')
+    if not partition.name.isprintable():
+        raise ValueError(f'{partition.name[:50]!r} is no name')
+
+
+def is_of(value: object, hint: Any) -> bool:
+    """Whether a value is of the type that an annotation names."""
     if get_origin(hint) is tuple:
         return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
     allowed = get_args(hint) or (hint,)

@@ -30,6 +30,7 @@ from .model import Mapping
 from .model import NewMapping
 from .model import Partition
 from .model import Snapshot
+from .model import check_partition
 from .model import records_of
 from .placement import Plan
 from .rules import Refused
@@ -241,6 +242,7 @@ class State:
 
         :raises ValueError: its UUID or its id is taken
         """
+        check_partition(partition)
         with self._lock:
             for other in self._partitions.values():
                 if other.uuid == partition.uuid or other.id == partition.id:
@@ -255,6 +257,7 @@ class State:
         """Change fields of a partition, e.g. ``rmc_state='inactive'``."""
         with self._lock:
             partition = replace(self.partition(uuid), **fields)
+            check_partition(partition)
             self._partitions[partition.uuid] = partition
             self._changed(partition, '', 'PartitionState,Other')
             return partition

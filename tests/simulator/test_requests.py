@@ -186,10 +186,18 @@ def test_administration_inspects_and_changes(novalink, token):
 
 @pytest.mark.parametrize(('method', 'what', 'data', 'status'), [
     ('GET', 'weather', None, 404), ('POST', 'faults', {'fault': 'Earthquake'}, 400),
-    ('POST', 'lpars', {'shoe_size': 44}, 400), ('POST', 'lpars', {'id': 1}, 400)])
+    ('POST', 'lpars', {'shoe_size': 44}, 400), ('POST', 'lpars', {'id': 1}, 400),
+    ('POST', 'lpars', {'id': 'x'}, 400), ('POST', 'lpars', {'name': {'a': 1}}, 400),
+    ('POST', 'lpars', {'name': 'a\0b'}, 400), ('POST', 'lpars', {'uuid': 'zz/../'}, 400),
+    ('POST', 'faults', {'fault': 'Slow', 'seconds': 'x'}, 400),
+    ('POST', 'faults', {'fault': 'Busy503', 'times': []}, 400),
+    ('PATCH', 'lpars/{uuid}', {'state': 5}, 400)])
 def test_wrong_request_to_the_administration_says_why(novalink, method, what, data, status):
-    got, body = administer(novalink, method, what, data)
+    before = novalink.lpars
+    got, body = administer(novalink, method, what.format(uuid=before[0].uuid), data)
     assert (got, bool(body['error'])) == (status, True)
+    assert novalink.lpars == before
+    assert novalink.faults.pending() == []
 
 
 def test_connection_is_kept_for_the_next_request(novalink, token):

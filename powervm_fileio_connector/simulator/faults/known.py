@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 from typing import Any
+from typing import get_args
+from typing import get_type_hints
 
+from ..model import is_of
 from . import documents
 from . import kinds
 from .base import Fault
@@ -14,6 +17,8 @@ KNOWN: dict[str, type[Fault]] = {
     name: cls for module in (kinds, documents) for name, cls in vars(module).items()
     if isinstance(cls, type) and issubclass(cls, Fault)
     and cls not in (Fault, documents.Rewritten)}
+
+_PLAIN = {str, int, float, bool, type(None)}
 
 
 def to_json(fault: Fault) -> dict[str, Any]:
@@ -26,10 +31,17 @@ def to_json(fault: Fault) -> dict[str, Any]:
 def from_json(data: dict[str, Any]) -> Fault:
     """The fault that ``to_json`` was given.
 
-    :raises ValueError: there is no such fault
+    :raises ValueError: there is no such fault, or a field is of another type
     """
     fields = dict(data)
     name = fields.pop('fault', None)
     if name not in KNOWN:
         raise ValueError(f'no fault {name}; known: {", ".join(KNOWN)}')
-    return KNOWN[name](**fields)
+    fault = KNOWN[name](**fields)
+    for field, hint in get_type_hints(type(fault)).items():
+        # Latencies may be whole numbers, and some fields are of types of their own.
+        allowed = {*(get_args(hint) or (hint,))}
+        if allowed <= _PLAIN and not is_of(getattr(fault, field), hint) and not (
+                float in allowed and type(getattr(fault, field)) is int):
+            raise ValueError(f'{field} of {name} is {str(getattr(fault, field))[:50]!r}')
+    return fault
