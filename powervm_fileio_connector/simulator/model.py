@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from dataclasses import MISSING
 from dataclasses import dataclass
@@ -31,9 +30,6 @@ class Host:
     name: str
     mtms: str  # as in location codes: 8247.22L.2100001
     document: str | None = None  # a recorded document, kept as it is
-
-
-_UUID = re.compile('[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +190,6 @@ def check_partition(partition: Partition) -> None:
         value = getattr(partition, name)
         if not is_of(value, hint):
             raise ValueError(f'{name} of a Partition is {str(value)[:50]!r}')
-    if not _UUID.fullmatch(partition.uuid):
-        raise ValueError(f'{partition.uuid[:50]!r} is no UUID')
     if not partition.name.isprintable():
         raise ValueError(f'{partition.name[:50]!r} is no name')
 

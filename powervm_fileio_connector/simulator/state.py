@@ -242,7 +242,6 @@ class State:
 
         :raises ValueError: its UUID or its id is taken
         """
-        check_partition(partition)
         with self._lock:
             for other in self._partitions.values():
                 if other.uuid == partition.uuid or other.id == partition.id:
