@@ -28,7 +28,8 @@ def main(argv: list[str] | None = None) -> int:
             code = int(app.FileIOApp().run(sys.argv[1:] if argv is None else argv))
         except SystemExit as end:
             code = int(end.code or 0)       # of --help and --version, or argparse's of an error
-        sys.stdout.flush()
+        if code == 0:
+            sys.stdout.flush()      # else what went wrong has been said
         return code
     except KeyboardInterrupt:
         sys.stderr.write('Interrupted.\n')

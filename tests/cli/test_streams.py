@@ -43,6 +43,14 @@ def test_attach_to_a_full_disk_says_that_it_was_done(shell, novalink, make_volum
     assert len(novalink.mappings()) == 1
 
 
+@pytest.mark.parametrize('line', ['--version', 'help list', 'list --help', 'help cinder'])
+def test_help_that_a_full_disk_takes_is_an_error(shell, line):
+    done = shell(f'$RUN {line} > /dev/full')
+    assert done.returncode == 1
+    [said] = done.stderr.splitlines()
+    assert 'No space left on device' in said
+
+
 def test_a_reader_who_goes_away_is_told_nothing_of_a_list(shell, make_volume, add_mapping):
     add_mapping(make_volume())
     done = shell('$RUN list $SIM | true')
