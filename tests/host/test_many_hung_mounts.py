@@ -210,7 +210,8 @@ def test_calls_on_many_hung_shares_at_once_share_few_processes(mode, hung, volum
     told = json.loads(done.stdout)
     assert [found for is_healthy, found, _ in told if is_healthy] == ['found'] * 15
     assert [found for is_healthy, found, _ in told if not is_healthy] == ['hung'] * HUNG
-    assert max(took_s for _, _, took_s in told) < timeout_s + 1
+    # One deadline, not two. What 75 calls do meanwhile takes seconds where others compute as well.
+    assert max(took_s for _, _, took_s in told) < 2 * timeout_s
     assert watch.processes - 1 <= MOST_PROCESSES
 
 
