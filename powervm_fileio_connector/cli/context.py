@@ -95,9 +95,9 @@ class CommandContext:
             return [entry.record for entry in
                     self.writer.read_table(self.deadline()).entries()]
 
-    @functools.cached_property
+    @property
     def attachments(self) -> Attachments:
-        """Plans of attaching and detaching, over the same session."""
+        """Plans of attaching and detaching, over the same session, in the time that is left now."""
         left_s = self.deadline().left()     # by --timeout, which is for all requests together
         return Attachments(dataclasses.replace(self.settings, rest_timeout_s=left_s), self.prober,
                            self.client)

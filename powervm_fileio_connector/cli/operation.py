@@ -106,7 +106,7 @@ class VolumeOperation(abc.ABC):
         self._require_lpars(given)
         self.prepare(given)
         # Asked for once, not by each thread.
-        _ = self.host.partition, self.host.attachments, self.host.lpars
+        _ = self.host.partition, self.host.lpars
         if self.args.dry_run:
             return self._previews(given)
         results = parallel.run_all(given, self._planned, self._carried_out,
