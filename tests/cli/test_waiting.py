@@ -22,6 +22,6 @@ def test_a_command_that_waits_for_novalink_says_so_and_goes_on(begin, novalink):
 
 @pytest.mark.parametrize('novalink', [{'latency': 0.4}], indirect=True)
 def test_the_timeout_is_for_all_requests_of_a_command(operate, novalink, make_volume):
-    outcome = operate('attach', make_volume(), '--lpar', 'lpar1', '--timeout', '1.4')
-    assert outcome.code == 6, outcome
+    outcome = operate('attach', make_volume(), '--lpar', 'lpar1', '--timeout', '1.0')
+    assert outcome.code in (6, 10), outcome     # late, or not sent since it would be
     assert operate('attach', make_volume(), '--lpar', 'lpar1', '--timeout', '20').code == 0
