@@ -56,7 +56,7 @@ def path(connector, make_volume):
 
 @pytest.fixture
 def hasty(path, novalink, config):
-    """A connector of another session, which has kept nothing and waits a second."""
+    """A connector that has logged on by itself, so has kept nothing, and waits a second."""
     config.set_override('rest_timeout_s', 1.0, group=conf.GROUP)
     return make_connector(novalink, config)
 

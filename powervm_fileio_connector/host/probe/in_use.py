@@ -130,13 +130,20 @@ def _holders(parts: list[str]) -> str | None:
 
 def _btrfs(numbers: list[str]) -> str | None:
     # The mount table names one device of a btrfs at most, and another device number.
+    for uuid, name in _btrfs_devices():
+        if _read(f'/sys/fs/btrfs/{uuid}/devices/{name}/dev') in numbers:
+            return f'a part of the mounted btrfs {uuid}'
+    return None
+
+
+def _btrfs_devices() -> list[tuple[str, str]]:
+    """Return the devices of each mounted btrfs: its UUID, and the name of one."""
+    found = []
     with contextlib.suppress(OSError):
         for uuid in os.listdir('/sys/fs/btrfs'):
             with contextlib.suppress(OSError):
-                for name in os.listdir(f'/sys/fs/btrfs/{uuid}/devices'):
-                    if _read(f'/sys/fs/btrfs/{uuid}/devices/{name}/dev') in numbers:
-                        return f'a part of the mounted btrfs {uuid}'
-    return None
+                found += [(uuid, name) for name in os.listdir(f'/sys/fs/btrfs/{uuid}/devices')]
+    return found
 
 
 def _swap_devices(numbers: list[str]) -> str | None:
@@ -160,13 +167,8 @@ def _held_loops() -> list[tuple[str, str]]:
                 with contextlib.suppress(OSError):
                     held += [(loop, name) for slave in os.listdir(f'/sys/block/{name}/slaves')
                              if (loop := _loop_named(slave))]
-    with contextlib.suppress(OSError):
-        for uuid in os.listdir('/sys/fs/btrfs'):
-            with contextlib.suppress(OSError):
-                held += [(loop, f'the btrfs {uuid}')
-                         for name in os.listdir(f'/sys/fs/btrfs/{uuid}/devices')
-                         if (loop := _loop_named(name))]
-    return held
+    return held + [(loop, f'the btrfs {uuid}') for uuid, name in _btrfs_devices()
+                   if (loop := _loop_named(name))]
 
 
 def _loop_of(number: str) -> str | None:
