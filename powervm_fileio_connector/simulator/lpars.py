@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from .model import UUID
 from .model import Partition
 from .model import check_partition
 from .model import new_uuid
 from .state import State
-
-_UUID = re.compile('[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
 
 
 def create_lpar(state: State, /, name: str | None = None, uuid: str | None = None,
@@ -25,7 +23,7 @@ def create_lpar(state: State, /, name: str | None = None, uuid: str | None = Non
     chosen = id or _lowest_free(p.id for p in state.partitions())
     partition = Partition(uuid or new_uuid(), name or f'lpar{chosen}', chosen, **fields)
     check_partition(partition)
-    if not _UUID.fullmatch(partition.uuid):
+    if not UUID.fullmatch(partition.uuid):
         raise ValueError(f'{partition.uuid[:50]!r} is no UUID')
     state.add_partition(partition)
     return partition

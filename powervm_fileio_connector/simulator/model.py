@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import MISSING
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import get_type_hints
 
 # A server adapter with this remote slot accepts any client ("wild card"); recorded once.
 ANY_SLOT = 65535
+
+UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
 
 
 def new_uuid() -> str:
@@ -185,11 +188,7 @@ def check_partition(partition: Partition) -> None:
 
     :raises ValueError: it could not be shown, or loaded from a file
     """
-    types = get_type_hints(Partition)
-    for name, hint in types.items():
-        value = getattr(partition, name)
-        if not is_of(value, hint):
-            raise ValueError(f'{name} of a Partition is {str(value)[:50]!r}')
+    _record(Partition, {field.name: getattr(partition, field.name) for field in fields(Partition)})
     if not partition.name.isprintable():
         raise ValueError(f'{partition.name[:50]!r} is no name')
 

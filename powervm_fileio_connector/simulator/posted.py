@@ -17,6 +17,7 @@ from typing import Any
 from lxml import etree
 
 from .elements import parse
+from .model import UUID
 from .model import Mapping
 from .model import NewMapping
 from .rules import Refused
@@ -28,7 +29,6 @@ from .schema import out_of_order
 _END = b'</VirtualSCSIMapping>'
 _START = b'<VirtualSCSIMapping '
 _U = f'{{{UOM}}}'
-_UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
 Key = tuple[int, str, str | None]
 _KIND_OF = {'PhysicalVolume': 'pv', 'VirtualOpticalMedia': 'optical', 'LogicalUnit': 'lu'}
 
@@ -191,7 +191,7 @@ def _wish(part: etree._Element,
           rules: Rules) -> tuple[NewMapping, Key | None]:
     """What a mapping element asks for, and the key of the existing mapping it may be."""
     link = part.find(f'{_U}AssociatedLogicalPartition')
-    uuids = _UUID.findall(link.get('href', '')) if link is not None else []
+    uuids = UUID.findall(link.get('href', '')) if link is not None else []
     server_slot = _number(part, 'ServerAdapter/VirtualSlotNumber')
     slot = _number(part, 'ClientAdapter/VirtualSlotNumber')
     if _text(part, 'ClientAdapter/UseNextAvailableSlotID') == 'true':

@@ -21,6 +21,7 @@ from lxml import etree
 
 from .documents import HOLE
 from .initial_state import make_state
+from .model import UUID
 from .model import Host
 from .model import Mapping
 from .model import Partition
@@ -37,7 +38,6 @@ _OBJECT = re.compile(r'<content[^>]*>\s*(<(\w+):\2 .*</\2:\2>)\s*</content>', re
 _MAPPING = re.compile(r'<VirtualSCSIMapping .*?</VirtualSCSIMapping>', re.S)
 _MAPPINGS = re.compile(r'(<VirtualSCSIMappings [^>]*>.*?)((?:<VirtualSCSIMapping .*'
                        r'</VirtualSCSIMapping>\s*)?)(</VirtualSCSIMappings>)', re.S)
-_UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
 _KINDS = {'PhysicalVolume': 'pv', 'VirtualOpticalMedia': 'optical', 'LogicalUnit': 'lu'}
 
 
@@ -161,7 +161,7 @@ def _host_of(documents: list[Recorded], made_up: Host) -> Host:
     """The machine that partitions name."""
     for one in documents:
         link = _root(one).find(f'{_U}AssociatedManagedSystem')
-        uuids = _UUID.findall(link.get('href', '')) if link is not None else []
+        uuids = UUID.findall(link.get('href', '')) if link is not None else []
         code = re.search(r'<LocationCode[^>]*>U(\w+\.\w+\.\w+)-V\d+-C\d+<', one.text)
         if uuids:
             return replace(made_up, uuid=uuids[0], mtms=code.group(1) if code else made_up.mtms)
@@ -195,7 +195,7 @@ def _partition(one: Recorded) -> tuple[Partition, list[Mapping]]:
 def _mapping(chunk: str, vios_uuid: str) -> Mapping:
     part = etree.fromstring(f'<root xmlns="{UOM}">{chunk}</root>'.encode())[0]
     link = part.find(f'{_U}AssociatedLogicalPartition')
-    uuids = _UUID.findall(link.get('href', '')) if link is not None else []
+    uuids = UUID.findall(link.get('href', '')) if link is not None else []
     client = part.find(f'{_U}ClientAdapter')
     slot = _text(part, 'ClientAdapter/VirtualSlotNumber') or _text(
         part, 'ServerAdapter/RemoteSlotNumber')
