@@ -55,7 +55,8 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
         super().__init__(adapter, host_uuid, instance, connection_info, stg_ftsk=stg_ftsk)
         spec = parse_leniently(connection_info, lpar_uuid=self.vm_uuid)
         self._volume_id = spec.volume_id
-        self.connection_info = _with_volume_id(connection_info, spec.volume_id)
+        self.connection_info = _for_tasks(connection_info, spec.label)
+        self._given = connection_info
         self._data = connection_info.get('data')
         self._volumes = steps.InstanceVolumes(adapter, self.vm_uuid, self._issued_udids())
 
@@ -94,10 +95,10 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
         """
         with self._as_nova_attach():
             if self._is_deferred:
-                self._volumes.attach_later(self.connection_info, slot_mgr, self._keep,
+                self._volumes.attach_later(self._given, slot_mgr, self._keep,
                                            self.stg_ftsk, self._as_nova_attach)
             else:
-                self._volumes.attach(self.connection_info, slot_mgr, self._keep)
+                self._volumes.attach(self._given, slot_mgr, self._keep)
 
     def disconnect_volume(self, slot_mgr: Any) -> None:
         """Detach the volume, and take its slot and LUA out of the slot map.
@@ -109,10 +110,10 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
         """
         with self._as_nova_detach():
             if self._is_deferred:
-                self._volumes.detach_later(self.connection_info, self._kept, slot_mgr,
+                self._volumes.detach_later(self._given, self._kept, slot_mgr,
                                            self.stg_ftsk, self._as_nova_detach)
             else:
-                self._volumes.detach(self.connection_info, self._kept, slot_mgr)
+                self._volumes.detach(self._given, self._kept, slot_mgr)
 
     def extend_volume(self) -> None:
         """Make the instance see the new size of the volume, which Cinder has extended.
@@ -120,7 +121,7 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
         :raises VolumeExtendFailed: with our message
         """
         with self._as_nova(pvm_exception.VolumeExtendFailed, 'extend'):
-            self._volumes.extend(self.connection_info)
+            self._volumes.extend(self._given)
 
     def is_volume_on_vios(self, vios_w: Any) -> tuple[bool, str | None]:
         """Tell whether a VIOS could serve the volume, and under which UDID.
@@ -133,7 +134,7 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
         try:
             if vios_w.uuid not in self.vios_uuids:
                 return False, None
-            return True, self._volumes.udid(self.connection_info)
+            return True, self._volumes.udid(self._given)
         except _NOT_HERE as err:
             LOG.warning('Volume %(volume)s cannot be had on VIOS %(vios)s: %(reason)s',
                         {'volume': self.volume_id, 'vios': vios_w.name, 'reason': err},
@@ -150,7 +151,7 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
             instance as it is for this error alone
         """
         try:
-            mig_data[self._key] = self._volumes.identity(self.connection_info).to_text()
+            mig_data[self._key] = self._volumes.identity(self._given).to_text()
         except exceptions.FileIOConnectorError as err:
             err.add_context(doing=f'migrate volume {self.volume_id} of instance '
                             f'{self.instance.name}', volume=self.volume_id, lpar=self.vm_uuid)
@@ -167,7 +168,7 @@ class FileIOVolumeAdapter(driver.PowerVMVolumeAdapter):
         text = mig_data.get(self._key)
         with self._as_nova_migration():
             self._volumes.check_receivable(
-                self.connection_info, migration.FileIdentity.from_text(text) if text else None)
+                self._given, migration.FileIdentity.from_text(text) if text else None)
 
     @property
     def _kept(self) -> DeviceInfo:
@@ -257,12 +258,12 @@ _INVALID_VOLUME: dict[type[nova_exception.NovaException], type[nova_exception.No
 }
 
 
-def _with_volume_id(connection_info: Mapping[str, Any], volume_id: str | None) -> Any:
-    """Return a copy with ``volume_id`` in ``data``, where nova-powervm's own tasks look for it.
+def _for_tasks(connection_info: Mapping[str, Any], name: str) -> Any:
+    """Return a copy with a ``volume_id`` in ``data``, where nova-powervm's own tasks look for it.
 
-    Cinder's drivers for files do not put it there; Nova has it beside ``data``.
+    Cinder's drivers for files do not put it there; Nova has it beside ``data``, or nowhere. The
+    tasks only name themselves by it.
     """
     data = connection_info.get('data')
-    if volume_id is None or not isinstance(data, Mapping):
-        return connection_info
-    return {**connection_info, 'data': {**data, 'volume_id': volume_id}}
+    return {**connection_info,
+            'data': {**(data if isinstance(data, Mapping) else {}), 'volume_id': name}}

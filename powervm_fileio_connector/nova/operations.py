@@ -23,6 +23,8 @@ class Operation:
 
     :ivar places: slot and LUA, by UDID, of the disks that it has dropped from the slot map, for the
         case that it is reverted
+    :ivar detached: the same of the disks that it has detached, which the map need not have known
+    :ivar detaches: it detaches volumes, so that what it attaches is put back by its revert
     :ivar silent: the error of each share that did not answer, by its export or else by the
         directory of the file: further volumes of it are not looked for by probing it again
     :ivar is_pruned: the slot map holds no disk any more that the LPAR does not have
@@ -31,6 +33,8 @@ class Operation:
 
     places: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
     silent: dict[str, exceptions.MountNotResponding] = dataclasses.field(default_factory=dict)
+    detached: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
+    detaches: bool = False
     is_pruned: bool = False
     is_saved_at_once: bool = False
 

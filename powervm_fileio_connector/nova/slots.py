@@ -82,6 +82,18 @@ def drop(slot_mgr: Any, udids: Iterable[str]) -> None:
             drop_from(slot_mgr, slot, udid)
 
 
+def note_detached(slot_mgr: Any, records: Iterable[MappingRecord], udids: Iterable[str]) -> None:
+    """Remember where a disk was, which the map need not know, in case the operation is reverted.
+
+    :param records: its mappings, as they were before they were removed
+    :param udids: all that the disk may be asked for by
+    """
+    detached = operations.of(slot_mgr).detached
+    for record in records:
+        if record.slot is not None:
+            detached.update(dict.fromkeys(udids, (record.slot, record.lua)))
+
+
 def keep_only(slot_mgr: Any, udids: Iterable[str]) -> None:
     """Take all other disks out of the map: those that the LPAR does not have."""
     kept = set(udids)
@@ -124,20 +136,32 @@ def drop_from(slot_mgr: Any, slot: int, udid: str) -> None:
 def find(slot_mgr: Any, partition: Any, udids: Iterable[str]) -> tuple[int | None, str | None]:
     """Return the slot and the LUA that a disk had; None where the map does not know it.
 
-    A disk that this same operation has dropped goes back to where it was: that is a revert, and no
-    time to ask for a rebuild, which would scrub mappings and look for all of the volumes.
+    In an operation that detaches, this is its revert: a disk goes back to where it was, or is still
+    there. It is no time to ask for a rebuild, which would scrub mappings and look for all volumes.
 
     :param partition: of which nova-powervm reads the UUID alone
     """
     udids = tuple(udids)
-    places = operations.of(slot_mgr).places
-    for udid in udids:
-        if udid in places:
-            return places[udid]
+    operation = operations.of(slot_mgr)
+    for places in operation.places, operation.detached:
+        for udid in udids:
+            if udid in places:
+                return places[udid]
+    if operation.detaches:
+        return _standing_at(slot_mgr, udids)
     for udid in udids:
         slot, lua = slot_mgr.build_map.get_vscsi_slot(partition, udid)
         if slot is not None:
             return slot, lua
+    return None, None
+
+
+def _standing_at(slot_mgr: Any, udids: tuple[str, ...]) -> tuple[int | None, str | None]:
+    for slot, kinds in slot_mgr.topology.items():
+        disks = kinds.get(VDisk.__name__, {})
+        for udid in udids:
+            if udid in disks:
+                return slot, disks[udid]
     return None, None
 
 

@@ -185,6 +185,7 @@ class InstanceVolumes:
         """Plan a detach; None: nothing can be attached on this host."""
         spec = parse_leniently(connection_info, lpar_uuid=self.lpar_uuid)
         spec = dataclasses.replace(spec, volume_id=info.volume_id or spec.volume_id)
+        operations.of(slot_mgr).detaches = True
 
         def find(spec: VolumeSpec, *args: Any) -> host.VolumeFile:
             with operations.noting_silence(spec, slot_mgr, is_asked_once=True):
@@ -258,8 +259,10 @@ class InstanceVolumes:
                   removed: tuple[MappingRecord, ...]) -> None:
         assert isinstance(plan.edit, RemoveMapping)
         paths = [*plan.edit.paths, *plan.edit.spellings, *(one.path for one in removed if one.path)]
-        slots.drop(slot_mgr, slots.udids_of(
-            paths, *self.issued, plan.edit.udid, *(record.udid for record in removed)))
+        udids = slots.udids_of(
+            paths, *self.issued, plan.edit.udid, *(record.udid for record in removed))
+        slots.drop(slot_mgr, udids)
+        slots.note_detached(slot_mgr, [one for one in removed if not one.is_orphan], udids)
 
     def _recheck(self, plan: Plan) -> None:
         """Check that the file is still the one that was planned, with a deadline of its own.

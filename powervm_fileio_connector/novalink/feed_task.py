@@ -22,6 +22,7 @@ from powervm_fileio_connector.mappings import MappingTable
 from powervm_fileio_connector.mappings import NotConfirmed
 from powervm_fileio_connector.mappings import Outcome
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.mappings import in_order
 from powervm_fileio_connector.novalink.committer import Committer
 
 LOG = logging.getLogger(__name__)
@@ -52,9 +53,8 @@ def add_to_feed_task(feed_task: Any, edit: Edit, committer: Committer, timeout_s
         edits = _edits_of[feed_task] = []
         feed_task.add_post_execute(task.FunctorTask(
             lambda: _report_all(feed_task, edits), name=f'fileio_results_{id(edits):x}'))
-    ours = _FeedTaskEdit(edit, committer, timeout_s, on_result, before_apply, context)
-    edits.append(ours)
-    feed_task.add_functor_subtask(ours.apply)
+        feed_task.add_functor_subtask(lambda vios_w: _apply_all(vios_w, edits))
+    edits.append(_FeedTaskEdit(edit, committer, timeout_s, on_result, before_apply, context))
 
 
 @dataclasses.dataclass(eq=False)
@@ -167,6 +167,15 @@ class _FeedTaskEdit:
 
     def _is_concerned(self, vios_w: Any) -> bool:
         return bool(vios_w.uuid.upper() == self.committer.vios_uuid.upper())
+
+
+def _apply_all(vios_w: Any, edits: list[_FeedTaskEdit]) -> bool:
+    """Apply all edits to the task's document, those that name a slot before those that do not."""
+    open_choices = {ours.edit.open_choices for ours in edits if isinstance(ours.edit, AddMapping)}
+    # Else as they came, since a removal may take away the bus that those before it join.
+    ordered = in_order(edits) if len(open_choices) > 1 else edits
+    changes = [ours.apply(vios_w) for ours in ordered]
+    return any(changes)
 
 
 def _report_all(feed_task: Any, edits: list[_FeedTaskEdit]) -> None:

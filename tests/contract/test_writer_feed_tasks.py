@@ -52,6 +52,16 @@ def test_edits_go_out_with_the_task_in_one_post(novalink, vios, feed_task, lpar,
     assert [record.path for record in results[2]] == [old]
 
 
+def test_an_edit_that_names_its_slot_gets_it_before_one_that_takes_any(
+        novalink, vios, feed_task, lpar, make_volume):
+    any_slot, named = make_volume('any'), make_volume('named')
+    for edit in AddMapping(lpar, any_slot), AddMapping(lpar, named, slot=2, lua='lun1'):
+        add(feed_task, edit, vios)
+    feed_task.execute()
+    assert {m.path: (m.slot, m.lua) for m in novalink.mappings(lpar)}[named] == (2, 'lun1')
+    assert len(novalink.mappings(lpar)) == 2
+
+
 def test_a_task_with_nothing_to_do_posts_nothing(novalink, vios, feed_task, lpar):
     results = []
     add(feed_task, RemoveMapping(lpar, paths=('/a',)), vios, results.append)
