@@ -88,13 +88,13 @@ class InstanceVolumes:
 
         def report(record: MappingRecord) -> None:
             if record.is_new:
-                self._recheck_or_roll_back(plan)
+                self._recheck_or_roll_back(plan, slot_mgr)
             info = plans.device_info(plan.spec, plan.partition.uuid, record)
             self._prune(slot_mgr, feed_task)
             self._attached(plan, slot_mgr, keep, info)
             slots.save_new_udid(slot_mgr, record, before)
 
-        self._defer(plan, feed_task, as_nova, report, before=lambda: self._recheck(plan))
+        self._defer(plan, feed_task, as_nova, report, before=lambda: self._recheck(plan, slot_mgr))
 
     def detach(self, connection_info: Any, info: DeviceInfo, slot_mgr: Any) -> None:
         """Detach a volume now; one that is gone is success."""
@@ -264,17 +264,19 @@ class InstanceVolumes:
         slots.drop(slot_mgr, udids)
         slots.note_detached(slot_mgr, [one for one in removed if not one.is_orphan], udids)
 
-    def _recheck(self, plan: Plan) -> None:
+    def _recheck(self, plan: Plan, slot_mgr: Any) -> None:
         """Check that the file is still the one that was planned, with a deadline of its own.
 
-        The FeedTask may run much later. A share that does not answer now says nothing.
+        The FeedTask may run much later. A share that does not answer now says nothing, and is not
+        asked for the other volumes.
 
         :raises UnsafeVolumePath: another file is there
         :raises VolumeFileNotFound: the file is gone
         """
         assert plan.file is not None
         try:
-            with self._deadlines().probing(is_last=True) as probes:
+            with operations.noting_silence(plan.spec, slot_mgr, is_asked_once=True), \
+                    self._deadlines().probing(is_last=True) as probes:
                 host.recheck(plan.file, self.settings, prober=self.attachments.prober,
                              deadline=probes)
         except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound):
@@ -282,9 +284,9 @@ class InstanceVolumes:
         except exceptions.FileIOConnectorError as err:
             LOG.warning('%s could not be checked again: %s', plan.file.path, err)
 
-    def _recheck_or_roll_back(self, plan: Plan) -> None:
+    def _recheck_or_roll_back(self, plan: Plan, slot_mgr: Any) -> None:
         try:
-            self._recheck(plan)
+            self._recheck(plan, slot_mgr)
         except exceptions.FileIOConnectorError:
             removal = RemoveMapping(self.lpar_uuid, paths=plan.edit.paths)
             self.client.committer(plan.partition.uuid).submit(

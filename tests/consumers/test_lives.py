@@ -291,6 +291,17 @@ def test_a_failed_spawn_on_a_silent_share_costs_one_deadline(one, make_volumes, 
     assert one.novalink.mappings() == []
 
 
+def test_a_share_that_falls_silent_while_volumes_are_attached_costs_one_deadline(
+        one, make_volumes, hang, options):
+    options('probe_timeout_s', 4.0)
+    usual = seconds_of(lambda: one.delete(one.create(make_volumes(10))))
+    volumes, server = make_volumes(10), one.new_server()
+    one.novalink.faults.add(WhenPosted(
+        hang, method='POST', path='VirtualIOServer', times=1))
+    assert seconds_of(lambda: one.spawn(server, volumes)) < usual + 12
+    assert len(one.novalink.mappings(server.uuid)) == 10
+
+
 def test_an_evacuation_from_a_silent_share_says_so(one, two, make_volumes, hang):
     server = one.create(make_volumes(1))
     hang()
