@@ -230,7 +230,8 @@ def _chosen(keys: list[str], wanted: list[str]) -> list[str]:
             raise UsageError(parser_module.sentence(
                 f'There is no key {name}{parser_module.nearest(key, keys)}')
                 + f' There are {", ".join(keys)}.')
-        chosen.append(key)
+        if key not in chosen:
+            chosen.append(key)
     return chosen or keys
 
 
