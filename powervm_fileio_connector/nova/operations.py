@@ -32,9 +32,9 @@ class Operation:
     """
 
     places: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
-    silent: dict[str, exceptions.MountNotResponding] = dataclasses.field(default_factory=dict)
     detached: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
     detaches: bool = False
+    silent: dict[str, exceptions.MountNotResponding] = dataclasses.field(default_factory=dict)
     is_pruned: bool = False
     is_saved_at_once: bool = False
 

@@ -75,8 +75,8 @@ def _file_disks(adapter: Any, lpar_uuid: str) -> list[MappingRecord]:
 def _repair(slot_mgr: Any, disks: Iterable[MappingRecord]) -> list[str]:
     right = {(disk.slot, slots.udid_of(disk)): disk for disk in disks}
     changes, found = [], set()
-    for number, kinds in slot_mgr.topology.items():
-        for udid, lua in kinds.get(slots.VDisk.__name__, {}).items():
+    for number, luas in slots.disks_of(slot_mgr):
+        for udid, lua in luas.items():
             disk = right.get((number, udid))
             if disk is not None and disk.lua == lua:
                 found.add((number, udid))

@@ -11,6 +11,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 from oslo_log import log as logging
@@ -62,6 +64,12 @@ def udid_of(record: MappingRecord) -> str:
     return record.udid or file_udid(record.path or '')
 
 
+def disks_of(slot_mgr: Any) -> Iterator[tuple[int, Mapping[str, str | None]]]:
+    """Yield each slot of the map with the LUAs of its disks, by UDID."""
+    for slot, kinds in slot_mgr.topology.items():
+        yield slot, kinds.get(VDisk.__name__, {})
+
+
 def register(slot_mgr: Any, record: MappingRecord, udids: Iterable[str]) -> None:
     """Note slot and LUA of a mapping.
 
@@ -75,8 +83,7 @@ def register(slot_mgr: Any, record: MappingRecord, udids: Iterable[str]) -> None
 def drop(slot_mgr: Any, udids: Iterable[str]) -> None:
     """Take a disk out of every slot, under any of its UDIDs."""
     wanted = set(udids)
-    for slot, kinds in slot_mgr.topology.items():
-        disks = kinds.get(VDisk.__name__, {})
+    for slot, disks in disks_of(slot_mgr):
         for udid in wanted.intersection(disks):
             operations.of(slot_mgr).places[udid] = (slot, disks[udid])
             drop_from(slot_mgr, slot, udid)
@@ -97,14 +104,14 @@ def note_detached(slot_mgr: Any, records: Iterable[MappingRecord], udids: Iterab
 def keep_only(slot_mgr: Any, udids: Iterable[str]) -> None:
     """Take all other disks out of the map: those that the LPAR does not have."""
     kept = set(udids)
-    for slot, kinds in slot_mgr.topology.items():
-        for udid in kinds.get(VDisk.__name__, {}).keys() - kept:
+    for slot, disks in disks_of(slot_mgr):
+        for udid in disks.keys() - kept:
             drop_from(slot_mgr, slot, udid)
 
 
 def standing(slot_mgr: Any, udids: Iterable[str]) -> set[str]:
     """Return those of a disk's UDIDs under which the saved map may have it."""
-    known = {udid for kinds in slot_mgr.topology.values() for udid in kinds.get(VDisk.__name__, ())}
+    known = {udid for _, disks in disks_of(slot_mgr) for udid in disks}
     return (known | operations.of(slot_mgr).places.keys()).intersection(udids)
 
 
@@ -157,8 +164,7 @@ def find(slot_mgr: Any, partition: Any, udids: Iterable[str]) -> tuple[int | Non
 
 
 def _standing_at(slot_mgr: Any, udids: tuple[str, ...]) -> tuple[int | None, str | None]:
-    for slot, kinds in slot_mgr.topology.items():
-        disks = kinds.get(VDisk.__name__, {})
+    for slot, disks in disks_of(slot_mgr):
         for udid in udids:
             if udid in disks:
                 return slot, disks[udid]
