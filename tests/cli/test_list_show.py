@@ -78,6 +78,12 @@ def test_a_table_shows_no_python(operate, make_volume, add_mapping):
     assert operate('list', '-c', 'LUA', '-f', 'csv').out == '"lua"\n"lun1"\n'
 
 
+def test_a_column_that_is_named_twice_is_shown_once(operate, make_volume, add_mapping):
+    add_mapping(make_volume())
+    assert operate('list', '-c', 'lpar', '-c', 'LPAR', '-f', 'csv').out == '"lpar"\n"lpar1"\n'
+    assert operate('list', '-c', 'lpar', '-c', 'LPAR').out == operate('list', '-c', 'lpar').out
+
+
 def test_an_unknown_column_is_a_usage_error(operate):
     outcome = operate('list', '-c', 'Colour')
     assert outcome.code == 2
