@@ -25,6 +25,7 @@ from powervm_fileio_connector.mappings.edit import unique_names
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.mappings.search import names_of
+from powervm_fileio_connector.mappings.table import LPARIdNeeded
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
 from powervm_fileio_connector.volume import QCOW
@@ -119,17 +120,34 @@ class AddMapping:
         if change.outcome is Outcome.UNCHANGED:
             return change.records[0]
         if table.is_answer and change.is_alone:
-            mine = [entry.record for entry in table.of_names(self._names)
-                    if entry.file in self._files and entry.record.slot is not None]
+            mine = [record for record in self.made(table, change)
+                    if record.slot is not None and self._may_be_own(record, table)]
         else:
             mine, _ = self._by_owner(table.of_names(self._names), table)
         if not mine:
-            raise NotConfirmed(
-                f'the answer does not show {self.path} mapped to LPAR {self.lpar_uuid}')
+            others = [f', but to {record.client}' for record in self.made(table, change)
+                      if record.slot is not None]
+            raise NotConfirmed(f'the answer does not show {self.path} mapped to LPAR '
+                               f'{self.lpar_uuid}{"".join(others)}')
         try:
             return dataclasses.replace(self._matching_existing(mine), is_new=True)
         except (exceptions.SlotOrLUAConflict, exceptions.MappingFailed) as err:
             raise NotConfirmed(err.kwargs['reason']) from err
+
+    def made(self, table: MappingTable, change: Change) -> list[MappingRecord]:
+        """Return the mappings that the change certainly made, be it otherwise than asked."""
+        is_sole = table.is_answer and change.is_alone
+        return [entry.record for entry in table.of_names(self._names) if entry.file in self._files
+                and (is_sole or entry.record.lpar_uuid == self.lpar_uuid.upper())]
+
+    def _may_be_own(self, record: MappingRecord, table: MappingTable) -> bool:
+        """Whether nothing that is known says that a mapping is another LPAR's; nothing is asked."""
+        if record.lpar_uuid is None and record.lpar_id is None:
+            return True
+        try:
+            return belongs_to(record, self.lpar_uuid, table)
+        except LPARIdNeeded:
+            return True
 
     @functools.cached_property
     def _files(self) -> frozenset[str]:

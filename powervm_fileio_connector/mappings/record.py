@@ -115,6 +115,7 @@ def record_of(mapping: Any) -> MappingRecord:
     href = (link.element.get('href') or '') if link is not None else ''
     linked = LINKED_UUID.search(href)
     uuid = linked[1] if linked else None
+    linked_type = href[:linked.start()].rpartition('/')[2].strip().lower() if linked else ''
     client_facts = client.facts if client is not None else {}
     server_facts = server.facts if server is not None else {}
     target = parts[_TARGET].facts if _TARGET in parts else {}
@@ -130,7 +131,7 @@ def record_of(mapping: Any) -> MappingRecord:
         lua=target.get(_LUA), target_name=target.get(_TARGET_NAME),
         is_orphan=server is not None and client is None and not is_wild_card,
         is_wild_card=is_wild_card,
-        is_vios_client=uuid is not None and f'/VirtualIOServer/{uuid}' in href,
+        is_vios_client=linked_type not in ('', 'logicalpartition'),
         **_storage_facts(parts.get(_STORAGE)))
 
 

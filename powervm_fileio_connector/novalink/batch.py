@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from collections.abc import Collection
 from typing import Any
@@ -15,6 +16,7 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import Change
+from powervm_fileio_connector.mappings import MappingEntry
 from powervm_fileio_connector.mappings import MappingTable
 from powervm_fileio_connector.mappings import NotConfirmed
 from powervm_fileio_connector.mappings import Outcome
@@ -167,6 +169,7 @@ class Batch:
         :param keys: of volumes that the server accepted, does not show, and drops by this
         """
         etag = table.vios_w.etag
+        self._sent_count = table.count()
         LOG.info('A change of VIOS %s that was sent may yet be applied; its mappings are posted as '
                  'they are, so that it cannot.', self._documents.vios_uuid)
         fenced = self._post(table.body(), etag, [])
@@ -177,7 +180,7 @@ class Batch:
         """Post a document; return the one that the server answers with, or else shows."""
         if etag is None:
             raise RequestFailed(FailureKind.LOST, 'the answer has no etag, so that nothing can be '
-                                'changed safely')
+                                'changed safely', is_read=True)
         before = [(one, one.sent) for job in jobs for one in job.pending]
         for job in jobs:
             for one in job.pending:
@@ -191,18 +194,23 @@ class Batch:
                 for one, sent in before:
                     one.sent = sent
             raise
-        return self._documents.read(self._deadline) if table is None else table
+        # To post an answer that shows only some of what was sent would remove all else.
+        if table is None or table.count() < self._sent_count:
+            return self._read_after_post()
+        return table
 
     def _confirm(self, table: MappingTable, jobs: list[Job]) -> MappingTable:
         """Settle the edits by what the answer shows; where it does not, by a fresh read.
 
         :returns: the latest table
         """
-        doubtful = [job for job in jobs if self._settle(table, job, is_final=False) is not None]
+        doubtful = [(job, err) for job in jobs
+                    if (err := self._settle(table, job, is_final=False)) is not None]
         if not doubtful:
             return table
         table = self._read_after_post()
-        unshown = [(job, err) for job in doubtful
+        # The first answer tells what was made otherwise than asked.
+        unshown = [(job, first if job.made else err) for job, first in doubtful
                    if (err := self._settle(table, job, is_final=True)) is not None]
         return self._take_back(table, unshown) if unshown else table
 
@@ -227,6 +235,8 @@ class Batch:
             if not is_final and isinstance(job.edit, AddMapping) and result.lua is None:
                 return NotConfirmed('the answer shows no LUA')
         except NotConfirmed as err:
+            if isinstance(job.edit, AddMapping):
+                job.made += job.edit.made(table, job.change)
             otherwise = err.__cause__
             if not (is_final and isinstance(otherwise, exceptions.FileIOConnectorError)):
                 return err
@@ -245,27 +255,44 @@ class Batch:
 
     def _take_back(self, table: MappingTable,
                    unshown: list[tuple[Job, NotConfirmed]]) -> MappingTable:
-        """Have the server keep what it shows, since it accepted more and may yet show that."""
+        """Have the server keep what it shows, since it accepted more and may yet show that.
+
+        What it shows otherwise than asked is removed.
+        """
         end = 'it may yet appear and remain, so detach it'
+        left = {id(job): _made(table, job) for job, _ in unshown}
         for job, _ in unshown:
             self._turn.note_unshown(job.edit.keys)
         # Posting a table that lacks the mappings of others would remove them.
         if table.count() >= self._sent_count - len(unshown):
+            for entry in itertools.chain(*left.values()):
+                table.remove(entry)
             try:
                 table = self._fence(table)
                 end = 'it was taken back, but detach it before you try again'
+                left = {id(job): _made(table, job) for job, _ in unshown}
             except RequestFailed as err:
                 LOG.warning('What VIOS %s does not show cannot be taken back: %s',
                             self._documents.vios_uuid, err)
         for job, why in unshown:
+            remains = [f'it remains, for {entry.record.client}, so detach it there'
+                       for entry in left[id(job)]]
             self._fail(job, exceptions.MappingFailed(
-                reason=f'NovaLink accepted the change, but {why}; {end}',
+                reason=f'NovaLink accepted the change, but {why}; {[*remains, end][0]}',
                 vios=self._documents.vios_uuid))
         return table
 
     def _fail(self, job: Job, error: exceptions.FileIOConnectorError) -> None:
         for one in job.pending:
             one.fail(error)
+
+
+def _made(table: MappingTable, job: Job) -> list[MappingEntry]:
+    """The mappings in a table that a job made, but otherwise than asked."""
+    # What was not shown at first, such as the LUA, may be shown now.
+    adapters = {record.server_slot for record in job.made}
+    return [entry for entry in table.of_paths(job.edit.paths)
+            if entry.record.server_slot in adapters] if job.made else []
 
 
 def _unexpected(err: Exception) -> exceptions.FileIOConnectorError:

@@ -98,7 +98,7 @@ class VIOSDocuments:
             failures.require_entry(whole, _VIOS.schema_type)
             if _shows_mappings(whole.entry.element):
                 raise RequestFailed(FailureKind.LOST, 'the answer lacks the SCSI mappings, which '
-                                    'the VIOS shows otherwise')
+                                    'the VIOS shows otherwise', is_read=True)
         return _table(response, as_of, splitter)
 
 
@@ -119,7 +119,7 @@ def with_lpar_ids(table: MappingTable, rest: Rest, deadline: Deadline, call: Cal
                 lpar_id = partitions.lpar(rest, need.lpar_uuid, deadline, is_tried_once).id
                 if lpar_id is None:
                     raise RequestFailed(FailureKind.LOST, 'the answer does not tell the id of LPAR '
-                                        f'{need.lpar_uuid}')
+                                        f'{need.lpar_uuid}', is_read=True)
             except RequestFailed as err:
                 # None: no mapping is this LPAR's; the server will say so if one is added.
                 if err.kind is not FailureKind.MISSING:

@@ -46,13 +46,22 @@ class RequestFailed(Exception):
     :ivar kind: what that means
     :ivar status: the HTTP status, None where no answer came
     :ivar detail: what the server, or else the operating system or pypowervm, says about it
+    :ivar is_read: it changes nothing, whether it was carried out or not
     """
 
-    def __init__(self, kind: FailureKind, detail: str, status: int | None = None) -> None:
+    def __init__(self, kind: FailureKind, detail: str, status: int | None = None,
+                 is_read: bool = False) -> None:
         super().__init__(f'{kind.value}: {detail}')
         self.kind = kind
         self.detail = detail
         self.status = status
+        self.is_read = is_read
+
+    @property
+    def reason(self) -> str:
+        """What failed, whether anything may have been changed by it, and why."""
+        meaning = self.kind.value
+        return f'{meaning.partition(",")[0] if self.is_read else meaning}: {self.detail}'
 
 
 @contextlib.contextmanager
@@ -113,14 +122,14 @@ def is_shortage(err: BaseException | None) -> bool:
 def as_error(err: RequestFailed, **fields: Any) -> exceptions.FileIOConnectorError:
     """Return the error to raise for a failed request."""
     if err.kind in (FailureKind.BUSY, FailureKind.STALE):
-        return exceptions.NovaLinkBusy(reason=f'{err.kind.value}: {err.detail}', **fields)
+        return exceptions.NovaLinkBusy(reason=err.reason, **fields)
     if err.kind is FailureKind.SESSION:
         return exceptions.NovaLinkUnavailable(
             reason=f'NovaLink does not accept {err.detail}',
             remedy='Check the credentials and open a new session.', **fields)
     if err.kind in REFUSED:
         return exceptions.MappingFailed(reason=f'NovaLink says: {err.detail}', **fields)
-    return exceptions.NovaLinkUnavailable(reason=f'{err.kind.value}: {err.detail}', **fields)
+    return exceptions.NovaLinkUnavailable(reason=err.reason, **fields)
 
 
 def _require(entries: list[Any], kind: str, status: int) -> None:
@@ -128,7 +137,7 @@ def _require(entries: list[Any], kind: str, status: int) -> None:
         tag = None if entry is None or entry.element is None else entry.element.tag
         if tag != kind:
             raise RequestFailed(FailureKind.LOST, f'the answer holds {tag or "nothing"} where '
-                                f'{kind} was asked for', status)
+                                f'{kind} was asked for', status, is_read=True)
 
 
 def _by_status(err: pvm_exceptions.HttpError) -> FailureKind:

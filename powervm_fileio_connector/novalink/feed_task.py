@@ -63,6 +63,7 @@ class _FeedTaskEdit:
 
     :ivar outcome: its result or its error, after the task
     :ivar is_open: the task did not tell the outcome
+    :ivar sent_count: how many mappings the task's document has, with all of our edits in it
     """
 
     edit: Edit
@@ -73,6 +74,7 @@ class _FeedTaskEdit:
     context: Callable[[], AbstractContextManager[Any]]
     outcome: Any = None
     is_open: bool = True
+    sent_count: int = 0
     _change: Change | None = None
     _was_changed: bool = False
 
@@ -140,21 +142,26 @@ class _FeedTaskEdit:
         # The task has changed what the committer may have kept.
         self.committer.forget()
         deadline = Deadline(self.timeout_s)
+        answer = MappingTable(vios_w)
         with contextlib.suppress(NotConfirmed):
-            result = self.committer.result(self.edit, MappingTable(vios_w), change, deadline)
+            # One that shows fewer than were sent may leave out those of others, or ours.
+            if answer.count() < self.sent_count:
+                raise NotConfirmed
+            result = self.committer.result(self.edit, answer, change, deadline)
             if not isinstance(self.edit, AddMapping) or result.lua is not None:
                 return result
+        table = self.committer.read_table(deadline)
         try:
-            return self.committer.result(
-                self.edit, self.committer.read_table(deadline), change, deadline)
+            return self.committer.result(self.edit, table, change, deadline)
         except NotConfirmed as err:
-            raise self._unconfirmed(err, deadline) from err
+            is_made = isinstance(self.edit, AddMapping) and bool(self.edit.made(table, change))
+            raise self._unconfirmed(err, is_made, deadline) from err
 
-    def _unconfirmed(self, err: NotConfirmed,
+    def _unconfirmed(self, err: NotConfirmed, is_made: bool,
                      deadline: Deadline) -> exceptions.FileIOConnectorError:
         reason, vios = f'NovaLink accepted the change, but {err}', self.committer.vios_uuid
         otherwise = err.__cause__
-        if not isinstance(otherwise, exceptions.FileIOConnectorError):
+        if not is_made and not isinstance(otherwise, exceptions.FileIOConnectorError):
             self.committer.turn(deadline).note_unshown(self.edit.keys)
             return exceptions.MappingFailed(reason=f'{reason}; it may yet appear and remain',
                                             vios=vios)
@@ -163,7 +170,9 @@ class _FeedTaskEdit:
                 RemoveMapping(self.edit.lpar_uuid, paths=self.edit.paths), deadline)
         except exceptions.FileIOConnectorError as remains:
             LOG.warning('The mapping of %s remains: %s', self.edit.paths[0], remains)
-        return type(otherwise)(reason=reason, vios=vios)
+        kind = (type(otherwise) if isinstance(otherwise, exceptions.FileIOConnectorError)
+                else exceptions.MappingFailed)
+        return kind(reason=reason, vios=vios)
 
     def _is_concerned(self, vios_w: Any) -> bool:
         return bool(vios_w.uuid.upper() == self.committer.vios_uuid.upper())
@@ -174,13 +183,16 @@ def _apply_all(vios_w: Any, edits: list[_FeedTaskEdit]) -> bool:
     open_choices = {ours.edit.open_choices for ours in edits if isinstance(ours.edit, AddMapping)}
     # Else as they came, since a removal may take away the bus that those before it join.
     ordered = in_order(edits) if len(open_choices) > 1 else edits
-    changes = [ours.apply(vios_w) for ours in ordered]
-    return any(changes)
+    changed = [ours for ours in ordered if ours.apply(vios_w)]
+    for ours in changed:
+        ours.sent_count = MappingTable(vios_w).count()
+    return bool(changed)
 
 
 def _report_all(feed_task: Any, edits: list[_FeedTaskEdit]) -> None:
     """Report all results; then raise the first error, if there is any."""
-    feed = feed_task.feed
+    # The feed itself keeps what was sent, in place of an answer with the same etag.
+    feed = [one.wrapper for one in feed_task.wrapper_tasks.values()]
     for ours in edits:
         ours.settle_from(feed)
     _commit([ours for ours in edits if ours.is_open])

@@ -12,6 +12,7 @@ from pypowervm.wrappers import virtual_io_server
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.novalink import failures
+from powervm_fileio_connector.novalink.failures import FailureKind
 from powervm_fileio_connector.novalink.failures import RequestFailed
 from powervm_fileio_connector.novalink.rest import Rest
 
@@ -92,7 +93,15 @@ def lpar(rest: Rest, lpar_uuid: str, deadline: Deadline, is_tried_once: bool = F
     """
     ask = rest.request if is_tried_once else rest.read
     args = ('read',) if is_tried_once else ()
-    response = ask(deadline, *args, logical_partition.LPAR.schema_type, root_id=lpar_uuid)
+    # A server may tell small letters from capitals, and LPARs that it shows are asked for in these.
+    spellings = [*dict.fromkeys((lpar_uuid, lpar_uuid.lower(), lpar_uuid.upper()))]
+    for spelling in spellings:
+        try:
+            response = ask(deadline, *args, logical_partition.LPAR.schema_type, root_id=spelling)
+            break
+        except RequestFailed as err:
+            if err.kind is not FailureKind.MISSING or spelling == spellings[-1]:
+                raise
     failures.require_entry(response, logical_partition.LPAR.schema_type)
     return _lpar_info(logical_partition.LPAR.wrap(response))
 

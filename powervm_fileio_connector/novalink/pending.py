@@ -22,6 +22,7 @@ from powervm_fileio_connector import mappings
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import Change
 from powervm_fileio_connector.mappings import Edit
+from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink.failures import FailureKind
 from powervm_fileio_connector.novalink.failures import RequestFailed
@@ -95,18 +96,22 @@ class PendingEdit:
 
     def _with_earlier_tries(self, failure: RequestFailed) -> RequestFailed:
         """A failure that says what the server may have done over an earlier try, if any."""
-        if self.sent is not None and failure.kind in failures.NOT_SENT:
+        if self.sent is not None and (failure.is_read or failure.kind in failures.NOT_SENT):
             return RequestFailed(FailureKind.LOST, failure.detail)
         return failure
 
 
 @dataclasses.dataclass
 class Job:
-    """An edit that is part of a POST, and the callers who asked for it."""
+    """An edit that is part of a POST, and the callers who asked for it.
+
+    :ivar made: the mappings that it made, but otherwise than asked
+    """
 
     edit: Edit
     change: Change
     pending: list[PendingEdit]
+    made: list[MappingRecord] = dataclasses.field(default_factory=list)
 
 
 Commit = Callable[[PendingEdit, list[PendingEdit]], None]

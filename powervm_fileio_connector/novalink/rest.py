@@ -49,8 +49,12 @@ class Rest:
         """
         adapter = self._adapter.get(deadline, self.waiting)
         send = functools.partial(self._send, adapter.session, deadline, on_answer)
-        with failures.classifying():
-            return getattr(adapter, name)(*args, helpers=[lambda _: send], **kwargs)
+        try:
+            with failures.classifying():
+                return getattr(adapter, name)(*args, helpers=[lambda _: send], **kwargs)
+        except RequestFailed as err:
+            err.is_read = name == 'read'
+            raise
 
     def read(self, deadline: Deadline, *args: Any, **kwargs: Any) -> Any:
         """Read something, again while the server is busy, and for a while if it is away.

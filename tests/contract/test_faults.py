@@ -108,6 +108,26 @@ def test_a_fault_that_stays_ends_in_a_clear_error_by_the_deadline(novalink, vios
     assert len(novalink.mappings(lpar)) == 1
 
 
+@pytest.mark.parametrize('fault', [DropBeforeApply(times=None), Slow(times=None, seconds=30)])
+@pytest.mark.parametrize('lost', ['GET', 'POST'])
+def test_only_a_change_may_have_been_carried_out(novalink, vios, lpar, make_volume, fault, lost):
+    path = make_volume()
+    novalink.faults.add(dataclasses.replace(fault, method=lost))
+    with pytest.raises(exceptions.NovaLinkUnavailable) as caught:
+        vios.submit(AddMapping(lpar, path), deadline(1.0))
+    assert ('may or may not have been carried out' in str(caught.value)) == (lost == 'POST')
+
+
+def test_a_read_that_fails_after_a_change_says_that_it_may_have_been_carried_out(
+        novalink, vios, lpar, make_volume):
+    path = make_volume()
+    vios.submit(AddMapping(lpar, make_volume('warm')), deadline())
+    novalink.faults.add(DropAfterApply(method='POST'),
+                        DropBeforeApply(method='GET', path='VirtualIOServer', times=None))
+    with pytest.raises(exceptions.NovaLinkUnavailable, match='may or may not'):
+        vios.submit(AddMapping(lpar, path), deadline(1.0))
+
+
 def test_an_unreachable_server_is_given_up_before_a_long_deadline(novalink, vios, lpar,
                                                                   make_volume, monkeypatch):
     monkeypatch.setattr(retry, 'PATIENCE_S', 0.3)
