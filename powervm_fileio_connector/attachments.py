@@ -230,7 +230,7 @@ class Attachments:
                 if isinstance(answer, exceptions.FileIOConnectorError):
                     # NovaLink made it otherwise than was asked for.
                     if answer.kwargs.get('is_left_mapped'):
-                        self._roll_back(plan)
+                        self._roll_back(plan, answer)
                     raise answer
                 if plan.file is None:
                     return self._detached(plan, answer)
@@ -269,8 +269,8 @@ class Attachments:
         try:
             with plan.deadlines.probing(is_last=True) as probes:
                 host.recheck(file, self.settings, prober=self.prober, deadline=probes)
-        except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound):
-            self._roll_back(plan)
+        except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound) as err:
+            self._roll_back(plan, err)
             raise
         except exceptions.FileIOConnectorError as err:
             LOG.warning('%s could not be checked again after it was attached: %s', file.path, err)
@@ -286,14 +286,15 @@ class Attachments:
             return
         try:
             plans.require_unshared(file, record, table, names)
-        except exceptions.VolumeInUse:
-            self._roll_back(plan)
+        except exceptions.VolumeInUse as err:
+            self._roll_back(plan, err)
             raise
 
-    def _roll_back(self, plan: Plan) -> None:
+    def _roll_back(self, plan: Plan, error: exceptions.FileIOConnectorError) -> None:
+        """Remove what was mapped; where that fails, the error that it is for says so."""
         assert isinstance(plan.edit, AddMapping)
         removal = RemoveMapping(plan.spec.lpar_uuid, paths=plan.edit.paths)
         try:
             self.client.committer(plan.partition.uuid).submit(removal, plan.deadlines.requests)
         except exceptions.FileIOConnectorError as err:
-            LOG.warning('The mapping of %s remains: %s', plan.edit.path, err)
+            error.note_left_mapped(plan.edit.path, err)

@@ -40,6 +40,28 @@ class Deadline:
         return Deadline(self.left() / 2)
 
 
+class TimeBudget:
+    """The time that several things may take together; what is done between them does not count.
+
+    :ivar left_s: what is left of it
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.left_s = seconds
+
+    @contextlib.contextmanager
+    def spending(self, most_s: float) -> Iterator[Deadline]:
+        """Return the deadline of one of them; what the block takes is taken off.
+
+        :param most_s: what it may take at most
+        """
+        started = time.monotonic()
+        try:
+            yield Deadline(min(self.left_s, most_s))
+        finally:
+            self.left_s = max(0.0, self.left_s - (time.monotonic() - started))
+
+
 class CallDeadlines:
     """The two deadlines of one call: of its requests to NovaLink, and of its probes of shares.
 

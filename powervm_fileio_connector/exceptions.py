@@ -53,6 +53,14 @@ class FileIOConnectorError(exception.BrickException):
         return self
 
 
+    def note_left_mapped(self, path: str | None, why: FileIOConnectorError) -> None:
+        """Say that a mapping which was to be removed over this error remains, and why."""
+        self.kwargs['reason'] += (f'; and {path} remains mapped, since it could not be removed: '
+                                  f'{why.kwargs["reason"]}')
+        self.kwargs['remedy'] = 'Detach the volume.'
+        self.add_context()
+
+
 class Retryable:
     """Marks transient errors: the same call, made again, may succeed."""
 

@@ -287,8 +287,11 @@ class InstanceVolumes:
     def _recheck_or_roll_back(self, plan: Plan, slot_mgr: Any) -> None:
         try:
             self._recheck(plan, slot_mgr)
-        except exceptions.FileIOConnectorError:
+        except exceptions.FileIOConnectorError as err:
             removal = RemoveMapping(self.lpar_uuid, paths=plan.edit.paths)
-            self.client.committer(plan.partition.uuid).submit(
-                removal, self._deadlines().requests)
+            try:
+                self.client.committer(plan.partition.uuid).submit(
+                    removal, self._deadlines().requests)
+            except exceptions.FileIOConnectorError as remains:
+                err.note_left_mapped(plan.edit.paths[0], remains)
             raise

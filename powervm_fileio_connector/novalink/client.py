@@ -71,7 +71,7 @@ class _Registry:
     def __init__(self) -> None:
         self._given: weakref.WeakKeyDictionary[Any, SessionState] = weakref.WeakKeyDictionary()
         self._own: dict[tuple[Any, ...], tuple[LazyAdapter, SessionState]] = {}
-        self._turns: dict[tuple[str, str], ViosTurn] = {}
+        self._turns: dict[str, ViosTurn] = {}
 
     def of_session(self, session: Any) -> SessionState:
         """Return the state of a session that a caller gave us."""
@@ -83,9 +83,9 @@ class _Registry:
                     if name.startswith('novalink_'))
         return self._own.setdefault(key, (LazyAdapter(settings), SessionState(is_given=False)))
 
-    def turn(self, session: Any, vios_uuid: str) -> ViosTurn:
-        """Return what all sessions of this process share of a VIOS."""
-        key = session.dest, vios_uuid.upper()
+    def turn(self, vios_uuid: str) -> ViosTurn:
+        """Return what all sessions of this process share of a VIOS, by whatever address."""
+        key = vios_uuid.upper()
         return self._turns.get(key) or self._turns.setdefault(key, ViosTurn(vios_uuid))
 
     def reset_in_child(self) -> None:
@@ -198,4 +198,4 @@ class Client:
         """
         vioses, key = self._state.vioses, vios_uuid.upper()
         state = vioses.get(key) or vioses.setdefault(key, VIOSState())
-        return Committer(self._rest, vios_uuid, state, _registry.turn)
+        return Committer(self._rest, vios_uuid, state, _registry.turn(vios_uuid))

@@ -55,14 +55,13 @@ class VIOSState:
 class Committer:
     """Commits edits of the mappings of one VIOS. Safe to use from several threads."""
 
-    def __init__(self, rest: Rest, vios_uuid: str, state: VIOSState,
-                 turn_of: Callable[[Any, str], ViosTurn]) -> None:
-        """:param turn_of: returns the turn of a session and VIOS"""
+    def __init__(self, rest: Rest, vios_uuid: str, state: VIOSState, turn: ViosTurn) -> None:
+        """:param turn: what all sessions of this process share of the VIOS"""
         self.vios_uuid = vios_uuid
         self._rest = rest
         self._documents = VIOSDocuments(rest, vios_uuid)
         self._state = state
-        self._turn_of = turn_of
+        self.turn = turn
 
     def submit(self, edit: Edit, deadline: Deadline) -> Any:
         """Commit an edit, together with all others that wait.
@@ -140,10 +139,6 @@ class Committer:
         """Drop the kept table, known to be outdated: the next edit begins with a read."""
         self._state.kept = None
 
-    def turn(self, deadline: Deadline) -> ViosTurn:
-        """Return what all sessions of this process share of the VIOS."""
-        return self._turn_of(self._rest.adapter(deadline).session, self.vios_uuid)
-
     def _with_lpar_ids(self, table: MappingTable, deadline: Deadline, call: Callable[[], _T]) -> _T:
         try:
             return with_lpar_ids(table, self._rest, deadline, call)
@@ -156,13 +151,12 @@ class Committer:
         try:
             # A session of our own may have to be opened for this.
             adapter = self._rest.adapter(leader.deadline)
-            turn = self._turn_of(adapter.session, self.vios_uuid)
-            batch = Batch(self._documents, adapter, turn, leader, members)
-            with turn.taken(leader.deadline):
+            batch = Batch(self._documents, adapter, self.turn, leader, members)
+            with self.turn.taken(leader.deadline):
                 self._state.queue.join(members)
                 # While a table is being changed, and until its POST has succeeded, none is kept.
                 kept, self._state.kept = self._state.kept, None
-                self._keep(batch.commit(kept), turn)
+                self._keep(batch.commit(kept))
         except exceptions.FileIOConnectorError as err:
             # Of the session itself: without one, nothing can be said to any of them.
             for pending in _unsettled(members):
@@ -174,12 +168,12 @@ class Committer:
             handle_failure(err, self._rest, leader.deadline, jobs, _unsettled(concerned))
             self._rest.waiting.failing(err, leader.retry)
 
-    def _keep(self, table: MappingTable, turn: ViosTurn) -> None:
+    def _keep(self, table: MappingTable) -> None:
         """Keep a table for the next batch, but not the session alive for it.
 
         One without an etag is not kept: nothing would tell that somebody else has changed it.
         """
-        turn.etag = table.vios_w.etag
+        self.turn.etag = table.vios_w.etag
         if table.vios_w.etag is None:
             return
         table.vios_w.element.adapter = None

@@ -15,6 +15,7 @@ from taskflow import task
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.deadline import TimeBudget
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import Change
 from powervm_fileio_connector.mappings import Edit
@@ -24,11 +25,9 @@ from powervm_fileio_connector.mappings import Outcome
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings import in_order
 from powervm_fileio_connector.novalink.committer import Committer
+from powervm_fileio_connector.novalink.partitions import LOOKUP_S
 
 LOG = logging.getLogger(__name__)
-
-_LOOKUP_S = 5.0
-"""How long the task waits for the look-up of one edit's LPAR."""
 
 _edits_of: weakref.WeakKeyDictionary[Any, list[_FeedTaskEdit]] = weakref.WeakKeyDictionary()
 
@@ -78,16 +77,19 @@ class _FeedTaskEdit:
     _change: Change | None = None
     _was_changed: bool = False
 
-    def apply(self, vios_w: Any) -> bool:
-        """Apply the edit to the task's document; may be repeated."""
+    def apply(self, vios_w: Any, lookups: TimeBudget) -> bool:
+        """Apply the edit to the task's document; may be repeated.
+
+        :param lookups: how long the task waits for what is asked about LPARs
+        """
         self._change = None
         # pypowervm would send one without etag all the same, over what others have changed.
         if not self._is_concerned(vios_w) or vios_w.etag is None:
             return False
         try:
             self.before_apply()
-            deadline = Deadline(min(self.timeout_s, _LOOKUP_S))
-            change = self.committer.apply(self.edit, MappingTable(vios_w), deadline)
+            with lookups.spending(self.timeout_s) as deadline:
+                change = self.committer.apply(self.edit, MappingTable(vios_w), deadline)
         except exceptions.FileIOConnectorError as err:
             LOG.debug('Not applied to the feed of a task: %s', err)
             return False
@@ -95,7 +97,7 @@ class _FeedTaskEdit:
             return False
         self._change, self._was_changed = change, True
         # The task may fail without a word to us, and the server still make the change.
-        self.committer.turn(deadline).note_unshown(self.edit.keys)
+        self.committer.turn.note_unshown(self.edit.keys)
         return True
 
     def settle_from(self, feed: list[Any]) -> None:
@@ -111,7 +113,7 @@ class _FeedTaskEdit:
                 # There may be nothing to remove, which only the committer can tell.
                 return
             elif self._change is not None:
-                self.committer.turn(Deadline(self.timeout_s)).forget_unshown(self.edit.keys)
+                self.committer.turn.forget_unshown(self.edit.keys)
                 self._settle(self._shown(vios_w, self._change))
             else:
                 self.before_apply()
@@ -162,17 +164,18 @@ class _FeedTaskEdit:
         reason, vios = f'NovaLink accepted the change, but {err}', self.committer.vios_uuid
         otherwise = err.__cause__
         if not is_made and not isinstance(otherwise, exceptions.FileIOConnectorError):
-            self.committer.turn(deadline).note_unshown(self.edit.keys)
+            self.committer.turn.note_unshown(self.edit.keys)
             return exceptions.MappingFailed(reason=f'{reason}; it may yet appear and remain',
                                             vios=vios)
+        kind = (type(otherwise) if isinstance(otherwise, exceptions.FileIOConnectorError)
+                else exceptions.MappingFailed)
+        error = kind(reason=reason, vios=vios)
         try:
             self.committer.submit(
                 RemoveMapping(self.edit.lpar_uuid, paths=self.edit.paths), deadline)
         except exceptions.FileIOConnectorError as remains:
-            LOG.warning('The mapping of %s remains: %s', self.edit.paths[0], remains)
-        kind = (type(otherwise) if isinstance(otherwise, exceptions.FileIOConnectorError)
-                else exceptions.MappingFailed)
-        return kind(reason=reason, vios=vios)
+            error.note_left_mapped(self.edit.paths[0], remains)
+        return error
 
     def _is_concerned(self, vios_w: Any) -> bool:
         return bool(vios_w.uuid.upper() == self.committer.vios_uuid.upper())
@@ -183,7 +186,8 @@ def _apply_all(vios_w: Any, edits: list[_FeedTaskEdit]) -> bool:
     open_choices = {ours.edit.open_choices for ours in edits if isinstance(ours.edit, AddMapping)}
     # Else as they came, since a removal may take away the bus that those before it join.
     ordered = in_order(edits) if len(open_choices) > 1 else edits
-    changed = [ours for ours in ordered if ours.apply(vios_w)]
+    lookups = TimeBudget(LOOKUP_S)
+    changed = [ours for ours in ordered if ours.apply(vios_w, lookups)]
     for ours in changed:
         ours.sent_count = MappingTable(vios_w).count()
     return bool(changed)

@@ -20,6 +20,9 @@ from powervm_fileio_connector.novalink.retry import retry_transient
 
 LOG = logging.getLogger(__name__)
 
+_DELETE_S = 2.0
+"""How long the deletion of a job that has ended is waited for."""
+
 _GOES_ON = (job.JobStatus.RUNNING, job.JobStatus.NOT_ACTIVE)
 
 
@@ -62,7 +65,7 @@ def _run(rest: Rest, vios_uuid: str, udid: str, deadline: Deadline) -> job.Job:
         pause_s = min(2 * pause_s, 2.0)
         job_w = _job(rest.read(deadline, 'jobs', job_w.job_id))
     try:
-        rest.request(deadline, 'delete', 'jobs', job_w.job_id)
+        rest.request(Deadline(min(deadline.left(), _DELETE_S)), 'delete', 'jobs', job_w.job_id)
     except RequestFailed as err:
         LOG.debug('Job %s remains on the server: %s', job_w.job_id, err)
     return job_w

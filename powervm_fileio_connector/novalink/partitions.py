@@ -16,6 +16,9 @@ from powervm_fileio_connector.novalink.failures import FailureKind
 from powervm_fileio_connector.novalink.failures import RequestFailed
 from powervm_fileio_connector.novalink.rest import Rest
 
+LOOKUP_S = 5.0
+"""How long all edits that are committed together wait for what is asked about their LPARs."""
+
 LPARCFG = '/proc/ppc64/lparcfg'
 """Where a Linux on Power says which partition it is."""
 

@@ -35,6 +35,7 @@ class PendingEdit:
 
     :ivar due: when it may be committed (``time.monotonic``)
     :ivar batch_limit: how many edits may be in a batch with it at most; None: any number
+    :ivar lookup_s: how long a look-up of its LPAR may take, since a shorter one was not enough
     :ivar sent: the change that was sent, with an outcome that is not known
     :ivar faults: how often the server failed over it alone
     :ivar is_lpar_checked: its LPAR was found able to change its I/O, after a refusal
@@ -46,6 +47,7 @@ class PendingEdit:
         self.submitted = time.monotonic()
         self.due = 0.0
         self.batch_limit: int | None = None
+        self.lookup_s = 0.0
         self.sent: Change | None = None
         self.faults = 0
         self.is_lpar_checked = False
@@ -128,25 +130,28 @@ class CommitQueue:
     def __init__(self) -> None:
         self._signal = Signal()
         self._waiting: list[PendingEdit] = []
-        self._lead: collections.deque[None] = collections.deque([None])
+        self._leaders: collections.deque[object] = collections.deque()
 
     @property
     def is_led(self) -> bool:
         """Whether a caller leads now."""
-        return not self._lead
+        return bool(self._leaders)
 
     def submit(self, mine: Sequence[PendingEdit], commit: Commit) -> None:
         """Wait until these edits are settled, leading where nobody does.
 
         Ends by their deadlines. An interrupted leader (KeyboardInterrupt) hands over.
         """
+        ticket = object()
         try:
             self._waiting.extend(mine)
             while not all(one.is_settled for one in mine):
-                self._lead_or_wait(mine, commit)
+                self._lead_or_wait(mine, commit, ticket)
         finally:
+            # Also where an interrupt has kept a leader from it.
+            has_led = self._step_down(ticket)
             # A leader has removed what it settled, and told the others.
-            if self._remove(mine):
+            if self._remove(mine) or has_led:
                 self._signal.notify()
 
     def join(self, batch: list[PendingEdit]) -> None:
@@ -157,30 +162,33 @@ class CommitQueue:
             for member in batch:
                 member.is_in_flight = True
 
-    def _lead_or_wait(self, mine: Sequence[PendingEdit], commit: Commit) -> None:
+    def _lead_or_wait(self, mine: Sequence[PendingEdit], commit: Commit, ticket: object) -> None:
         seen, now = self._signal.count, time.monotonic()
         open_ones = [one for one in mine if not one.is_settled]
         for one in open_ones:
             if one.deadline.has_passed:
                 one.time_out()
                 return
-        if any(one.due <= now for one in open_ones) and self._try_to_lead(open_ones, commit):
+        if any(one.due <= now for one in open_ones) and self._try_to_lead(
+                open_ones, commit, ticket):
             return
         wait_s = min(min(one.deadline.left(), one.due - now if one.due > now else 60.0)
                      for one in open_ones)
         self._signal.wait(seen, wait_s)
 
-    def _try_to_lead(self, mine: list[PendingEdit], commit: Commit) -> bool:
-        """Commit a batch with one of these edits in it; False: others lead, or go first."""
+    def _try_to_lead(self, mine: list[PendingEdit], commit: Commit, ticket: object) -> bool:
+        """Commit a batch with one of these edits in it; False: others lead, or go first.
+
+        :param ticket: the caller's, who leads while it is the first
+        """
         # Hundreds may wait, and all of them look whenever one is done.
         if self.is_led or not any(one in mine for one in self._due(time.monotonic())):
             return False
-        try:
-            self._lead.pop()
-        except IndexError:
-            return False
         batch: list[PendingEdit] = []
         try:
+            self._leaders.append(ticket)
+            if self._leaders[0] is not ticket:
+                return False
             batch = self._due(time.monotonic())
             leader = next((one for one in batch if one in mine), None)
             if leader is not None:
@@ -192,8 +200,16 @@ class CommitQueue:
             for member in batch:
                 member.is_in_flight = False
             self._remove([one for one in batch if one.is_settled])
-            self._lead.append(None)
+            self._step_down(ticket)
             self._signal.notify()
+
+    def _step_down(self, ticket: object) -> bool:
+        """Let others lead; False: the caller did not."""
+        try:
+            self._leaders.remove(ticket)
+        except ValueError:
+            return False
+        return True
 
     def _due(self, now: float) -> list[PendingEdit]:
         """The next batch: what is due, in order, and no more than any of it allows."""

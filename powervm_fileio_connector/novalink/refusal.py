@@ -12,6 +12,7 @@ from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink import partitions
 from powervm_fileio_connector.novalink.failures import FailureKind
 from powervm_fileio_connector.novalink.failures import RequestFailed
+from powervm_fileio_connector.novalink.partitions import LOOKUP_S
 from powervm_fileio_connector.novalink.partitions import LparInfo
 from powervm_fileio_connector.novalink.pending import Job
 from powervm_fileio_connector.novalink.pending import PendingEdit
@@ -66,13 +67,15 @@ def _fail_unready(err: RequestFailed, rest: Rest, deadline: Deadline, jobs: list
     :returns: whether there were any
     """
     lpars: dict[str, LparInfo | exceptions.FileIOConnectorError | None] = {}
+    # All other edits of the VIOS wait for this.
+    lookups = Deadline(min(deadline.left(), LOOKUP_S))
     is_any = False
     for job in jobs:
         if all(one.is_lpar_checked for one in job.pending):
             continue
         uuid = job.edit.lpar_uuid
         if uuid not in lpars:
-            lpars[uuid] = _lpar(rest, uuid, deadline)
+            lpars[uuid] = _lpar(rest, uuid, lookups)
         error = _unready(err, job, lpars[uuid])
         for one in job.pending:
             one.is_lpar_checked = True
@@ -86,7 +89,7 @@ def _lpar(rest: Rest, uuid: str,
           deadline: Deadline) -> LparInfo | exceptions.FileIOConnectorError | None:
     """Return an LPAR, the error that there is none, or None: the server does not tell."""
     try:
-        return partitions.lpar(rest, uuid, deadline)
+        return partitions.lpar(rest, uuid, deadline, is_tried_once=True)
     except RequestFailed as err:
         if err.kind is FailureKind.MISSING:
             return exceptions.LPARNotFound(reason=f'NovaLink knows no LPAR {uuid}', lpar=uuid)

@@ -414,7 +414,7 @@ class TestLock:
 
     def test_a_session_that_keeps_its_turn_is_passed_by(self, novalink, vios, lpar, make_volume):
         vios.submit(AddMapping(lpar, make_volume()), deadline())
-        with vios.turn(deadline()).taken(deadline()):
+        with vios.turn.taken(deadline()):
             assert vios.submit(AddMapping(lpar, make_volume('b')), deadline(1)).lua == 'lun2'
 
     def test_a_lock_path_that_cannot_be_used_is_done_without(self, vios, lpar, make_volume):

@@ -70,6 +70,21 @@ def test_a_detach_leaves_nothing_that_a_late_change_could_map(
     assert [one.path for one in novalink.mappings()] == [make_volume('other')]
 
 
+def test_a_late_change_is_known_by_whatever_address_its_server_is_asked(
+        novalink, held, config, make_volume):
+    adapter = novalink.adapter()
+    adapter.session.dest = f'http://127.1:{novalink.port}'
+    connector = pfc.FileIOConnector('sudo', adapter=adapter, conf=config,
+                                    lpar_uuid=novalink.lpars[0].uuid)
+    with futures.ThreadPoolExecutor() as pool:
+        detach = pool.submit(connector.disconnect_volume, {'path': make_volume('late')}, None)
+        futures.wait([detach], 0.3)
+        assert not detach.done()
+        held.release()
+        detach.result(20)
+    assert [one.path for one in novalink.mappings()] == [make_volume('other')]
+
+
 def test_detaches_leave_nothing_that_one_of_several_late_changes_could_map(
         novalink, held, config, make_connector, make_volume):
     config.set_override('rest_timeout_s', 1.0, group=conf.GROUP)

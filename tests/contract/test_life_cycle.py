@@ -373,6 +373,29 @@ def test_a_file_that_is_swapped_meanwhile_is_taken_off_again(connector, novalink
     assert novalink.mappings() == []
 
 
+@dataclasses.dataclass(frozen=True)
+class OneChange(Fault):
+    """A server that refuses all changes after the first."""
+
+    sent: list = dataclasses.field(default_factory=list)
+
+    def on_request(self, exchange):
+        self.sent.append(exchange.request)
+        return exchange.error(400, 'Invalid input.', 'Not now.') if len(self.sent) > 1 else None
+
+
+def test_a_mapping_that_cannot_be_taken_off_again_is_said_to_remain(connector, novalink, volume):
+    path = volume['data']['device_path']
+    novalink.faults.add(SwapFile(victim=path, method='POST'))
+    novalink.faults.add(OneChange(method='POST', times=None))
+    with pytest.raises(exceptions.UnsafeVolumePath) as caught:
+        connector.connect_volume(volume)
+    assert f'{path} remains mapped' in str(caught.value)
+    assert 'Not now' in str(caught.value)
+    assert 'nothing was changed' not in str(caught.value)
+    assert len(novalink.mappings()) == 1
+
+
 def test_a_swapped_file_is_taken_off_where_mappings_have_no_link(connector, novalink, volume):
     novalink.faults.add(WithoutLinks(times=None))
     novalink.faults.add(SwapFile(victim=volume['data']['device_path'], method='POST'))

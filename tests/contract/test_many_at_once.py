@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What many calls at once cost in requests, and that each gets its own result or error."""
 
+import dataclasses
 import threading
 import time
+from concurrent import futures
 
 import pytest
 
@@ -10,7 +12,10 @@ import powervm_fileio_connector as pfc
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.novalink import batch
+from powervm_fileio_connector.novalink import refusal
 from powervm_fileio_connector.simulator import Busy503
+from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import Forbidden403
 from powervm_fileio_connector.simulator import Latency
 from tests.contract.conftest import committer_for
@@ -67,6 +72,60 @@ def test_an_lpar_that_cannot_be_asked_for_fails_its_own_edit_alone(novalink, vio
     assert isinstance(error, exceptions.FileIOConnectorError)
     assert [one.path for one in removed] == [make_volume('old')]
     assert {one.path for one in novalink.mappings()} == {make_volume('a'), make_volume('others')}
+
+
+@dataclasses.dataclass(frozen=True)
+class Silent(Fault):
+    """A server that does not answer for a while; ``reached`` is set while it does not."""
+
+    reached: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    def on_request(self, exchange):
+        self.reached.set()
+        exchange.wait(60)
+
+
+@pytest.fixture
+def brief_lookups(monkeypatch):
+    for module, name in (batch, 'LOOKUP_S'), (batch, '_LEAST_LOOKUP_S'), (refusal, 'LOOKUP_S'):
+        monkeypatch.setattr(module, name, 0.2)
+
+
+@pytest.fixture
+def with_adapters(novalink, lpar, make_volume):
+    """Mappings by which both LPARs have adapters, made by others."""
+    for uuid in lpar, novalink.lpars[1].uuid:
+        committer_for(novalink.adapter(), novalink.vios_uuid).submit(
+            AddMapping(uuid, make_volume(f'old-{uuid}')), deadline())
+
+
+@pytest.mark.parametrize('are_together', [True, False])
+def test_an_lpar_that_is_not_answered_for_holds_up_nobody_else(
+        novalink, vios, lpar, make_volume, brief_lookups, with_adapters, are_together):
+    other = novalink.lpars[1].uuid
+    silent = AddMapping(other, make_volume('silent'))
+    fault = Silent(times=None, path=f'LogicalPartition/{other}')
+    novalink.faults.add(fault)
+    with futures.ThreadPoolExecutor() as pool:
+        first = pool.submit(vios.submit_all, [
+            silent, *([AddMapping(lpar, make_volume('b'))] if are_together else [])], deadline(4))
+        assert fault.reached.wait(5)
+        vios.submit(AddMapping(lpar, make_volume('a')), deadline(3))
+        assert not first.done()
+        error = first.result()[0]
+    assert isinstance(error, exceptions.NovaLinkBusy)
+    assert make_volume('silent') not in {one.path for one in novalink.mappings()}
+
+
+@pytest.mark.parametrize('novalink', [{'links_of_files': True}], indirect=True)
+def test_a_refusal_is_told_though_its_lpar_is_not_answered_for(
+        novalink, vios, lpar, make_volume, brief_lookups):
+    novalink.faults.add(Forbidden403(method='POST', times=None))
+    novalink.faults.add(Silent(times=None, path=f'LogicalPartition/{lpar}'))
+    clock = deadline()
+    with pytest.raises(exceptions.MappingFailed, match='no authority'):
+        vios.submit(AddMapping(lpar, make_volume()), clock)
+    assert clock.left() > 10
 
 
 @pytest.mark.parametrize('fault', [Busy503, Forbidden403])

@@ -8,6 +8,7 @@ import pytest
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.novalink import jobs
 from powervm_fileio_connector.novalink import partitions
 from powervm_fileio_connector.simulator import Busy503
 from powervm_fileio_connector.simulator import NovaLinkSimulator
@@ -100,6 +101,14 @@ class TestRescan:
         with pytest.raises(exceptions.ExtendFailed, match='did not end'):
             client_of(novalink.adapter()).rescan(novalink.vios_uuid, disk.udid, clock)
         assert time.monotonic() - started < 2.5
+
+    def test_a_job_that_ended_is_not_waited_for_until_it_is_deleted(self, novalink, disk,
+                                                                    monkeypatch):
+        monkeypatch.setattr(jobs, '_DELETE_S', 0.2)
+        novalink.faults.add(Slow(times=None, seconds=60, method='DELETE'))
+        clock = deadline()
+        client_of(novalink.adapter()).rescan(novalink.vios_uuid, disk.udid, clock)
+        assert clock.left() > 10
 
     def test_a_server_that_is_silent_is_given_up_by_the_deadline(self, novalink, disk):
         novalink.faults.add(Slow(times=None, seconds=30))

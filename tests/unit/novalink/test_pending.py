@@ -2,7 +2,10 @@
 """Which edits are committed together."""
 
 import concurrent.futures
+import sys
 import time
+
+import pytest
 
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import RemoveMapping
@@ -87,3 +90,34 @@ def test_an_edit_is_withdrawn_before_its_caller_is_told_that_it_was_not_sent():
     seen = []
     Watched(None, Deadline(0)).time_out()
     assert seen == [True]
+
+
+_LINES = sorted({line - CommitQueue._try_to_lead.__code__.co_firstlineno
+                 for *_, line in CommitQueue._try_to_lead.__code__.co_lines() if line})
+
+
+@pytest.mark.parametrize('line', _LINES[1:])
+def test_others_can_lead_after_an_interrupt_at_any_line(line):
+    queue, code = CommitQueue(), CommitQueue._try_to_lead.__code__
+    hits = []
+
+    def tracer(frame, event, arg):
+        if frame.f_code is not code:
+            return None
+        if event == 'line' and frame.f_lineno == code.co_firstlineno + line and not hits:
+            hits.append(line)
+            raise KeyboardInterrupt
+        return tracer
+
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        queue.submit([pending()], lambda leader, batch: settle_all(batch))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    assert not queue.is_led
+    other = PendingEdit(None, Deadline(0.5))
+    queue.submit([other], lambda leader, batch: [one.settle('done') for one in batch])
+    assert other.outcome() == 'done'
