@@ -9,8 +9,10 @@ the server itself, over a connection that is this exchange's alone.
 
 from __future__ import annotations
 
+import functools
 import http.client
 import io
+import socket
 import ssl
 import threading
 import time
@@ -47,13 +49,16 @@ def send(session: Any, method: str, path: str, headers: Mapping[str, str], body:
     :param waiting: is told if the answer does not come soon
     :raises RequestFailed: by whether the request can have been carried out
     """
-    connection = _connection(session, verify)
+    address = parse.urlsplit(session.dest)
+    connection = _connection(address)
     sent = dict(headers) if token is None else {**headers, 'X-API-Session': token}
     data = body.encode() if isinstance(body, str) else body
     sock, is_sent = None, False
     try:
-        _connect(connection, deadline, waiting)
-        sock = connection.sock
+        sock = _connected(connection.host, connection.port, deadline, waiting)
+        if address.scheme != 'http':
+            sock.settimeout(max(0.01, deadline.left()))
+            sock = _tls_context(verify).wrap_socket(sock, server_hostname=connection.host)
         connection.sock = _BoundedSocket(sock, deadline, waiting)
         try:
             connection.request(method, path, body=data, headers=sent)
@@ -108,36 +113,73 @@ def call_with_deadline(deadline: Deadline, call: Callable[[], _T]) -> _T:
     return results[0]
 
 
-def _connection(session: Any, verify: bool) -> http.client.HTTPConnection:
-    address = parse.urlsplit(session.dest)
-    if address.scheme == 'http':
-        return http.client.HTTPConnection(address.hostname or '', address.port)
+def _connection(address: parse.SplitResult) -> http.client.HTTPConnection:
+    kind = (http.client.HTTPConnection if address.scheme == 'http'
+            else http.client.HTTPSConnection)
+    return kind(address.hostname or '', address.port)
+
+
+def _tls_context(verify: bool) -> ssl.SSLContext:
     if verify:
-        context = ssl.create_default_context(cafile=certs.where())
-    else:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return http.client.HTTPSConnection(address.hostname or '', address.port, context=context)
+        return ssl.create_default_context(cafile=certs.where())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
-def _connect(connection: http.client.HTTPConnection, deadline: Deadline,
-             waiting: Waiting | None) -> None:
-    """Connect; that a server does not let one connect soon is spoken of."""
+def _connected(host: str, port: int, deadline: Deadline, waiting: Waiting | None) -> socket.socket:
+    """Connect, to the first of the host's addresses that lets one, and all of them in one time.
+
+    That none does soon is spoken of.
+    """
     left = deadline.left()
     if not left:
         raise RequestFailed(FailureKind.UNREACHABLE, 'no time was left to ask')
-    connection.timeout = timeout = min(CONNECT_TIMEOUT_S, left)
-    if waiting is not None and timeout > retry.SILENCE_S:
-        connection.timeout = retry.SILENCE_S
+    connecting = Deadline(min(CONNECT_TIMEOUT_S, left))
+    error: OSError = TimeoutError('timed out')
+    addresses = _addresses(host, port, connecting)
+    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+        end = Deadline(connecting.left() / (len(addresses) - tried))
+        while not end.has_passed:
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(max(0.01, min(end.left(), retry.SILENCE_S)))
+                sock.connect(address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return sock
+            except TimeoutError as err:
+                sock.close()
+                error = err
+                if waiting is not None and not end.has_passed:
+                    waiting.silent(deadline)
+            except OSError as err:
+                sock.close()
+                error = err
+                break
+    raise error
+
+
+def _addresses(host: str, port: int, deadline: Deadline) -> list[Any]:
+    """The addresses of a host, as of ``getaddrinfo``."""
+    resolve = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    if host == 'localhost' or ':' in host or host.rpartition('.')[2].isdecimal():
+        return resolve()
+
+    def resolved() -> list[Any] | OSError:
         try:
-            connection.connect()
-        except TimeoutError:
-            connection.close()
-            waiting.silent(deadline)
-            connection.timeout = max(0.01, min(timeout, deadline.left()))
-        else:
-            return
-    connection.connect()
+            return resolve()
+        except OSError as err:
+            return err
+
+    try:
+        # It knows no timeout, and asks servers of its own.
+        found = call_with_deadline(deadline, resolved)
+    except RequestFailed as err:
+        kind = FailureKind.UNREACHABLE if err.kind is FailureKind.LATE else err.kind
+        raise RequestFailed(kind, f'the address of {host}: {err.detail}') from err
+    if isinstance(found, OSError):
+        raise found
+    return found
 
 
 class _BoundedSocket:

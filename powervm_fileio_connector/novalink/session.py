@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import html
 import re
 import threading
 import time
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 from typing import Generic
 from typing import TypeVar
+from urllib import parse
 
 from oslo_log import log as logging
 from pypowervm import adapter as pvm_adapter
@@ -37,6 +39,9 @@ _LOOPBACK = re.compile(r'localhost|127(\.\d{1,3}){3}|::1', re.IGNORECASE)
 
 REFUSAL_PAUSE_S = 60.0
 """How long a session that NovaLink refused to renew is not renewed again."""
+
+_TELLING = 6
+"""So many characters of a password in a row are not shown."""
 
 _T = TypeVar('_T')
 
@@ -101,7 +106,7 @@ def log_on(settings: conf.Settings, deadline: Deadline, waiting: Waiting) -> Loc
         # "from None": what pypowervm raised may quote what was sent.
         raise exceptions.NovaLinkUnavailable(
             reason=f'cannot log on to NovaLink at {settings.novalink_host}: '
-            + _without(settings.novalink_password, err.detail)) from None
+            + _without(settings.novalink_password, err)) from None
 
 
 def log_off(session: LocalSession, deadline: Deadline) -> None:
@@ -213,7 +218,7 @@ class TokenRenewal:
                 session._sessToken = self._new_token(session, deadline, waiting)
                 session._logged_in = True
             except RequestFailed as err:
-                detail = _without(session.password, err.detail)
+                detail = _without(session.password, err)
                 LOG.warning('The NovaLink session could not be renewed: %s', detail)
                 if err.kind not in (FailureKind.SESSION, FailureKind.REFUSED):
                     # The request itself was answered with 401, so it was not carried out.
@@ -246,5 +251,23 @@ def _token_of_new_logon(session: Any, deadline: Deadline, waiting: Waiting) -> s
     return str(clone._sessToken)
 
 
-def _without(password: str | None, text: str) -> str:
-    return text.replace(password, '***') if password else text
+def _without(password: str | None, err: RequestFailed) -> str:
+    """What is said of a failed logon; nothing of it where a part of the password may be in it.
+
+    A server may quote what it was sent, escaped, or cut short.
+    """
+    if not password:
+        return err.detail
+    secret, text = _plain(password), _plain(err.detail)
+    size = min(len(secret), _TELLING)
+    if any(secret[place:place + size] in text for place in range(len(secret) - size + 1)):
+        return (f'HTTP status {err.status}' if err.status else 'it failed') + (
+            '; why is not shown, since it may quote the password')
+    return err.detail
+
+
+def _plain(text: str) -> str:
+    """A text without what differs between ways to write it: escapes, white space, case."""
+    for _ in range(2):
+        text = parse.unquote(html.unescape(text))
+    return ''.join(text.split()).replace('\\', '').casefold()

@@ -1,16 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """No secret reaches a log at any level, an error, or a repr."""
 
+import dataclasses
 import logging
+import re
 import traceback
+from typing import ClassVar
+from xml.sax import saxutils
 
 import pytest
 
 import powervm_fileio_connector as pfc
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.simulator import ExpiredSession
+from powervm_fileio_connector.simulator import Fault
+from powervm_fileio_connector.simulator import LogonRefused
 
 CANARY = 'xyzzy-CANARY-42'
+
+
+@dataclasses.dataclass(frozen=True)
+class QuotesLogon(Fault):
+    """A server that refuses a logon with the words of the request."""
+
+    before: str = ''
+    scope: ClassVar[str] = '/rest/api/web/Logon'
+
+    def on_request(self, exchange):
+        if exchange.request.method != 'PUT':
+            return None
+        return exchange.error(400, 'Bad Request', self.before + saxutils.escape(
+            exchange.request.body.decode()))
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +83,33 @@ def test_the_password_of_the_session_is_shown_nowhere(novalink, config, caplog, 
     assert (error is not None) == fails
     assert not any(CANARY in text for text in texts(caplog, error))
     assert CANARY not in repr(connector.settings)
+
+
+@pytest.mark.parametrize(('password', 'before'), [
+    ('plain-CANARY', ''), ('C&ANARY<1>', ''), ('CANARY  two', ''), ('CANARY' * 60, 'x' * 700)],
+    ids=['plain', 'escaped', 'blanks', 'cut'])
+@pytest.mark.parametrize('is_renewal', [False, True])
+def test_a_server_that_quotes_the_password_is_not_quoted(novalink, config, caplog, password, before,
+                                                         is_renewal):
+    for option, value in {'novalink_port': novalink.port, 'novalink_protocol': 'http',
+                          'novalink_host': '127.0.0.1', 'novalink_username': 'padmin',
+                          'novalink_password': password}.items():
+        config.set_override(option, value, group=conf.GROUP)
+    adapter = (novalink.adapter(novalink.session(password=password)) if is_renewal else None)
+    connector = pfc.FileIOConnector('sudo', conf=config, adapter=adapter,
+                                    lpar_uuid=novalink.lpars[0].uuid)
+    novalink.faults.add(ExpiredSession(), QuotesLogon(before=before, times=None))
+    with pytest.raises(exceptions.NovaLinkUnavailable, match='400; why is not shown') as caught:
+        connector.disconnect_volume({'path': '/dev/shm/volume-1'}, None)
+    assert not any(re.search('ANARY', text) for text in texts(caplog, caught.value))
+
+
+def test_a_refusal_of_a_logon_is_quoted_otherwise(novalink, config):
+    config.set_override('novalink_port', novalink.port, group=conf.GROUP)
+    for option, value in {'novalink_protocol': 'http', 'novalink_host': '127.0.0.1',
+                          'novalink_username': 'padmin', 'novalink_password': CANARY}.items():
+        config.set_override(option, value, group=conf.GROUP)
+    connector = pfc.FileIOConnector('sudo', conf=config, lpar_uuid=novalink.lpars[0].uuid)
+    novalink.faults.add(LogonRefused(times=None))
+    with pytest.raises(exceptions.NovaLinkUnavailable, match='user name or the password is wrong'):
+        connector.disconnect_volume({'path': '/dev/shm/volume-1'}, None)
