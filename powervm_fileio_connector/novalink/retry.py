@@ -35,7 +35,7 @@ class Retry:
     """Decides after each failure of one caller whether, and when, the request is made again.
 
     A busy server is tried until the deadline, and one that is away for :data:`PATIENCE_S`, in
-    pauses that grow and are jittered to part callers who met.
+    pauses that grow, less so after a race that was lost, and are jittered to part callers who met.
 
     :ivar next_try_s: how many seconds lie between the first try and the next
     """
@@ -57,7 +57,9 @@ class Retry:
                 return None
         elif failure.kind not in _TRANSIENT:
             return None
-        pause_s = random.uniform(0.5, 1.0) * min(0.05 * 2 ** self._tries, 2.0)
+        # Who has lost a race should read anew before the next change of others is made.
+        most_s = 0.1 if failure.kind is FailureKind.STALE else 2.0
+        pause_s = random.uniform(0.5, 1.0) * min(0.05 * 2 ** self._tries, most_s)
         self._tries += 1
         if pause_s + LEAST_S > self._deadline.left():
             return None

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from collections.abc import Iterator
 
 from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.novalink import locks
 from powervm_fileio_connector.novalink.failures import UNKNOWN
 from powervm_fileio_connector.novalink.failures import RequestFailed
 from powervm_fileio_connector.novalink.locks import FairLock
@@ -16,6 +17,12 @@ from powervm_fileio_connector.novalink.locks import FileLock
 
 _REMEMBER_S = 3600.0
 """How long a POST without an answer may be applied late: longer than any server works on one."""
+
+_BUSY_S = 5.0
+"""For so long a process changes a VIOS without a pause, where no lock is shared with others."""
+
+_PAUSE_S = 0.2
+"""So long it then pauses, and half as long as a change takes: enough for another's read."""
 
 
 class ViosTurn:
@@ -35,6 +42,8 @@ class ViosTurn:
         self._file_lock = FileLock(f'powervm-fileio-{vios_uuid.lower()}')
         self._unknown: dict[object, tuple[str, float]] = {}
         self._unshown: dict[str, float] = {}
+        self._busy_since = self._ended_at = 0.0
+        self._post_s = 0.0
         self.etag: str | None = None
 
     @contextlib.contextmanager
@@ -42,19 +51,36 @@ class ViosTurn:
         """Take the turn; one that does not come soon is not waited for."""
         # Of this process, so that it ends; the half that is left is for the change.
         with self._lock.held(deadline.left() / 2), self._file_lock.held(deadline):
-            yield
+            if locks.lock_path() is None:
+                self._let_others_in(deadline)
+            try:
+                yield
+            finally:
+                self._ended_at = time.monotonic()
+
+    def _let_others_in(self, deadline: Deadline) -> None:
+        """Pause now and then: other processes, whose reads are always late, get no turn else."""
+        now = time.monotonic()
+        pause_s = _PAUSE_S + self._post_s / 2
+        if now - self._ended_at > pause_s:
+            self._busy_since = now
+        elif now - self._busy_since > _BUSY_S and pause_s < deadline.left() / 2:
+            time.sleep(pause_s)
+            self._busy_since = time.monotonic()
 
     @contextlib.contextmanager
     def posting(self, etag: str) -> Iterator[None]:
         """Remember a POST until its outcome is known, also if the block is interrupted."""
         post = object()
-        self._unknown[post] = etag, time.monotonic()
+        started = time.monotonic()
+        self._unknown[post] = etag, started
         try:
             yield
         except RequestFailed as err:
             if err.kind not in UNKNOWN:
                 self._unknown.pop(post, None)
             raise
+        self._post_s = time.monotonic() - started
         self._unknown.pop(post, None)
 
     def note_unshown(self, keys: Collection[str]) -> None:

@@ -47,6 +47,13 @@ def test_waiting_is_spoken_of_before_a_pause_in_which_two_seconds_pass(
     assert sentence.startswith('NovaLink at host does not serve requests (starting); trying again')
 
 
+def test_who_lost_a_race_tries_again_soon_however_often(now):
+    lost = failures.RequestFailed(failures.FailureKind.STALE, 'changed')
+    patience = retry.Retry(Deadline(60))
+    assert [patience.pause_s(lost) for _ in range(8)][-1] <= 0.1
+    assert patience.pause_s(STARTING) == 2.0
+
+
 def test_no_further_try_is_spoken_of_where_the_deadline_leaves_none(now, waiting, told):
     patience = retry.Retry(Deadline(1.9))
     while (pause_s := patience.pause_s(STARTING)) is not None:
