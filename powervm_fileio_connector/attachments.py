@@ -80,8 +80,10 @@ class Attachments:
         deadlines = deadlines or self.deadlines()
         partition = self.client.management_partition(deadlines.requests)
         table = self.client.committer(partition.uuid).read_table(deadlines.requests)
-        return dataclasses.replace(file, spellings=tuple(dict.fromkeys(
-            (*file.spellings, *self._names_in(table, file, deadlines)))))
+        names = self._names_in(table, file, deadlines)
+        return dataclasses.replace(
+            file, conflicts=names.conflicts,
+            spellings=tuple(dict.fromkeys((*file.spellings, *names.same))))
 
     def plan_attach(self, spec: VolumeSpec) -> Plan:
         """Decide how a volume is to be attached; nothing is sent that changes anything.
@@ -204,8 +206,8 @@ class Attachments:
                              find=lambda: (find or self.find)(spec, deadlines, 1))
 
     def _names_in(self, table: MappingTable, file: host.VolumeFile,
-                  deadlines: CallDeadlines, is_last: bool = False) -> tuple[str, ...]:
-        """The mapped paths that are a file, such as its hard links."""
+                  deadlines: CallDeadlines, is_last: bool = False) -> host.MappedNames:
+        """The mapped paths that lead to a file's data, such as its hard links."""
         mapped = [entry.record.path for entry in table.entries() if entry.record.path]
         with deadlines.probing(is_last) as probes:
             return host.names_among(file, mapped, prober=self.prober, deadline=probes)
@@ -241,7 +243,7 @@ class Attachments:
     def _attached(self, plan: Plan, file: host.VolumeFile, record: MappingRecord) -> DeviceInfo:
         if record.is_new:
             self._recheck(plan, file)
-            if file.may_have_other_names and not plan.spec.multiattach:
+            if file.may_have_other_names:
                 self._require_unshared(plan, file, record)
         spec = plan.spec
         LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
@@ -285,7 +287,7 @@ class Attachments:
             LOG.warning('Whether others have %s by another name is not known: %s', file.path, err)
             return
         try:
-            plans.require_unshared(file, record, table, names)
+            plans.require_unshared(plan.spec, file, record, table, names)
         except exceptions.VolumeInUse as err:
             self._roll_back(plan, err)
             raise

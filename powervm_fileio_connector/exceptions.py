@@ -220,7 +220,9 @@ class NovaLinkBusy(Retryable, FileIOConnectorError):
 class VolumeInUse(FileIOConnectorError):
     """The file is mapped to another LPAR, or to an adapter that any LPAR may connect to.
 
-    Recovery: detach it there first, or pass ``multiattach`` if both are meant to have it.
+    Or something else is mapped that shares data with it.
+
+    Recovery: detach it there first, or pass ``multiattach`` if both are meant to have the file.
     """
 
     code = 409

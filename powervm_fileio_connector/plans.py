@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import os.path
 from collections.abc import Callable
-from collections.abc import Collection
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ from powervm_fileio_connector import host
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.deadline import CallDeadlines
 from powervm_fileio_connector.host.probe import Prober
+from powervm_fileio_connector.mappings import REMEDY_CONFLICT
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import MappingTable
@@ -88,9 +88,10 @@ def addition(spec: VolumeSpec, file: host.VolumeFile, settings: Settings) -> Add
     """Return the edit that attaches a volume whose file was found."""
     return AddMapping(
         lpar_uuid=spec.lpar_uuid, path=file.path, spellings=file.spellings,
-        lookalikes=file.lookalikes, elsewhere=file.probed, backstore=spec.backstore,
-        is_backstore_explicit=spec.is_backstore_explicit, tag=spec.volume_id, slot=spec.slot,
-        lua=spec.lua, multiattach=spec.multiattach, max_per_bus=settings.max_mappings_per_bus)
+        lookalikes=file.lookalikes, conflicts=file.conflicts, elsewhere=file.probed,
+        backstore=spec.backstore, is_backstore_explicit=spec.is_backstore_explicit,
+        tag=spec.volume_id, slot=spec.slot, lua=spec.lua, multiattach=spec.multiattach,
+        max_per_bus=settings.max_mappings_per_bus)
 
 
 def removal(spec: VolumeSpec, info: DeviceInfo, settings: Settings, *,
@@ -150,21 +151,24 @@ def without_doubt(plan: Plan, answer: Any, settings: Settings, prober: Prober) -
     return dataclasses.replace(plan, edit=dataclasses.replace(plan.edit, elsewhere=elsewhere))
 
 
-def require_unshared(file: host.VolumeFile, record: MappingRecord, table: MappingTable,
-                     names: Collection[str]) -> None:
-    """Check that no other LPAR has a file that has just been mapped, by another of its names.
+def require_unshared(spec: VolumeSpec, file: host.VolumeFile, record: MappingRecord,
+                     table: MappingTable, names: host.MappedNames) -> None:
+    """Check that no other LPAR has a file that has just been mapped, or its data, otherwise.
 
     Edits of two names know nothing of each other.
 
-    :param names: the mapped paths that are the file
     :raises VolumeInUse: one has it
     """
-    for other in (entry.record for entry in table.of_paths(names)):
-        if other.lpar_id != record.lpar_id and not other.is_orphan:
+    reasons = dict(names.conflicts)
+    for other in (entry.record for entry in table.of_paths([
+            *([] if spec.multiattach else names.same), *reasons])):
+        why = reasons.get(other.path or '')
+        if not other.is_orphan and (why is not None or other.lpar_id != record.lpar_id):
             raise exceptions.VolumeInUse(
-                reason=f'{other.path}, which is the same file, was mapped to {other.client} '
-                'meanwhile', path=file.path, slot=other.slot,
-                lpar=other.lpar_uuid or other.lpar_id)
+                reason=f'{other.path}, which {why or "is the same file"}, was mapped to '
+                f'{other.client} meanwhile', path=file.path, slot=other.slot,
+                lpar=other.lpar_uuid or other.lpar_id,
+                **{} if why is None else {'remedy': REMEDY_CONFLICT})
 
 
 def device_info(spec: VolumeSpec, vios_uuid: str, record: MappingRecord) -> DeviceInfo:

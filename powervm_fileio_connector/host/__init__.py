@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from powervm_fileio_connector.host.finder import MappedNames
 from powervm_fileio_connector.host.finder import VolumeFile
 from powervm_fileio_connector.host.finder import find
 from powervm_fileio_connector.host.finder import leading_elsewhere
@@ -16,6 +17,6 @@ from powervm_fileio_connector.host.spellings import resolved_paths
 from powervm_fileio_connector.host.spellings import spellings_of
 from powervm_fileio_connector.host.spellings import unbound
 
-__all__ = ['VolumeFile', 'candidate_paths', 'find', 'leading_elsewhere', 'list_files',
-           'names_among', 'probed_paths', 'recheck', 'require_same_namespace', 'resolved_paths',
-           'spellings_of', 'unbound']
+__all__ = ['MappedNames', 'VolumeFile', 'candidate_paths', 'find', 'leading_elsewhere',
+           'list_files', 'names_among', 'probed_paths', 'recheck', 'require_same_namespace',
+           'resolved_paths', 'spellings_of', 'unbound']

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Collection
 from collections.abc import Iterable
 from typing import Any
+from typing import NamedTuple
 
 import retrying
 from oslo_log import log as logging
@@ -53,6 +54,10 @@ class VolumeFile:
     :ivar has_hard_links: whether it has several names on its file system
     :ivar ignores_case: whether its name in another case leads to it too
     :ivar device: ``major:minor`` of a block device
+    :ivar same_as: of a block device, or of a file that a loop device is over: all that has the same
+        bytes, as in :class:`probe.FileFacts`, and files by all their paths
+    :ivar part_of: likewise, what has more than its bytes
+    :ivar conflicts: mapped paths that no LPAR may have beside it, each with the reason
     """
 
     path: str
@@ -69,11 +74,25 @@ class VolumeFile:
     has_hard_links: bool = False
     ignores_case: bool = False
     device: str = ''
+    same_as: frozenset[str] = frozenset()
+    part_of: frozenset[str] = frozenset()
+    conflicts: tuple[tuple[str, str], ...] = ()
 
     @property
     def may_have_other_names(self) -> bool:
-        """Whether names that ``spellings`` lacks may be this file; see :func:`names_among`."""
-        return self.is_block_device or self.has_hard_links or self.ignores_case
+        """Whether names that ``spellings`` lacks may be of its data; see :func:`names_among`."""
+        return bool(self.same_as) or self.has_hard_links or self.ignores_case
+
+
+class MappedNames(NamedTuple):
+    """Mapped paths that lead to a file's data.
+
+    :ivar same: those that are the file, whatever their names
+    :ivar conflicts: those that no LPAR may have beside it, each with the reason
+    """
+
+    same: tuple[str, ...] = ()
+    conflicts: tuple[tuple[str, str], ...] = ()
 
 
 def find(spec: VolumeSpec, settings: Settings, *, prober: probe.Prober,
@@ -139,11 +158,12 @@ def recheck(file: VolumeFile, settings: Settings, *, prober: probe.Prober,
 
 
 def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
-                deadline: Deadline | None = None) -> tuple[str, ...]:
-    """Return those of the given paths that are the file, whatever their names.
+                deadline: Deadline | None = None) -> MappedNames:
+    """Return those of the given paths that are the file, or share data with it.
 
     Its inode decides, or, on another mount of the same server that has a device of its own, its
-    file handle; of a block device its number. No other mounts are probed.
+    file handle; of a block device its number. A disk shares data with its partitions, and a loop
+    device with what it is over. No other mounts are probed.
 
     :param paths: such as those of all mappings
     """
@@ -153,11 +173,12 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
     requests: list[probe.Request[Any]] = []
     # A file with one name has it in other cases only.
     names = {os.path.basename(path).casefold() for path in file.spellings}
+    file_systems = _file_systems(file, table)
     for path in dict.fromkeys(paths):
-        if file.is_block_device:
-            if not path.startswith('/dev/'):
-                continue
-        elif not file.has_hard_links and os.path.basename(path).casefold() not in names:
+        is_device = bool(file.same_as) and path.startswith('/dev/')
+        is_named = not file.is_block_device and (
+            file.has_hard_links or os.path.basename(path).casefold() in names)
+        if not (is_device or is_named or file_systems):
             continue
         # Behind a symlink, '..' leads elsewhere than its text says.
         start, is_climbing, _ = path.partition('/../')
@@ -166,15 +187,18 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
         below = None if mount is None else mount.below(plain)
         if mount is None or below is None:
             continue
-        if mount.device == file.mount.device:
+        if is_device:
+            # A loop device over a share that hangs holds no other.
+            requests.append(probe.FileProbe(mount.mount_point, below, mount.id, share=path))
+        elif (mount.device == file.mount.device if is_named else mount.device in file_systems):
             requests.append(probe.FileProbe(mount.mount_point, below, mount.id, share=mount.share))
-        elif index.are_of_one_server(mount, file.mount):
+        elif is_named and index.are_of_one_server(mount, file.mount):
             requests.append(probe.HandleProbe(mount.mount_point, below, share=mount.share))
         else:
             continue
         asked.append(path)
     if not asked:
-        return ()
+        return MappedNames()
     own, *answers = prober.probe_all([probe.HandleProbe(
         file.mount.mount_point, file.mount.below(file.path) or '', share=file.mount.share),
         *requests], deadline)
@@ -185,8 +209,15 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
                     else (facts.dev, facts.ino) == file.identity)
         return facts is not None and facts.handle is not None and facts == own.facts
 
-    return tuple(path for path, answer in zip(asked, answers, strict=True)
-                 if is_file(answer.facts))
+    same: list[str] = []
+    conflicts: list[tuple[str, str]] = []
+    for path, answer in zip(asked, answers, strict=True):
+        if is_file(answer.facts):
+            same.append(path)
+        elif isinstance(answer.facts, probe.FileFacts) and _overlaps(file, path, answer.facts):
+            conflicts.append((path, f'has data of {file.path}: one of the two is a partition of '
+                                    'the other, or a loop device over it'))
+    return MappedNames(tuple(same), tuple(conflicts))
 
 
 def leading_elsewhere(paths: Iterable[str], own: Collection[str], settings: Settings, *,
@@ -268,6 +299,7 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
         found.table, found.mount, resolved, prober, deadline)
     known = same_file.index(found.table).spellings(found.mount, resolved)
     given = spellings.given(spec, settings, found.table)
+    own = (facts.identity, path, *known) if facts.same_as and not is_block_device else ()
     return VolumeFile(
         path=path, spellings=tuple(dict.fromkeys((path, *known, *certain, *given))),
         lookalikes=lookalikes, size=facts.size, format=spec.format,
@@ -275,7 +307,33 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
         chain=facts.chain, resolved=resolved,
         probed=same_file.index(found.table).probed(path),
         has_hard_links=facts.hard_links > 1, ignores_case=facts.ignores_case,
-        device=next(iter(facts.devices), ''))
+        device=next(iter(facts.devices), ''),
+        same_as=_with_spellings((*facts.same_as, *own)), part_of=_with_spellings(facts.part_of))
+
+
+def _with_spellings(layers: Iterable[str]) -> frozenset[str]:
+    """Return layers of data, as in :class:`probe.FileFacts`, and all paths of those told by one."""
+    return frozenset(one for layer in layers for one in (
+        spellings.spellings_of(layer) if layer.startswith('/') else (layer,)))
+
+
+def _file_systems(file: VolumeFile, table: mount_table.MountTable) -> set[str]:
+    """Return ``major:minor`` of the file systems of files that a block device is over."""
+    found = set()
+    for layer in (*file.same_as, *file.part_of) if file.is_block_device else ():
+        device, is_file, _ = layer.partition('/')
+        if is_file and device:
+            found.add(f'{os.major(int(device))}:{os.minor(int(device))}')
+        elif is_file and (mount := table.covering(layer)) is not None:
+            found.add(mount.device)
+    return found
+
+
+def _overlaps(file: VolumeFile, path: str, facts: probe.FileFacts) -> bool:
+    """Whether a file has data of what is at a path; two partitions of a disk share none."""
+    same = {*facts.same_as, facts.identity, path}
+    return not (file.same_as.isdisjoint(same.union(facts.part_of))
+                and file.part_of.isdisjoint(same))
 
 
 def _may_yet_appear(error: Exception) -> bool:

@@ -132,6 +132,7 @@ def request(table: MountTable, mount: Mount, below: str, spec: VolumeSpec,
     """Return the probe that tells all about a file of a mount."""
     return probe.FileProbe(
         mount.mount_point, below, mount.id, mounted_loops=mounted_loops(table), share=mount.share,
+        finds_loops=settings.allow_block_devices,
         qcow2_backing=settings.qcow2_backing if spec.format == 'qcow2' else None)
 
 

@@ -9,6 +9,7 @@ answer whether it was carried out.
 
 from __future__ import annotations
 
+from powervm_fileio_connector.mappings.adding import REMEDY_CONFLICT
 from powervm_fileio_connector.mappings.adding import AddMapping
 from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import Edit
@@ -30,7 +31,7 @@ from powervm_fileio_connector.mappings.table import LPARsNeeded
 from powervm_fileio_connector.mappings.table import MappingEntry
 from powervm_fileio_connector.mappings.table import MappingTable
 
-__all__ = ['AddMapping', 'Change', 'Edit', 'LPARIdNeeded', 'LPARsNeeded', 'MappingEntry',
-           'MappingRecord', 'MappingSplitter', 'MappingTable', 'NotConfirmed', 'OrphanState',
-           'Outcome', 'RemoveMapping', 'RemoveOrphans', 'file_udid', 'find', 'in_order',
-           'normalised', 'orphan_state', 'unlisted_lpar']
+__all__ = ['REMEDY_CONFLICT', 'AddMapping', 'Change', 'Edit', 'LPARIdNeeded', 'LPARsNeeded',
+           'MappingEntry', 'MappingRecord', 'MappingSplitter', 'MappingTable', 'NotConfirmed',
+           'OrphanState', 'Outcome', 'RemoveMapping', 'RemoveOrphans', 'file_udid', 'find',
+           'in_order', 'normalised', 'orphan_state', 'unlisted_lpar']

@@ -35,6 +35,9 @@ _REMEDY_LOOKALIKE = (
     'the copy, or attach the volume as multiattach.')
 
 
+REMEDY_CONFLICT = 'Detach that one first: the two may never be attached at the same time.'
+
+
 @dataclasses.dataclass(frozen=True)
 class AddMapping:
     """Map a file to an LPAR.
@@ -43,6 +46,8 @@ class AddMapping:
     :ivar spellings: every path that reaches this same file; ``path`` may be among them
     :ivar lookalikes: paths of what may be the same file: a mapping of one to another LPAR refuses
         this one, but none is taken for a mapping of this file
+    :ivar conflicts: paths a mapping of which, to whatever LPAR, refuses this one, also with
+        ``multiattach``; each with what it has to do with the file, as words that follow the path
     :ivar elsewhere: paths that lead to other files; None: not known. Where a
         UUID is part of the file's name, a mapping of any other file of that name refuses this one,
         unless it is tagged as another volume, since its path may have led to this file by a mount
@@ -57,6 +62,7 @@ class AddMapping:
     path: str
     spellings: tuple[str, ...] = ()
     lookalikes: tuple[str, ...] = ()
+    conflicts: tuple[tuple[str, str], ...] = ()
     elsewhere: Collection[str] | None = dataclasses.field(default=None, compare=False)
     backstore: str = 'loop'
     is_backstore_explicit: bool = False
@@ -79,7 +85,8 @@ class AddMapping:
     @functools.cached_property
     def keys(self) -> frozenset[str]:
         """The volume's paths and ids; edits that share one are carried out in their order."""
-        return keys_of((*self.paths, *self.lookalikes), file_udid(self.path), self.tag)
+        return keys_of((*self.paths, *self.lookalikes, *dict(self.conflicts)),
+                       file_udid(self.path), self.tag)
 
     def apply(self, table: MappingTable, may_defer: bool = True) -> Change:
         """Add the mapping, and remove those of the file that have lost their client.
@@ -99,6 +106,7 @@ class AddMapping:
         orphans = [entry for entry in others if (
             (entry.record.is_orphan and entry.record.lpar_uuid == self.lpar_uuid.upper())
             or is_left_over(entry.record, table))]
+        self._require_no_conflict(table)
         if not self.multiattach:
             self._require_unused([entry for entry in alike if entry not in orphans], table)
         bus = buses.choose(table, self)
@@ -169,6 +177,17 @@ class AddMapping:
             else:
                 others.append(entry)
         return mine, others
+
+    def _require_no_conflict(self, table: MappingTable) -> None:
+        """Raise where a path is mapped that no LPAR may have beside the file."""
+        reasons = {normalised(path): why for path, why in self.conflicts}
+        for entry in table.of_paths(reasons):
+            record = entry.record
+            if not is_left_over(record, table):
+                raise exceptions.VolumeInUse(
+                    reason=f'{record.path} is mapped to {record.client}, and '
+                    f'{reasons[entry.file or ""]}', path=self.path, slot=record.slot,
+                    lpar=record.lpar_uuid or record.lpar_id, remedy=REMEDY_CONFLICT)
 
     def _require_unused(self, alike: list[MappingEntry], table: MappingTable) -> None:
         """Raise where a mapping is of the file, or may be, by the names of files alone."""

@@ -12,20 +12,36 @@ import pytest
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
+from powervm_fileio_connector.attachments import Attachments
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.host.probe import in_use
+from powervm_fileio_connector.novalink import client_for
 from powervm_fileio_connector.volume import VolumeSpec
 
 IN_USE = r'used? by this host itself|that this host uses itself'
 
 
 @pytest.fixture
-def find(settings, prober):
-    allowing = dataclasses.replace(settings, allow_block_devices=True)
+def allowing(settings):
+    return dataclasses.replace(settings, allow_block_devices=True)
 
+
+@pytest.fixture
+def find(allowing, prober):
     def find(path):
         return finder.find(VolumeSpec(protocol='local', path=str(path)), allowing, prober=prober)
     return find
+
+
+@pytest.fixture
+def map_to(novalink, allowing, prober):
+    """Attach a file or device to one of two LPARs."""
+    attachments = Attachments(allowing, prober, client_for(allowing, novalink.adapter()))
+
+    def map_to(lpar, path, **more):
+        return attachments.carry_out(attachments.plan_attach(VolumeSpec(
+            protocol='local', path=str(path), lpar_uuid=novalink.lpars[lpar].uuid, **more)))
+    return map_to
 
 
 @pytest.fixture
@@ -72,6 +88,23 @@ def make_file_system(fstype, *devices):
         subprocess.run([f'mkfs.{fstype}', *devices], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as err:
         pytest.skip(f'no {fstype} here: {err}')
+
+
+@contextlib.contextmanager
+def partitions(loop, count=1):
+    """Give a loop device partitions of 32 MiB each, whether or not it has a table of them."""
+    numbers = range(1, count + 1)
+    try:
+        for number in numbers:
+            subprocess.run(['addpart', loop, str(number), str(65536 * number), '65536'],
+                           check=True, capture_output=True)
+    except subprocess.CalledProcessError as err:
+        pytest.skip(f'no partitions of loop devices here: {err.stderr}')
+    try:
+        yield [f'{loop}p{number}' for number in numbers]
+    finally:
+        for number in numbers:
+            subprocess.run(['delpart', loop, str(number)], check=True)
 
 
 @contextlib.contextmanager
@@ -145,7 +178,7 @@ def test_a_block_device_is_known_by_each_of_its_names(make_image, attach, find, 
     found = find(names[0])
     assert found.may_have_other_names
     assert set(host.names_among(found, [*names, str(node), '/dev/shm/none', '/none'],
-                                prober=prober)) == {*names[:2], str(node)}
+                                prober=prober).same) == {*names[:2], str(node)}
 
 
 def test_each_device_and_file_of_a_mounted_btrfs_is_refused(
@@ -181,6 +214,94 @@ def test_a_disk_is_refused_while_a_partition_of_it_is_mounted(
         mounter.unmount(tmp_path / 'var')
     finally:
         subprocess.run(['partx', '--delete', loop], check=True)
+
+
+def test_a_partition_is_refused_while_its_disk_is_mounted(
+        make_image, attach, mounter, tmp_path, find):
+    image = make_image('disk')
+    make_file_system('ext4', image)
+    _, loop = attach(image)
+    with partitions(loop) as [partition]:
+        node = attach.node(partition)
+        assert find(node).is_block_device
+        mounter._mount(tmp_path / 'var', loop)
+        with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
+            find(node)
+        mounter.unmount(tmp_path / 'var')
+
+
+def test_a_partition_is_served_while_another_of_its_disk_is_mounted(
+        make_image, attach, mounter, tmp_path, find):
+    _, loop = attach(make_image('disk'))
+    with partitions(loop, 2) as [mounted, other]:
+        make_file_system('ext4', mounted)
+        mounter._mount(tmp_path / 'var', mounted)
+        assert find(attach.node(other)).is_block_device
+        mounter.unmount(tmp_path / 'var')
+
+
+def test_a_loop_device_is_refused_while_another_one_over_its_file_is_mounted(
+        make_image, attach, mounter, tmp_path, find):
+    image = make_image('disk')
+    make_file_system('ext4', image)
+    (node, _), (_, other) = attach(image), attach(image)
+    assert find(node).is_block_device
+    mounter._mount(tmp_path / 'var', other)
+    with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
+        find(node)
+    mounter.unmount(tmp_path / 'var')
+
+
+@pytest.mark.parametrize('order', [1, -1])
+@pytest.mark.parametrize('lpar', [0, 1])
+@pytest.mark.parametrize('is_multiattach', [False, True])
+def test_of_a_disk_and_its_partition_one_is_mapped_at_a_time(
+        order, lpar, is_multiattach, make_image, attach, novalink, map_to):
+    node, loop = attach(make_image('disk'))
+    with partitions(loop, 2) as [one, other]:
+        first, second = (node, attach.node(one))[::order]
+        info = map_to(0, first)
+        with pytest.raises(exceptions.VolumeInUse, match=f'{first} is mapped .* partition'):
+            map_to(lpar, second, multiattach=is_multiattach)
+        assert [mapping.path for mapping in novalink.mappings()] == [str(first)]
+        assert dataclasses.replace(map_to(0, first), is_new=info.is_new) == info
+        if order < 0:
+            map_to(1, attach.node(other))
+            assert len(novalink.mappings()) == 2
+
+
+@pytest.mark.parametrize('order', [1, -1])
+@pytest.mark.parametrize('kinds', ['file, loop', 'file, partition', 'loop, loop over file',
+                                   'loop, loop over loop'])
+def test_of_a_file_and_a_loop_device_over_it_one_is_mapped_at_a_time(
+        kinds, order, make_image, attach, novalink, map_to):
+    image = make_image('disk')
+    node, loop = attach(image)
+    with contextlib.ExitStack() as stack:
+        pair = {'file, loop': lambda: (image, node),
+                'file, partition': lambda: (image, attach.node(
+                    stack.enter_context(partitions(loop))[0])),
+                'loop, loop over file': lambda: (node, attach(image)[0]),
+                'loop, loop over loop': lambda: (node, attach(loop)[0])}[kinds]()
+        first, second = pair[::order]
+        map_to(0, first)
+        with pytest.raises(exceptions.VolumeInUse, match=f'{first} is mapped .* loop device'):
+            map_to(1, second)
+        assert [mapping.path for mapping in novalink.mappings()] == [str(first)]
+
+
+def test_of_a_disk_and_its_partition_that_are_attached_at_once_one_is_mapped(
+        make_image, attach, novalink, allowing, prober):
+    attachments = Attachments(allowing, prober, client_for(allowing, novalink.adapter()))
+    node, loop = attach(make_image('disk'))
+    with partitions(loop) as [one]:
+        plans = [attachments.plan_attach(VolumeSpec(
+            protocol='local', path=str(path), lpar_uuid=lpar.uuid))
+            for path, lpar in zip((node, attach.node(one)), novalink.lpars, strict=True)]
+        attachments.carry_out(plans[0])
+        with pytest.raises(exceptions.VolumeInUse, match='meanwhile'):
+            attachments.carry_out(plans[1])
+    assert [mapping.path for mapping in novalink.mappings()] == [str(node)]
 
 
 def test_a_device_that_is_swap_space_is_refused(make_image, attach, find):
@@ -258,4 +379,5 @@ def test_a_device_with_a_holder_is_refused(make_image, attach, find, tmp_path, m
         (place / name).write_text(text)
     monkeypatch.setattr(in_use, '_SYS_DEVICES', str(tmp_path))
     assert in_use.block_device(device, []) == {
-        'size': 524288 * 512, 'devices': [place.name, '7:99'], 'used_as': 'a part of dm-7'}
+        'size': 524288 * 512, 'devices': [place.name, '7:99'], 'same_as': [place.name],
+        'part_of': [], 'used_as': 'a part of dm-7'}

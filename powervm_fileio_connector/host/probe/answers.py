@@ -63,6 +63,8 @@ def file(request: dict[str, Any]) -> dict[str, Any]:
         elif stat.S_ISREG(seen.st_mode):
             name = os.path.basename(below)
             facts['used_as'] = in_use.regular_file(seen, name, request['mounted_loops'])
+            if request['finds_loops']:
+                facts['same_as'] = in_use.loops_over(seen, name)
             other = name.swapcase()
             facts['ignores_case'] = other != name and _is_there(other, walk.directory, seen)
         if os.geteuid() == 0:

@@ -16,25 +16,27 @@ import struct
 _SYS_DEVICES = '/sys/dev/block'
 
 _LOOP_GET_STATUS64 = 0x4C05     # linux/loop.h
-_LOOP_INFO64_SIZE = 232         # which begins with the device and inode number of the file
+_LOOP_INFO64_SIZE = 232         # which begins with the file's device, inode and own device number
 
 
 def block_device(rdev: int, mounted_loops: list[str]) -> dict[str, object]:
-    """Return the size of a block device, the numbers of it and its partitions, and who uses it.
+    """Return the size of a block device, what shares data with it, and who uses it.
 
     From sysfs, since opening a device may need permissions and can wake it up.
 
     :param mounted_loops: numbers of the loop devices, or of partitions of such, that are mounted
     """
-    number = f'{os.major(rdev)}:{os.minor(rdev)}'
+    number = _number(rdev)
     place = f'{_SYS_DEVICES}/{number}'
     sectors = int(_read(f'{place}/size') or 0)
+    same, wholes = _layers(number)
     parts = [place, *(f'{place}/{name}' for name in os.listdir(place)
-                      if os.path.exists(f'{place}/{name}/partition'))]
+                      if os.path.exists(f'{place}/{name}/partition')),
+             *(f'{_SYS_DEVICES}/{below}' for below in (*same[1:], *wholes) if '/' not in below)]
     numbers = [_read(f'{part}/dev') or number for part in parts]
-    return {'size': sectors * 512, 'devices': numbers,
+    return {'size': sectors * 512, 'devices': numbers, 'same_as': same, 'part_of': wholes,
             'used_as': _holders(parts) or _btrfs(numbers) or _swap_devices(numbers)
-            or _looped(numbers, mounted_loops)}
+            or _looped(numbers, same, wholes, mounted_loops)}
 
 
 def regular_file(seen: os.stat_result, name: str, mounted_loops: list[str]) -> str | None:
@@ -52,14 +54,21 @@ def regular_file(seen: os.stat_result, name: str, mounted_loops: list[str]) -> s
         if _is_same(path, seen):
             return f'swap space ({path})'
     for loop, use in _used_loops(mounted_loops).items():
-        identity = _behind(loop)
-        if identity == (seen.st_dev, seen.st_ino):
-            return use
-        backing = _backing(loop) if identity is None else None
-        if backing and (seen.st_nlink > 1 or os.path.basename(backing) == name) and (
-                _is_same(backing, seen)):
+        if _is_behind(loop, seen, name):
             return use
     return None
+
+
+def loops_over(seen: os.stat_result, name: str) -> list[str]:
+    """Return the numbers of the loop devices over a regular file.
+
+    A loop device over a file of another name is not asked, since that may lie on a share that
+    hangs; where the file has several names, all are.
+    """
+    return [_read(f'/sys/block/{loop}/dev') or '' for loop in os.listdir('/sys/block')
+            if (backing := _backing(loop))
+            and (seen.st_nlink > 1 or os.path.basename(backing) == name)
+            and _is_behind(loop, seen, name)]
 
 
 def _used_loops(mounted_loops: list[str]) -> dict[str, str]:
@@ -88,19 +97,57 @@ def _block_number(path: str) -> str | None:
         with contextlib.suppress(OSError):
             seen = os.stat(path)
             if stat.S_ISBLK(seen.st_mode):
-                return f'{os.major(seen.st_rdev)}:{os.minor(seen.st_rdev)}'
+                return _number(seen.st_rdev)
     return None
 
 
-def _looped(numbers: list[str], mounted_loops: list[str]) -> str | None:
+def _number(rdev: int) -> str:
+    return f'{os.major(rdev)}:{os.minor(rdev)}'
+
+
+def _layers(number: str) -> tuple[list[str], list[str]]:
+    """Return what has the same bytes as a block device, it first, and what has more than them.
+
+    A loop device has the bytes of what is behind it, a partition those of a part of its disk. Each
+    is named by the number of a device, or as :func:`_behind` names a file.
+    """
+    same: list[str] = [number]
+    wholes: list[str] = []
+    found = same
+    while '/' not in found[-1]:
+        place = os.path.realpath(f'{_SYS_DEVICES}/{found[-1]}')
+        if os.path.exists(f'{place}/partition'):
+            found = wholes
+            below = _read(f'{os.path.dirname(place)}/dev')
+        else:
+            below = _behind(os.path.basename(place))
+        if below is None:
+            break
+        found.append(below)
+    return same, wholes
+
+
+def _looped(numbers: list[str], same: list[str], wholes: list[str],
+            mounted_loops: list[str]) -> str | None:
+    """Return what other loop devices that share data with a device are used for."""
     for loop, use in _used_loops(mounted_loops).items():
-        if _block_number(_backing(loop)) in numbers:
+        number = _read(f'/sys/block/{loop}/dev') or ''
+        others, other_wholes = _layers(number)
+        if number not in numbers and not (
+                set(same).isdisjoint([*others, *other_wholes]) and set(wholes).isdisjoint(others)):
             return use
     return None
 
 
-def _behind(loop: str) -> tuple[int, int] | None:
-    """Return device and inode number of the file behind a loop device; None: it is not told."""
+def _behind(loop: str) -> str | None:
+    """Return what a loop device is over; None: it is none, or over nothing.
+
+    That is the number of a device, the device and inode number of a file as ``1792/12``, or the
+    file's path where that is all that this process is told.
+    """
+    backing = _backing(loop)
+    if not backing:
+        return None
     try:
         descriptor = os.open(f'/dev/{loop}', os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -108,9 +155,17 @@ def _behind(loop: str) -> tuple[int, int] | None:
         finally:
             os.close(descriptor)
     except OSError:
-        return None
-    device, inode = struct.unpack_from('=QQ', status)
-    return device, inode
+        return _block_number(backing) or backing
+    device, inode, own = struct.unpack_from('=QQQ', status)
+    # A file has no number of its own: the kernel tells 0, or that of its file system again.
+    return f'{device}/{inode}' if own in (0, device) else _number(own)
+
+
+def _is_behind(loop: str, seen: os.stat_result, name: str) -> bool:
+    behind = _behind(loop) or ''
+    if behind.startswith('/'):
+        return (seen.st_nlink > 1 or os.path.basename(behind) == name) and _is_same(behind, seen)
+    return behind == f'{seen.st_dev}/{seen.st_ino}'
 
 
 def _is_same(path: str, seen: os.stat_result) -> bool:

@@ -26,7 +26,12 @@ class FileFacts:
     :ivar access_errno: the error that opening it for reading and writing would end in; None: no
         error, or the probe did not run as root, so that its rights tell nothing
     :ivar used_as: what this host itself uses it for, such as swap space; None: nothing
-    :ivar devices: of a block device: ``major:minor`` of it and its partitions
+    :ivar devices: of a block device: ``major:minor`` of it, and of its partitions, its disk, and
+        what these are over as loop devices
+    :ivar same_as: what has the same bytes: of a block device, itself and what it is over as a loop
+        device; of a regular file, the loop devices over it, if they were asked for. Devices by
+        ``major:minor``, a file as :attr:`identity`, or by its path where that is all that is told
+    :ivar part_of: of a partition: the disk, and what that is over as a loop device
     :ivar chain: of a qcow2 image that was inspected: device and inode number of each backing file
     """
 
@@ -41,7 +46,14 @@ class FileFacts:
     access_errno: int | None = None
     used_as: str | None = None
     devices: tuple[str, ...] = ()
+    same_as: tuple[str, ...] = ()
+    part_of: tuple[str, ...] = ()
     chain: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """Device and inode number, as ``same_as`` has them."""
+        return f'{self.dev}/{self.ino}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +128,7 @@ class FileProbe(Request[FileFacts]):
         ``qcow2_backing``); None: it is not inspected
     :ivar mounted_loops: ``major:minor`` of the loop devices, and partitions of such, that are
         mounted on this host
+    :ivar finds_loops: the loop devices over a regular file are told
     """
 
     KIND: ClassVar[str] = 'file'
@@ -126,6 +139,7 @@ class FileProbe(Request[FileFacts]):
     mount_id: int | None = None
     qcow2_backing: str | None = None
     mounted_loops: tuple[str, ...] = ()
+    finds_loops: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
