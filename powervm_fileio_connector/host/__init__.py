@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from powervm_fileio_connector.host.finder import MappedNames
 from powervm_fileio_connector.host.finder import VolumeFile
 from powervm_fileio_connector.host.finder import find
-from powervm_fileio_connector.host.finder import leading_elsewhere
-from powervm_fileio_connector.host.finder import names_among
 from powervm_fileio_connector.host.finder import recheck
 from powervm_fileio_connector.host.listing import list_files
+from powervm_fileio_connector.host.mapped_paths import MappedNames
+from powervm_fileio_connector.host.mapped_paths import leading_elsewhere
+from powervm_fileio_connector.host.mapped_paths import names_among
 from powervm_fileio_connector.host.namespace import require_same_namespace
 from powervm_fileio_connector.host.spellings import candidate_paths
 from powervm_fileio_connector.host.spellings import probed_paths

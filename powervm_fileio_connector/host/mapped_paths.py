@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What mapped paths have to do with a volume's file: found by probes, none of which writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from collections.abc import Iterable
+from typing import Any
+from typing import NamedTuple
+
+from powervm_fileio_connector.conf import Settings
+from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.host import checks
+from powervm_fileio_connector.host import failures
+from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.host import same_file
+from powervm_fileio_connector.host.finder import VolumeFile
+
+
+class MappedNames(NamedTuple):
+    """Mapped paths that lead to a file's data.
+
+    :ivar same: those that are the file, whatever their names
+    :ivar conflicts: those that no LPAR may have beside it, each with the reason
+    """
+
+    same: tuple[str, ...] = ()
+    conflicts: tuple[tuple[str, str], ...] = ()
+
+
+def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
+                deadline: Deadline | None = None) -> MappedNames:
+    """Return those of the given paths that are the file, or share data with it.
+
+    Its inode decides, or, on another mount of the same server that has a device of its own, its
+    file handle; of a block device its number. A disk shares data with its partitions, and a loop
+    device with what it is over. No other mounts are probed.
+
+    :param paths: such as those of all mappings
+    """
+    table = mount_table.table()
+    index = same_file.index(table)
+    asked: list[str] = []
+    requests: list[probe.Request[Any]] = []
+    # A file with one name has it in other cases only.
+    names = {os.path.basename(path).casefold() for path in file.spellings}
+    file_systems = _file_systems(file, table)
+    for path in dict.fromkeys(paths):
+        is_device = bool(file.same_as) and path.startswith('/dev/')
+        is_named = not file.is_block_device and (
+            file.has_hard_links or os.path.basename(path).casefold() in names)
+        if not (is_device or is_named or file_systems):
+            continue
+        # Behind a symlink, '..' leads elsewhere than its text says.
+        start, is_climbing, _ = path.partition('/../')
+        plain = path if is_climbing else os.path.normpath(f'/{path.lstrip("/")}')
+        mount = table.covering(start if is_climbing else plain)
+        below = None if mount is None else mount.below(plain)
+        if mount is None or below is None:
+            continue
+        if is_device:
+            # A loop device over a share that hangs holds no other.
+            requests.append(probe.FileProbe(mount.mount_point, below, mount.id, share=path))
+        elif (mount.device == file.mount.device if is_named else mount.device in file_systems):
+            requests.append(probe.FileProbe(mount.mount_point, below, mount.id, share=mount.share))
+        elif is_named and index.are_of_one_server(mount, file.mount):
+            requests.append(probe.HandleProbe(mount.mount_point, below, share=mount.share))
+        else:
+            continue
+        asked.append(path)
+    if not asked:
+        return MappedNames()
+    own, *answers = prober.probe_all([probe.HandleProbe(
+        file.mount.mount_point, file.mount.below(file.path) or '', share=file.mount.share),
+        *requests], deadline)
+
+    def is_file(facts: probe.FileFacts | probe.HandleFacts | None) -> bool:
+        if isinstance(facts, probe.FileFacts):
+            return (facts.devices[:1] == (file.device,) if file.is_block_device
+                    else (facts.dev, facts.ino) == file.identity)
+        return facts is not None and facts.handle is not None and facts == own.facts
+
+    same: list[str] = []
+    conflicts: list[tuple[str, str]] = []
+    for path, answer in zip(asked, answers, strict=True):
+        if is_file(answer.facts):
+            same.append(path)
+        elif isinstance(answer.facts, probe.FileFacts) and _overlaps(file, path, answer.facts):
+            conflicts.append((path, f'has data of {file.path}: one of the two is a partition of '
+                                    'the other, or a loop device over it'))
+    return MappedNames(tuple(same), tuple(conflicts))
+
+
+def leading_elsewhere(paths: Iterable[str], own: Collection[str], settings: Settings, *,
+                      prober: probe.Prober,
+                      deadline: Deadline | None = None) -> Collection[str] | None:
+    """Return paths that lead to other files now, if all of the given ones do, on mounts of volumes.
+
+    One that leads nowhere, or to the root file system, may have led to any file when it was mapped,
+    by a mount that is gone. Where a mount does not answer, the mount table counts.
+
+    :param paths: none of which the mount table shows to be the file in question
+    :param own: all paths of that file
+    """
+    deadline = prober.deadline() if deadline is None else deadline
+    paths, before = tuple(paths), mount_table.table()
+    shares = [None if mount is None else mount.share for mount in map(before.covering, paths)]
+    answers = prober.probe_all(
+        [probe.PathProbe(path, is_directory=False, share=share)
+         for path, share in zip(paths, shares, strict=True)], deadline.half())
+    table = mount_table.table()
+    is_trusted = checks.trust(settings, prober, deadline)
+
+    def is_elsewhere(path: str, answer: probe.Answer[probe.PathFacts]) -> bool:
+        if answer.facts is not None:
+            path, mount = answer.facts.path, table.by_id(answer.mount_id)
+        else:
+            mount = table.covering(path)
+        if mount is None or checks.is_unmounted(table, mount, path, is_trusted):
+            return False
+        if answer.errno is None and answer.facts is not None:
+            return path not in own
+        return failures.is_silent(answer, mount) or failures.is_stale(answer.errno, mount)
+
+    if not all(map(is_elsewhere, paths, answers)):
+        return None
+    return same_file.index(table).probed(*paths)
+
+
+def _file_systems(file: VolumeFile, table: mount_table.MountTable) -> set[str]:
+    """Return ``major:minor`` of the file systems of files that a block device is over."""
+    found = set()
+    for layer in (*file.same_as, *file.part_of) if file.is_block_device else ():
+        device, is_file, _ = layer.partition('/')
+        if is_file and device:
+            found.add(f'{os.major(int(device))}:{os.minor(int(device))}')
+        elif is_file and (mount := table.covering(layer)) is not None:
+            found.add(mount.device)
+    return found
+
+
+def _overlaps(file: VolumeFile, path: str, facts: probe.FileFacts) -> bool:
+    """Whether a file has data of what is at a path; two partitions of a disk share none."""
+    same = {*facts.same_as, facts.identity, path}
+    return not (file.same_as.isdisjoint(same.union(facts.part_of))
+                and file.part_of.isdisjoint(same))
