@@ -82,7 +82,7 @@ class Attachments:
         table = self.client.committer(partition.uuid).read_table(deadlines.requests)
         names = self._names_in(table, file, deadlines)
         return dataclasses.replace(
-            file, conflicts=names.conflicts,
+            file, conflicts=file.conflicts + names.conflicts,
             spellings=tuple(dict.fromkeys((*file.spellings, *names.same))))
 
     def plan_attach(self, spec: VolumeSpec) -> Plan:

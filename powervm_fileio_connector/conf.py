@@ -104,6 +104,11 @@ class Settings:
         default=_default('novalink_password'), repr=False)
     novalink_certpath: str = _default('novalink_certpath')
 
+    @property
+    def allows_backing_files(self) -> bool:
+        """Whether a qcow2 image may have backing files."""
+        return self.qcow2_backing != 'refuse'
+
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """Return the options by group, for ``oslo-config-generator``."""

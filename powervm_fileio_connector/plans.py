@@ -89,9 +89,9 @@ def addition(spec: VolumeSpec, file: host.VolumeFile, settings: Settings) -> Add
     return AddMapping(
         lpar_uuid=spec.lpar_uuid, path=file.path, spellings=file.spellings,
         lookalikes=file.lookalikes, conflicts=file.conflicts, elsewhere=file.probed,
-        backstore=spec.backstore, is_backstore_explicit=spec.is_backstore_explicit,
-        tag=spec.volume_id, slot=spec.slot, lua=spec.lua, multiattach=spec.multiattach,
-        max_per_bus=settings.max_mappings_per_bus)
+        directories=file.directories, backstore=spec.backstore,
+        is_backstore_explicit=spec.is_backstore_explicit, tag=spec.volume_id, slot=spec.slot,
+        lua=spec.lua, multiattach=spec.multiattach, max_per_bus=settings.max_mappings_per_bus)
 
 
 def removal(spec: VolumeSpec, info: DeviceInfo, settings: Settings, *,
@@ -134,12 +134,23 @@ def removal(spec: VolumeSpec, info: DeviceInfo, settings: Settings, *,
 
 
 def without_doubt(plan: Plan, answer: Any, settings: Settings, prober: Prober) -> Plan | None:
-    """Return a plan that was refused for mappings of other files of the same name alone.
+    """Return a plan that was refused for mappings alone which may have to do with its file.
 
-    None: it was not, or one of their paths leads to no file, and may have led to this one.
+    Those are of other files of the same name, and of qcow2 images that it may be a backing file of;
+    what the images were found to be is part of the new plan.
+
+    None: it was not, or a path of that name leads to no file, and may have led to this one.
     """
     if not isinstance(answer, exceptions.FileIOConnectorError):
         return None
+    images = answer.kwargs.get('images', ())
+    if images and plan.file is not None and isinstance(plan.edit, AddMapping):
+        with plan.deadlines.probing() as probes:
+            conflicts = host.images_over(plan.file, images, settings, prober=prober,
+                                         deadline=probes)
+        return dataclasses.replace(plan, edit=dataclasses.replace(
+            plan.edit, conflicts=plan.edit.conflicts + conflicts,
+            unrelated=plan.edit.unrelated + images))
     unresolved = answer.kwargs.get('unresolved', ())
     if not unresolved:
         return None

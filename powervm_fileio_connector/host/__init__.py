@@ -8,6 +8,7 @@ from powervm_fileio_connector.host.finder import find
 from powervm_fileio_connector.host.finder import recheck
 from powervm_fileio_connector.host.listing import list_files
 from powervm_fileio_connector.host.mapped_paths import MappedNames
+from powervm_fileio_connector.host.mapped_paths import images_over
 from powervm_fileio_connector.host.mapped_paths import leading_elsewhere
 from powervm_fileio_connector.host.mapped_paths import names_among
 from powervm_fileio_connector.host.namespace import require_same_namespace
@@ -17,6 +18,6 @@ from powervm_fileio_connector.host.spellings import resolved_paths
 from powervm_fileio_connector.host.spellings import spellings_of
 from powervm_fileio_connector.host.spellings import unbound
 
-__all__ = ['MappedNames', 'VolumeFile', 'candidate_paths', 'find', 'leading_elsewhere',
-           'list_files', 'names_among', 'probed_paths', 'recheck', 'require_same_namespace',
-           'resolved_paths', 'spellings_of', 'unbound']
+__all__ = ['MappedNames', 'VolumeFile', 'candidate_paths', 'find', 'images_over',
+           'leading_elsewhere', 'list_files', 'names_among', 'probed_paths', 'recheck',
+           'require_same_namespace', 'resolved_paths', 'spellings_of', 'unbound']

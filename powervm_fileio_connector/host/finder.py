@@ -46,7 +46,7 @@ class VolumeFile:
     :ivar lookalikes: paths of what may be the same file, under another name of its server
     :ivar size: in bytes, as the guest will see it: for qcow2 the virtual size
     :ivar identity: device and inode number
-    :ivar chain: identities of the backing files of a qcow2 image
+    :ivar chain: the backing files of a qcow2 image, as in :class:`probe.FileFacts`
     :ivar resolved: ``path``, or what a stable name of a block device leads to
     :ivar probed: paths of all files that were probed since the mount table changed
     :ivar has_hard_links: whether it has several names on its file system
@@ -55,6 +55,8 @@ class VolumeFile:
     :ivar same_as: of a block device, or of a file that a loop device is over: all that has the same
         bytes, as in :class:`probe.FileFacts`, and files by all their paths
     :ivar part_of: likewise, what has more than its bytes
+    :ivar directories: the paths of its directory, where qcow2 images in it may have it as backing
+        file; none where the options allow no backing files
     :ivar conflicts: mapped paths that no LPAR may have beside it, each with the reason
     """
 
@@ -66,7 +68,7 @@ class VolumeFile:
     is_block_device: bool
     mount: mount_table.Mount
     lookalikes: tuple[str, ...] = ()
-    chain: tuple[tuple[int, ...], ...] = ()
+    chain: tuple[tuple[int, int, str, int], ...] = ()
     resolved: str = ''
     probed: Collection[str] = dataclasses.field(default=(), repr=False, compare=False)
     has_hard_links: bool = False
@@ -74,12 +76,14 @@ class VolumeFile:
     device: str = ''
     same_as: frozenset[str] = frozenset()
     part_of: frozenset[str] = frozenset()
+    directories: tuple[str, ...] = ()
     conflicts: tuple[tuple[str, str], ...] = ()
 
     @property
     def may_have_other_names(self) -> bool:
         """Whether names that ``spellings`` lacks may lead to its data; see :func:`names_among`."""
-        return bool(self.same_as) or self.has_hard_links or self.ignores_case
+        return (bool(self.same_as) or self.has_hard_links or self.ignores_case
+                or any(hard_links > 1 for *_, hard_links in self.chain))
 
 
 def find(spec: VolumeSpec, settings: Settings, *, prober: probe.Prober,
@@ -137,8 +141,8 @@ def recheck(file: VolumeFile, settings: Settings, *, prober: probe.Prober,
     # but shows the same inodes.
     first = 1 if table.is_automounted(mount) else 0
     if (os.path.join(mount.mount_point, facts.path) != file.resolved
-            or [one[first:] for one in ((facts.dev, facts.ino), *facts.chain)] != [
-                one[first:] for one in (file.identity, *file.chain)]
+            or [one[first:2] for one in ((facts.dev, facts.ino), *facts.chain)] != [
+                one[first:2] for one in (file.identity, *file.chain)]
             or stat.S_ISBLK(facts.mode) != file.is_block_device
             or not (stat.S_ISREG(facts.mode) or file.is_block_device)):
         context.refuse('was replaced by another file while it was being attached')
@@ -187,6 +191,10 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
         found.table, found.mount, resolved, prober, deadline)
     known = same_file.index(found.table).spellings(found.mount, resolved)
     given = spellings.given(spec, settings, found.table)
+    # Of a mount of a single file, the directory is another one.
+    directories = tuple(dict.fromkeys(
+        os.path.dirname(one) for one in (path, *known, *certain, *lookalikes)
+        if settings.allows_backing_files and not is_block_device and found.table.at(one) is None))
     own = (facts.identity, path, *known) if facts.same_as and not is_block_device else ()
     return VolumeFile(
         path=path, spellings=tuple(dict.fromkeys((path, *known, *certain, *given))),
@@ -196,7 +204,10 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
         probed=same_file.index(found.table).probed(path),
         has_hard_links=facts.hard_links > 1, ignores_case=facts.ignores_case,
         device=next(iter(facts.devices), ''),
-        same_as=_with_spellings((*facts.same_as, *own)), part_of=_with_spellings(facts.part_of))
+        same_as=_with_spellings((*facts.same_as, *own)), part_of=_with_spellings(facts.part_of),
+        directories=directories, conflicts=tuple(
+            (os.path.join(directory, name), f'is a backing file of {path}')
+            for directory in directories for _, _, name, _ in facts.chain))
 
 
 def _with_spellings(layers: Iterable[str]) -> frozenset[str]:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Collection
 from collections.abc import Iterable
 from typing import Any
 from typing import NamedTuple
 
+from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import checks
@@ -35,8 +37,8 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
     """Return those of the given paths that are the file, or share data with it.
 
     Its inode decides, or, on another mount of the same server that has a device of its own, its
-    file handle; of a block device its number. A disk shares data with its partitions, and a loop
-    device with what it is over. No other mounts are probed.
+    file handle; of a block device its number. A disk shares data with its partitions, a loop device
+    with what it is over, and a qcow2 image with its backing files. No other mounts are probed.
 
     :param paths: such as those of all mappings
     """
@@ -46,11 +48,13 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
     requests: list[probe.Request[Any]] = []
     # A file with one name has it in other cases only.
     names = {os.path.basename(path).casefold() for path in file.spellings}
+    names |= {name.casefold() for _, _, name, _ in file.chain}
+    has_hard_links = file.has_hard_links or any(links > 1 for *_, links in file.chain)
     file_systems = _file_systems(file, table)
     for path in dict.fromkeys(paths):
         is_device = bool(file.same_as) and path.startswith('/dev/')
         is_named = not file.is_block_device and (
-            file.has_hard_links or os.path.basename(path).casefold() in names)
+            has_hard_links or os.path.basename(path).casefold() in names)
         if not (is_device or is_named or file_systems):
             continue
         # Behind a symlink, '..' leads elsewhere than its text says.
@@ -87,10 +91,47 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
     for path, answer in zip(asked, answers, strict=True):
         if is_file(answer.facts):
             same.append(path)
-        elif isinstance(answer.facts, probe.FileFacts) and _overlaps(file, path, answer.facts):
+        elif not isinstance(answer.facts, probe.FileFacts):
+            continue
+        elif (answer.facts.dev, answer.facts.ino) in {link[:2] for link in file.chain}:
+            conflicts.append((path, f'is a backing file of {file.path}'))
+        elif _overlaps(file, path, answer.facts):
             conflicts.append((path, f'has data of {file.path}: one of the two is a partition of '
                                     'the other, or a loop device over it'))
     return MappedNames(tuple(same), tuple(conflicts))
+
+
+def images_over(file: VolumeFile, paths: Iterable[str], settings: Settings, *,
+                prober: probe.Prober,
+                deadline: Deadline | None = None) -> tuple[tuple[str, str], ...]:
+    """Return those of the qcow2 images that have a file as a backing file, or may have it.
+
+    One that is gone has none. One that cannot be inspected may have any.
+
+    :param paths: images in the file's own directory, by whatever mount
+    :returns: conflicts, as in :class:`MappedNames`
+    """
+    table = mount_table.table()
+    mounts = {path: mount for path in paths if (mount := table.covering(path)) is not None}
+    answers = prober.probe_all([
+        probe.FileProbe(mount.mount_point, mount.below(path) or '', mount.id, share=mount.share,
+                        qcow2_backing=settings.qcow2_backing)
+        for path, mount in mounts.items()], deadline)
+    found = []
+    for (path, mount), answer in zip(mounts.items(), answers, strict=True):
+        if answer.errno in (errno.ENOENT, errno.ENOTDIR):
+            continue
+        why = ''
+        try:
+            failures.raise_for(answer, failures.ErrorContext(path, mount, {}))
+        except exceptions.FileIOConnectorError as err:
+            why = f', which is not known: {err.kwargs["reason"]}'
+        if answer.facts is None:
+            found.append((path, f'may have {file.path} as a backing file{why}'))
+        # All are in one directory, whose device number differs between mounts of one server.
+        elif file.identity[1] in [inode for _, inode, *_ in answer.facts.chain]:
+            found.append((path, f'has {file.path} as a backing file'))
+    return tuple(found)
 
 
 def leading_elsewhere(paths: Iterable[str], own: Collection[str], settings: Settings, *,

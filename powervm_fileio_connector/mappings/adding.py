@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os.path
 from collections.abc import Collection
 from typing import Any
 
@@ -48,6 +49,9 @@ class AddMapping:
         this one, but none is taken for a mapping of this file
     :ivar conflicts: paths a mapping of which, to whatever LPAR, refuses this one, also with
         ``multiattach``; each with what it has to do with the file, as words that follow the path
+    :ivar directories: the file's, by all paths, where mapped qcow2 images in it may have the file
+        as a backing file; they have to be known not to, or to be among ``conflicts``
+    :ivar unrelated: paths of images of which that is known
     :ivar elsewhere: paths that lead to other files; None: not known. Where a
         UUID is part of the file's name, a mapping of any other file of that name refuses this one,
         unless it is tagged as another volume, since its path may have led to this file by a mount
@@ -63,6 +67,8 @@ class AddMapping:
     spellings: tuple[str, ...] = ()
     lookalikes: tuple[str, ...] = ()
     conflicts: tuple[tuple[str, str], ...] = ()
+    directories: tuple[str, ...] = ()
+    unrelated: tuple[str, ...] = ()
     elsewhere: Collection[str] | None = dataclasses.field(default=None, compare=False)
     backstore: str = 'loop'
     is_backstore_explicit: bool = False
@@ -85,15 +91,16 @@ class AddMapping:
     @functools.cached_property
     def keys(self) -> frozenset[str]:
         """The volume's paths and ids; edits that share one are carried out in their order."""
-        return keys_of((*self.paths, *self.lookalikes, *dict(self.conflicts)),
-                       file_udid(self.path), self.tag)
+        return keys_of((*self.paths, *self.lookalikes), file_udid(self.path), self.tag)
 
     def apply(self, table: MappingTable, may_defer: bool = True) -> Change:
         """Add the mapping, and remove those of the file that have lost their client.
 
         :param may_defer: DEFERRED may be the outcome, since it will be applied to a later table
         :raises VolumeInUse: the file is mapped to another LPAR, or to any, or may be; the field
-            ``unresolved`` then holds the paths of mappings that have to be known to lead elsewhere
+            ``unresolved`` then holds the paths of mappings that have to be known to lead elsewhere.
+            Or data of it is mapped, or may be; ``images`` then holds the paths of qcow2 images that
+            may have it as a backing file
         :raises SlotOrLUAConflict: slot or LUA are taken, or the volume has others
         :raises MappingFailed: it is mapped with another backstore than the one asked for
         :raises LPARIdNeeded: see there
@@ -188,6 +195,21 @@ class AddMapping:
                     reason=f'{record.path} is mapped to {record.client}, and '
                     f'{reasons[entry.file or ""]}', path=self.path, slot=record.slot,
                     lpar=record.lpar_uuid or record.lpar_id, remedy=REMEDY_CONFLICT)
+
+        images = [entry.record for entry in table.containing(QCOW) if self._may_be_over(entry)
+                  and not is_left_over(entry.record, table)] if self.directories else []
+        if images:
+            raise exceptions.VolumeInUse(
+                reason=f'{images[0].path} is mapped to {images[0].client}, and may have '
+                f'{self.path} as a backing file', path=self.path, slot=images[0].slot,
+                lpar=images[0].lpar_uuid or images[0].lpar_id, remedy=REMEDY_CONFLICT,
+                images=tuple(record.path for record in images))
+
+    def _may_be_over(self, entry: MappingEntry) -> bool:
+        """Whether a mapping is of a qcow2 image in the file's directory, and not known better."""
+        return (entry.record.backstore == QCOW and entry.file is not None
+                and os.path.dirname(entry.file) in self.directories
+                and entry.file not in self._files and entry.record.path not in self.unrelated)
 
     def _require_unused(self, alike: list[MappingEntry], table: MappingTable) -> None:
         """Raise where a mapping is of the file, or may be, by the names of files alone."""

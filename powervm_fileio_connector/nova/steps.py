@@ -24,6 +24,7 @@ from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.connection_properties import parse_leniently
 from powervm_fileio_connector.host.probe import Prober
 from powervm_fileio_connector.mappings import AddMapping
+from powervm_fileio_connector.mappings import Edit
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.nova import migration
@@ -247,7 +248,16 @@ class InstanceVolumes:
                before: Callable[[], None] = lambda: None) -> None:
         add_to_feed_task(
             feed_task, plan.edit, self.client.committer(plan.partition.uuid),
-            self.settings.rest_timeout_s, on_result=report, before_apply=before, context=as_nova)
+            self.settings.rest_timeout_s, on_result=report, before_apply=before, context=as_nova,
+            after_refusal=lambda edit, outcome: self._without_doubt(plan, edit, outcome))
+
+    def _without_doubt(self, plan: Plan, edit: Edit, outcome: Any) -> Edit | None:
+        """Return the edit that is to be sent instead; see :func:`plans.without_doubt`."""
+        assert isinstance(edit, AddMapping | RemoveMapping)
+        cleared = plans.without_doubt(
+            dataclasses.replace(plan, edit=edit, deadlines=self._deadlines()), outcome,
+            self.settings, self.attachments.prober)
+        return None if cleared is None else cleared.edit
 
     def _attached(self, plan: Plan, slot_mgr: Any, keep: Keep, info: DeviceInfo) -> None:
         record = MappingRecord(kind='file', path=info.path, slot=info.slot, lua=info.lua,

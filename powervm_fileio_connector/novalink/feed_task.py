@@ -36,7 +36,7 @@ def add_to_feed_task(feed_task: Any, edit: Edit, committer: Committer, timeout_s
                      on_result: Callable[[Any], None] = lambda _: None,
                      before_apply: Callable[[], None] = lambda: None,
                      context: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
-                     ) -> None:
+                     after_refusal: Callable[[Edit, Any], Edit | None] = lambda *_: None) -> None:
     """Add an edit to a pypowervm ``FeedTask``, which sends it with all else that is in it.
 
     The feed may have been read long before the task runs. So only a change that the task has sent
@@ -46,6 +46,8 @@ def add_to_feed_task(feed_task: Any, edit: Edit, committer: Committer, timeout_s
     :param on_result: called with what :meth:`Committer.submit` would return, after the task
     :param before_apply: called before the edit is applied; an error keeps it from being applied
     :param context: makes a context in which our errors are raised, and the two above are called
+    :param after_refusal: called with the edit and the result of what was sent after the task;
+        returns the edit to be sent instead, if there is one
     """
     edits = _edits_of.get(feed_task)
     if edits is None:
@@ -53,7 +55,8 @@ def add_to_feed_task(feed_task: Any, edit: Edit, committer: Committer, timeout_s
         feed_task.add_post_execute(task.FunctorTask(
             lambda: _report_all(feed_task, edits), name=f'fileio_results_{id(edits):x}'))
         feed_task.add_functor_subtask(lambda vios_w: _apply_all(vios_w, edits))
-    edits.append(_FeedTaskEdit(edit, committer, timeout_s, on_result, before_apply, context))
+    edits.append(_FeedTaskEdit(edit, committer, timeout_s, on_result, before_apply, context,
+                               after_refusal))
 
 
 @dataclasses.dataclass(eq=False)
@@ -71,6 +74,7 @@ class _FeedTaskEdit:
     on_result: Callable[[Any], None]
     before_apply: Callable[[], None]
     context: Callable[[], AbstractContextManager[Any]]
+    after_refusal: Callable[[Edit, Any], Edit | None]
     outcome: Any = None
     is_open: bool = True
     sent_count: int = 0
@@ -219,5 +223,11 @@ def _commit(open_ones: list[_FeedTaskEdit]) -> None:
     for together in by_committer.values():
         outcomes = together[0].committer.submit_all(
             [ours.edit for ours in together], Deadline(max(ours.timeout_s for ours in together)))
+        again = []
         for ours, outcome in zip(together, outcomes, strict=True):
             ours.outcome = outcome
+            edit = ours.after_refusal(ours.edit, outcome)
+            if edit is not None:
+                ours.edit = edit
+                again.append(ours)
+        _commit(again)

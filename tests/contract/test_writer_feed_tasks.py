@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Edits as part of a pypowervm FeedTask, which sends them with all else that is in it."""
 
+import dataclasses
+import os
+
 import pytest
 from pypowervm import const
 from pypowervm.utils import transaction
@@ -86,6 +89,20 @@ def test_an_edit_that_cannot_be_fails_the_task(novalink, vios, feed_task, lpar, 
     add(feed_task, AddMapping(lpar, path), vios)
     with pytest.raises(exceptions.VolumeInUse):
         feed_task.execute()
+
+
+def test_an_edit_that_is_refused_may_be_replaced_by_another_one(
+        novalink, vios, feed_task, lpar, make_volume):
+    image, path, results = make_volume('image'), make_volume('base'), []
+    vios.submit(AddMapping(lpar, image, backstore='user:qcow'), Deadline(20))
+    edit = AddMapping(lpar, path, directories=(os.path.dirname(image),))
+    known = dataclasses.replace(edit, unrelated=(image,))
+    add_to_feed_task(feed_task, edit, vios, 20.0, results.append,
+                     after_refusal=lambda _, outcome: (
+                         known if isinstance(outcome, exceptions.VolumeInUse) else None))
+    feed_task.execute()
+    assert [record.path for record in results] == [path]
+    assert {mapping.path for mapping in novalink.mappings()} == {image, path}
 
 
 @pytest.mark.parametrize('novalink', [{'other_vioses': 1}], indirect=True)

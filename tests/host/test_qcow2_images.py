@@ -2,13 +2,16 @@
 """Images as qemu-img makes them."""
 
 import dataclasses
+import os
 import shutil
 import subprocess
 
 import pytest
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.attachments import Attachments
 from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.novalink import client_for
 from powervm_fileio_connector.volume import VolumeSpec
 
 MIB = 1 << 20
@@ -157,3 +160,132 @@ def test_a_truncated_image_is_refused(create, share, find):
         image.truncate(100)
     with pytest.raises(exceptions.UnsafeVolumeFormat):
         find('volume-1')
+
+
+@pytest.fixture
+def attachments(novalink, settings, prober):
+    allowing = dataclasses.replace(settings, qcow2_backing='same-directory')
+    return Attachments(allowing, prober, client_for(allowing, novalink.adapter()))
+
+
+@pytest.fixture
+def map_to(novalink, attachments):
+    """Attach a file of the share to one of two LPARs."""
+    def map_to(lpar, name, image_format='qcow2', **more):
+        spec = VolumeSpec(
+            export='nas1:/vols', name=name, format=image_format,
+            backstore='user:qcow' if image_format == 'qcow2' else 'loop',
+            lpar_uuid=novalink.lpars[lpar].uuid, **more)
+        return attachments.carry_out(attachments.plan_attach(spec))
+    return map_to
+
+
+@pytest.fixture
+def chain(create):
+    """Make an image upon an image upon a raw file."""
+    create('base', image_format='raw')
+    create('middle', '-b', 'base', '-F', 'raw')
+    create('volume-1', '-b', 'middle', '-F', 'qcow2')
+
+
+@pytest.mark.parametrize('lpar', [0, 1])
+@pytest.mark.parametrize('is_multiattach', [False, True])
+@pytest.mark.parametrize(('name', 'image_format'), [('base', 'raw'), ('middle', 'qcow2')])
+def test_a_backing_file_is_not_mapped_beside_an_image_on_it(
+        name, image_format, is_multiattach, lpar, chain, share, map_to, novalink):
+    info = map_to(0, 'volume-1')
+    with pytest.raises(exceptions.VolumeInUse,
+                       match=f'volume-1 is mapped to .*, and has {share}/{name} as a backing file'):
+        map_to(lpar, name, image_format, multiattach=is_multiattach)
+    assert [mapping.path for mapping in novalink.mappings()] == [f'{share}/volume-1']
+    assert dataclasses.replace(map_to(0, 'volume-1'), is_new=info.is_new) == info
+
+
+@pytest.mark.parametrize('lpar', [0, 1])
+@pytest.mark.parametrize('is_multiattach', [False, True])
+@pytest.mark.parametrize(('name', 'image_format'), [('base', 'raw'), ('middle', 'qcow2')])
+def test_an_image_is_not_mapped_beside_a_backing_file_of_it(
+        name, image_format, is_multiattach, lpar, chain, share, map_to, novalink):
+    map_to(0, name, image_format)
+    with pytest.raises(exceptions.VolumeInUse,
+                       match=f'{name} is mapped to .*, and is a backing file of {share}/volume-1'):
+        map_to(lpar, 'volume-1', multiattach=is_multiattach)
+    assert [mapping.path for mapping in novalink.mappings()] == [f'{share}/{name}']
+
+
+@pytest.mark.parametrize('is_base_first', [False, True])
+def test_a_backing_file_is_known_by_another_mount_and_by_hard_links(
+        is_base_first, chain, share, mounter, tmp_path, attachments, map_to, novalink):
+    os.link(share / 'base', share / 'linked')
+    bound = mounter.bind(share, tmp_path / 'bound')
+
+    def map_base():
+        attachments.carry_out(attachments.plan_attach(VolumeSpec(
+            path=f'{bound}/linked', lpar_uuid=novalink.lpars[1].uuid)))
+
+    first, second = (map_base, lambda: map_to(0, 'volume-1'))[::1 if is_base_first else -1]
+    first()
+    with pytest.raises(exceptions.VolumeInUse, match='backing file'):
+        second()
+    assert len(novalink.mappings()) == 1
+
+
+def test_two_images_on_one_backing_file_are_mapped(create, map_to, novalink):
+    create('base', image_format='raw')
+    for lpar, name in enumerate(('volume-1', 'volume-2')):
+        create(name, '-b', 'base', '-F', 'raw')
+        map_to(lpar, name)
+    assert len(novalink.mappings()) == 2
+
+
+def test_an_image_that_may_be_on_a_file_refuses_it_until_that_is_known(
+        chain, share, create, map_to, novalink):
+    map_to(0, 'volume-1')
+    image = (share / 'volume-1').read_bytes()
+    (share / 'volume-1').write_bytes(bytes(1 << 16))
+    create('volume-2', image_format='raw')
+    with pytest.raises(exceptions.VolumeInUse, match=r'may have .*volume-2 as a backing.*none'):
+        map_to(1, 'volume-2', 'raw')
+    (share / 'volume-1').write_bytes(image)
+    map_to(1, 'volume-2', 'raw')
+    assert len(novalink.mappings()) == 2
+
+
+def test_an_image_that_is_gone_refuses_no_file(chain, share, map_to, novalink):
+    map_to(0, 'volume-1')
+    (share / 'volume-1').unlink()
+    map_to(1, 'base', 'raw')
+    assert len(novalink.mappings()) == 2
+
+
+def test_of_a_file_and_an_image_on_it_that_are_attached_at_once_one_is_mapped(
+        chain, attachments, novalink):
+    plans = [attachments.plan_attach(VolumeSpec(
+        export='nas1:/vols', name=name, format=image_format, lpar_uuid=lpar.uuid,
+        backstore='user:qcow' if image_format == 'qcow2' else 'loop'))
+        for (name, image_format), lpar in zip(
+            (('volume-1', 'qcow2'), ('base', 'raw')), novalink.lpars, strict=True)]
+    results = attachments.carry_out_all(plans)
+    assert [type(result) for result in results].count(exceptions.VolumeInUse) == 1
+    assert len(novalink.mappings()) == 1
+
+
+def test_files_beside_no_mapped_image_cost_no_more_than_where_backing_files_are_refused(
+        create, novalink, settings, prober):
+    def cost(name, backing, lpar):
+        """Return the requests and probes of an attach."""
+        chosen = dataclasses.replace(settings, qcow2_backing=backing)
+        probed = []
+        counting = prober.__class__(prober.timeout_s)
+        counting.probe_all = lambda requests, *args: (
+            probed.extend(requests) or prober.probe_all(requests, *args))
+        attachments = Attachments(chosen, counting, client_for(chosen, novalink.adapter()))
+        novalink.requests.clear()
+        attachments.carry_out(attachments.plan_attach(VolumeSpec(
+            export='nas1:/vols', name=name, lpar_uuid=novalink.lpars[lpar].uuid)))
+        return novalink.requests.count(), len(probed)
+
+    for name in ('warm', 'one', 'other'):
+        create(name, image_format='raw')
+    cost('warm', 'refuse', 0)
+    assert cost('one', 'same-directory', 0) == cost('other', 'refuse', 0)

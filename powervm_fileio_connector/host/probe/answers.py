@@ -20,6 +20,8 @@ TYPE_CHECKING = False       # typing itself takes long to import
 if TYPE_CHECKING:
     from typing import Any
 
+    from powervm_fileio_connector.host.probe import qcow2
+
 _ROOT_DEV = os.stat('/').st_dev
 
 
@@ -134,7 +136,7 @@ def _is_there(name: str, directory: int, seen: os.stat_result) -> bool:
         return False
 
 
-def _inspect_chain(walk: PathWalk, backing: str) -> tuple[int, list[tuple[int, int]]]:
+def _inspect_chain(walk: PathWalk, backing: str) -> tuple[int, list[qcow2.Link]]:
     if sys.argv[1:2] == ['--once'] and 'site' not in sys.modules:
         import site
         site.main()         # oslo.utils is where this Python has it: nothing is the caller's here

@@ -32,7 +32,8 @@ class FileFacts:
         device; of a regular file, the loop devices over it, if they were asked for. Devices by
         ``major:minor``, a file as :attr:`identity`, or by its path where that is all that is told
     :ivar part_of: of a partition: the disk, and what that is over as a loop device
-    :ivar chain: of a qcow2 image that was inspected: device and inode number of each backing file
+    :ivar chain: of a qcow2 image that was inspected: of each backing file, device and inode number,
+        name, and how many names it has
     """
 
     path: str
@@ -48,7 +49,7 @@ class FileFacts:
     devices: tuple[str, ...] = ()
     same_as: tuple[str, ...] = ()
     part_of: tuple[str, ...] = ()
-    chain: tuple[tuple[int, int], ...] = ()
+    chain: tuple[tuple[int, int, str, int], ...] = ()
 
     @property
     def identity(self) -> str:

@@ -40,8 +40,13 @@ _FEATURES = {0: 'dirty', 1: 'corrupt', 2: 'external data file', 3: 'compression 
 _MOST_HEADER = 2 * 1024 * 1024
 
 
-def inspect_chain(image: int, directory: int, backing: str) -> tuple[int, list[tuple[int, int]]]:
-    """Return the size that a guest sees of an image, and the identities of its backing files.
+Link = tuple[int, int, str, int]
+
+
+def inspect_chain(image: int, directory: int, backing: str) -> tuple[int, list[Link]]:
+    """Return the size that a guest sees of an image, and its backing files.
+
+    Each is told by device and inode number, its name, and how many names it has.
 
     :param image: ``O_PATH`` descriptor of the image
     :param directory: ``O_PATH`` descriptor of the directory that it is in
@@ -51,6 +56,7 @@ def inspect_chain(image: int, directory: int, backing: str) -> tuple[int, list[t
     """
     size, link = _inspect(image, backing, 'the image')
     seen = [_identity(image)]
+    chain: list[Link] = []
     with contextlib.ExitStack() as opened:
         while link is not None:
             name, image_format = link
@@ -61,12 +67,13 @@ def inspect_chain(image: int, directory: int, backing: str) -> tuple[int, list[t
                 raise Refused('format', f'the chain of backing files loops at {name!r}, or is '
                                         f'longer than {_LONGEST_CHAIN}')
             seen.append(_identity(image))
+            chain.append((*seen[-1], name, os.fstat(image).st_nlink))
             link_size, link = (_inspect(image, backing, what) if image_format == 'qcow2'
                                else (_raw_size(image, what), None))
             if link_size != size:
                 raise Refused('format', f'{what} has {link_size} bytes, but the image has {size}; '
                                         'both have to be the same')
-    return size, seen[1:]
+    return size, chain
 
 
 def _raw_size(image: int, what: str) -> int:

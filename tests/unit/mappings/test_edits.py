@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Edits of a VIOS document, on both forms of it."""
 
+import dataclasses
 import types
 
 import pytest
@@ -115,6 +116,29 @@ def test_a_lookalike_of_another_lpar_refuses_a_second_one(make):
         AddMapping(ONE, '/mnt/a', lookalikes=('/mnt/b',)).apply(doc)
     edit = AddMapping(ONE, '/mnt/a', lookalikes=('/mnt/b',), multiattach=True)
     assert edit.apply(doc).outcome is Outcome.CHANGED
+
+
+@pytest.mark.parametrize('lpar', [ONE, TWO])
+@pytest.mark.parametrize('is_multiattach', [False, True])
+def test_what_no_lpar_may_have_beside_a_file_refuses_it(make, lpar, is_multiattach):
+    doc = make(mapping('/mnt//b', lpar))
+    edit = AddMapping(ONE, '/mnt/a', conflicts=(('/mnt/b', 'has data of /mnt/a'),),
+                      multiattach=is_multiattach)
+    with pytest.raises(exceptions.VolumeInUse, match=r'/mnt//b is mapped .* has data of /mnt/a'):
+        edit.apply(doc)
+    assert edit.apply(make(mapping('/mnt/c', lpar))).outcome is Outcome.CHANGED
+
+
+def test_an_image_beside_a_file_has_to_be_known_not_to_have_it_as_backing_file(make):
+    images = [mapping('/mnt/b', TWO, 6, backstore='user:qcow'), mapping('/mnt/a', ONE),
+              mapping('/mnt/raw', TWO, 6), mapping('/elsewhere/b', TWO, 6, backstore='user:qcow')]
+    edit = AddMapping(ONE, '/mnt/base', directories=('/mnt',))
+    with pytest.raises(exceptions.VolumeInUse, match='may have /mnt/base as a backing') as caught:
+        edit.apply(make(*images))
+    assert caught.value.kwargs['images'] == ('/mnt/b',)
+    known = dataclasses.replace(edit, unrelated=('/mnt/b',))
+    assert known.apply(make(*images)).outcome is Outcome.CHANGED
+    assert edit.apply(make(*images[1:])).outcome is Outcome.CHANGED
 
 
 def test_a_lookalike_is_never_taken_for_the_file(make):
