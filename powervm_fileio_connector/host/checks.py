@@ -153,13 +153,20 @@ def require_links_stay(table: MountTable, facts: probe.PathFacts, context: Error
 def devices_of(mount: Mount) -> set[str]:
     """Return the numbers of the block devices that a mount uses, as far as the table tells.
 
-    A bcachefs has a number of its own, and names all its devices.
+    A bcachefs has a number of its own, and names all its devices; an XFS names those of its log and
+    of its realtime data.
     """
     devices = {mount.device}
+    parts: list[str | None] = []
     if mount.fstype == 'bcachefs':
-        for part in mount.source.split(':'):
+        parts += mount.source.split(':')
+    elif mount.fstype == 'xfs':
+        parts += mount.option('logdev'), mount.option('rtdev')
+    for part in parts:
+        if part and part.startswith('/dev/'):
+            name = os.path.basename(os.path.realpath(part))
             with contextlib.suppress(OSError), open(
-                    f'/sys/class/block/{os.path.basename(part)}/dev', encoding='ascii') as number:
+                    f'/sys/class/block/{name}/dev', encoding='ascii') as number:
                 devices.add(number.read().strip())
     return devices
 

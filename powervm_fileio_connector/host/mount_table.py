@@ -128,7 +128,7 @@ class Mount:
     def option(self, name: str) -> str | None:
         """Return the value of the option ``name=value``; None where it is not there."""
         _, found, rest = f',{self.options}'.partition(f',{name}=')
-        return rest.partition(',')[0] if found else None
+        return _unescape(rest.partition(',')[0]) if found else None
 
     def below(self, path: str) -> str | None:
         """Return ``path`` relative to the mount point; None unless it is strictly below."""

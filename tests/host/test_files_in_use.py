@@ -13,7 +13,10 @@ import pytest
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
 from powervm_fileio_connector.attachments import Attachments
+from powervm_fileio_connector.host import checks
 from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import lookup
+from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host.probe import in_use
 from powervm_fileio_connector.novalink import client_for
 from powervm_fileio_connector.volume import VolumeSpec
@@ -302,6 +305,38 @@ def test_of_a_disk_and_its_partition_that_are_attached_at_once_one_is_mapped(
         with pytest.raises(exceptions.VolumeInUse, match='meanwhile'):
             attachments.carry_out(plans[1])
     assert [mapping.path for mapping in novalink.mappings()] == [str(node)]
+
+
+def test_the_device_of_an_external_journal_and_its_file_are_refused(
+        make_image, attach, mounter, tmp_path, find):
+    image = make_image('journal')
+    node, loop = attach(image)
+    with partitions(loop) as [partition]:
+        file_system = attach(make_image('disk'))[1]
+        for device, options in ((partition, ('-O', 'journal_dev')),
+                                (file_system, ('-J', f'device={partition}'))):
+            make_file_system('ext4', '-q', '-b', '4096', *options, device)
+        assert find(node).is_block_device
+        mounter._mount(tmp_path / 'var', file_system)
+        for path in (attach.node(partition), node, image):
+            with pytest.raises(exceptions.UnsafeVolumePath, match='journal of ext4'):
+                find(path)
+        mounter.unmount(tmp_path / 'var')
+
+
+@pytest.mark.parametrize('option', ['logdev', 'rtdev'])
+def test_the_devices_that_xfs_names_in_its_options_and_their_files_are_in_use(
+        option, make_image, attach):
+    image = make_image('log')
+    node, loop = attach(image)
+    os.symlink(loop, '/dev/shm/by id')
+    table = mount_table.parse(
+        f'1 0 8:1 / /mnt rw - xfs /dev/sda1 rw,{option}=/dev/shm/by\\040id,noquota'.encode())
+    device = os.stat(node).st_rdev
+    [mount] = table
+    assert checks.devices_of(mount) == {'8:1', f'{os.major(device)}:{os.minor(device)}'}
+    assert in_use.regular_file(
+        os.stat(image), image.name, list(lookup.mounted_loops(table))) is not None
 
 
 def test_a_device_that_is_swap_space_is_refused(make_image, attach, find):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether this host uses a block device or a file itself, by sysfs and /proc/swaps alone.
+"""Whether this host uses a block device or a file itself, by sysfs and /proc alone.
 
 Runs in the share probe process. Nothing is opened exclusively, which would disturb others.
 """
@@ -14,6 +14,7 @@ import stat
 import struct
 
 _SYS_DEVICES = '/sys/dev/block'
+_JOURNALS = '/proc/fs/jbd2'
 
 _LOOP_GET_STATUS64 = 0x4C05     # linux/loop.h
 _LOOP_INFO64_SIZE = 232         # which begins with the file's device, inode and own device number
@@ -36,7 +37,7 @@ def block_device(rdev: int, mounted_loops: list[str]) -> dict[str, object]:
     numbers = [_read(f'{part}/dev') or number for part in parts]
     return {'size': sectors * 512, 'devices': numbers, 'same_as': same, 'part_of': wholes,
             'used_as': _holders(parts) or _btrfs(numbers) or _swap_devices(numbers)
-            or _looped(numbers, same, wholes, mounted_loops)}
+            or _journal(numbers) or _looped(numbers, same, wholes, mounted_loops)}
 
 
 def regular_file(seen: os.stat_result, name: str, mounted_loops: list[str]) -> str | None:
@@ -79,6 +80,8 @@ def _used_loops(mounted_loops: list[str]) -> dict[str, str]:
         number = _block_number(path)
         if number is not None and (loop := _loop_of(number)):
             loops[loop] = f'swap space ({path})'
+    loops |= {loop: f'a journal of ext4 ({name})' for name in _journals()
+              if (loop := _loop_named(name))}
     for loop, use in [*loops.items()]:
         # One may lie on another.
         while (below := _loop_of(_block_number(_backing(loop)) or '')) and below not in loops:
@@ -204,6 +207,22 @@ def _btrfs_devices() -> list[tuple[str, str]]:
 def _swap_devices(numbers: list[str]) -> str | None:
     return next((f'swap space ({path})' for path in _swaps() if _block_number(path) in numbers),
                 None)
+
+
+def _journal(numbers: list[str]) -> str | None:
+    return next((f'a journal of ext4 ({name})' for name in _journals()
+                 if _read(f'/sys/class/block/{name}/dev') in numbers), None)
+
+
+def _journals() -> list[str]:
+    """Return the names of the devices that journals of mounted file systems are on.
+
+    The kernel adds the inode of a journal inside of a file system, as in ``sda1-8``.
+    """
+    with contextlib.suppress(OSError):
+        return [name if os.path.exists(f'/sys/class/block/{name}') else name.rpartition('-')[0]
+                for name in os.listdir(_JOURNALS)]
+    return []
 
 
 def _swaps() -> list[str]:
