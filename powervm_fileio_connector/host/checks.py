@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from collections.abc import Sequence
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import volume
@@ -119,17 +120,20 @@ def trust(settings: Settings, prober: probe.Prober,
     # Behind a symlink, '..' leads elsewhere than its text says.
     directories = [os.path.normpath(one) for one in given if '..' not in one.split('/')]
 
-    @functools.cache
-    def resolved() -> list[str]:
-        answers = prober.probe_all([probe.PathProbe(directory) for directory in given],
-                                   deadline.half())
-        return [answer.facts.path for answer in answers
-                if answer.facts is not None and answer.errno is None]
+    resolved = functools.cache(lambda: _resolved(given, prober, deadline))
 
     def is_below(path: str, those: list[str]) -> bool:
         return any(mount_table.relative(path, directory) is not None for directory in those)
 
     return lambda path: is_below(path, directories) or is_below(path, resolved())
+
+
+def _resolved(directories: Sequence[str], prober: probe.Prober, deadline: Deadline) -> list[str]:
+    """Return directories without symlinks, but for those that are not there or do not answer."""
+    answers = prober.probe_all([probe.PathProbe(directory) for directory in directories],
+                               deadline.half())
+    return [answer.facts.path for answer in answers
+            if answer.facts is not None and answer.errno is None]
 
 
 def require_links_stay(table: MountTable, facts: probe.PathFacts, context: ErrorContext) -> None:
@@ -209,24 +213,29 @@ def _check_place(facts: probe.FileFacts, subject: Subject) -> None:
                            f'local disk, but the volume is kept by {subject.kind.value}')
 
 
-def require_own_mount(spec: VolumeSpec, path: str, subject: Subject) -> None:
+def require_own_mount(spec: VolumeSpec, path: str, subject: Subject, prober: probe.Prober,
+                      deadline: Deadline) -> None:
     """Raise where the conventional place of a cluster's export is no mount point.
 
     Drivers name ``<base>/<32 hex digits>/<name>`` where the export is mounted at that directory; a
-    file system that merely holds the base was never meant.
+    file system that merely holds the base was never meant. Bases are probed for symlinks only for a
+    path of that form that none of them leads to as it is written.
 
     :param path: the file's, with symlinks resolved
     """
     if spec.kind is not Kind.CLUSTER or spec.path is None:
         return
-    bases = {os.path.normpath(base) for base in (
-        *subject.settings.mount_point_base, spec.mount_point_base or '/')}
+    bases = [os.path.join('/', base) for base in (
+        *subject.settings.mount_point_base, spec.mount_point_base or '/')]
+    resolved = functools.cache(lambda: _resolved(bases, prober, deadline))
     directories = [os.path.dirname(os.path.normpath(one)) for one in (spec.path, path)]
     for directory in directories:
         base, name = os.path.split(directory)
-        if (_EXPORT_HASH.fullmatch(name) and (os.path.basename(base) == 'mnt' or base in bases)
+        if (_EXPORT_HASH.fullmatch(name)
                 and subject.mount.mount_point not in (directory, directories[-1])
-                and not subject.is_trusted(path)):
+                and not subject.is_trusted(path)
+                and (os.path.basename(base) == 'mnt' or base in map(os.path.normpath, bases)
+                     or base in resolved())):
             _raise_not_mounted(subject, f'nothing is mounted at {directory}; the file there lies '
                                f'on {subject.mount}')
 

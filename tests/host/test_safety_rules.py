@@ -91,6 +91,44 @@ def test_a_clusters_conventional_place_is_known_however_it_is_spelled(
         find(given, kind=Kind.CLUSTER, protocol='gpfs')
 
 
+@pytest.mark.parametrize('base', ['link', 'link/', 'link/../real', 'relative', 'own link'])
+@pytest.mark.parametrize('given', ['link', 'real'])
+def test_a_base_of_a_clusters_conventional_place_is_known_however_it_is_spelled(
+        base, given, mounter, tmp_path, settings, find):
+    mounter.tmpfs('gpfs1', tmp_path)
+    path = tmp_path / 'real' / HASH / 'volume-1'
+    path.parent.mkdir(parents=True)
+    write(path)
+    (tmp_path / 'link').symlink_to('real')
+    written = {'relative': f'{tmp_path}/real'.lstrip('/'),
+               'own link': f'{tmp_path}/link'}.get(base, f'{tmp_path}/{base}')
+    is_own = base == 'own link'
+    chosen = dataclasses.replace(settings, mount_point_base=() if is_own else (written,))
+    with pytest.raises(exceptions.ShareNotMounted, match=f'nothing is mounted at .*/{HASH}'):
+        find(tmp_path / given / HASH / 'volume-1', chosen, kind=Kind.CLUSTER, protocol='gpfs',
+             mount_point_base=written if is_own else None)
+    mounter.tmpfs('gpfs1', path.parent)
+    write(path)
+    assert find(tmp_path / given / HASH / 'volume-1', chosen, kind=Kind.CLUSTER,
+                protocol='gpfs').path == str(path)
+
+
+def test_a_base_that_does_not_answer_hides_no_other(
+        mounter, tmp_path, settings, fuse_share):
+    mounter.tmpfs('gpfs1', tmp_path / 'gpfs')
+    path = tmp_path / 'gpfs' / HASH / 'volume-1'
+    path.parent.mkdir()
+    write(path)
+    hung = fuse_share()
+    hung.tell('hang')
+    chosen = dataclasses.replace(settings, mount_point_base=(f'{hung.place}/base',
+                                                             f'{tmp_path}/link'))
+    (tmp_path / 'link').symlink_to('gpfs')
+    with pytest.raises(exceptions.ShareNotMounted, match='nothing is mounted at'):
+        finder.find(VolumeSpec(protocol='gpfs', kind=Kind.CLUSTER, path=str(path)), chosen,
+                    prober=probe.Prober(timeout_s=2))
+
+
 def test_a_clusters_path_elsewhere_needs_none(share, find):
     (share / 'volumes').mkdir()
     path = write(share / 'volumes/volume-1')
