@@ -97,17 +97,14 @@ def make_file_system(fstype, *devices):
 def partitions(loop, count=1):
     """Give a loop device partitions of 32 MiB each, whether or not it has a table of them."""
     numbers = range(1, count + 1)
-    try:
-        for number in numbers:
-            subprocess.run(['addpart', loop, str(number), str(65536 * number), '65536'],
-                           check=True, capture_output=True)
-    except subprocess.CalledProcessError as err:
-        pytest.skip(f'no partitions of loop devices here: {err.stderr}')
-    try:
+    with contextlib.ExitStack() as added:
+        for number in map(str, numbers):
+            made = subprocess.run(['addpart', loop, number, str(65536 * int(number)), '65536'],
+                                  capture_output=True, text=True)
+            if made.returncode:
+                pytest.skip(f'no partitions of loop devices here: {made.stderr.strip()}')
+            added.callback(subprocess.run, ['delpart', loop, number], check=True)
         yield [f'{loop}p{number}' for number in numbers]
-    finally:
-        for number in numbers:
-            subprocess.run(['delpart', loop, str(number)], check=True)
 
 
 @contextlib.contextmanager

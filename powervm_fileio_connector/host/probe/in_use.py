@@ -66,10 +66,12 @@ def loops_over(seen: os.stat_result, name: str) -> list[str]:
     A loop device over a file of another name is not asked, since that may lie on a share that
     hangs; where the file has several names, all are.
     """
-    return [_read(f'/sys/block/{loop}/dev') or '' for loop in os.listdir('/sys/block')
-            if (backing := _backing(loop))
-            and (seen.st_nlink > 1 or os.path.basename(backing) == name)
-            and _is_behind(loop, seen, name)]
+    with contextlib.suppress(OSError):
+        return [_read(f'/sys/block/{loop}/dev') or '' for loop in os.listdir('/sys/block')
+                if (backing := _backing(loop))
+                and (seen.st_nlink > 1 or os.path.basename(backing) == name)
+                and _is_behind(loop, seen, name)]
+    return []
 
 
 def _used_loops(mounted_loops: list[str]) -> dict[str, str]:
