@@ -57,9 +57,11 @@ def send(session: Any, method: str, path: str, headers: Mapping[str, str], body:
     try:
         sock = _connected(connection.host, connection.port, deadline, waiting)
         if address.scheme != 'http':
-            sock.settimeout(max(0.01, deadline.left()))
-            sock = _tls_context(verify).wrap_socket(sock, server_hostname=connection.host)
-        connection.sock = _BoundedSocket(sock, deadline, waiting)
+            sock = _tls_context(verify).wrap_socket(
+                sock, server_hostname=connection.host, do_handshake_on_connect=False)
+        connection.sock = bounded = _BoundedSocket(sock, deadline, waiting)
+        if isinstance(sock, ssl.SSLSocket):
+            bounded.bounded(sock.do_handshake)
         try:
             connection.request(method, path, body=data, headers=sent)
         except (BrokenPipeError, ConnectionResetError) as err:
@@ -199,7 +201,7 @@ class _BoundedSocket:
         """Send all."""
         rest = memoryview(data)
         while rest:
-            rest = rest[self.bounded(self._sock.send, rest[:_SEND_BYTES]):]
+            rest = rest[self.bounded(functools.partial(self._sock.send, rest[:_SEND_BYTES])):]
 
     def makefile(self, mode: str = 'r', buffering: int | None = None) -> io.BufferedReader:
         """Return what ``http.client`` reads the answer from."""
@@ -208,7 +210,7 @@ class _BoundedSocket:
     def close(self) -> None:
         """Stay open: ``http.client`` closes a connection before the answer has been read."""
 
-    def bounded(self, operation: Callable[[Any], int], data: Any) -> int:
+    def bounded(self, operation: Callable[[], _T]) -> _T:
         """Return what an operation of the socket returns, or raise that it took too long."""
         while True:
             left = self._deadline.left()
@@ -218,7 +220,7 @@ class _BoundedSocket:
                 left = min(left, max(0.01, self._silent_from - time.monotonic()))
             self._sock.settimeout(left)
             try:
-                return operation(data)
+                return operation()
             except TimeoutError:
                 if self._waiting is not None and time.monotonic() >= self._silent_from:
                     waiting, self._waiting = self._waiting, None
@@ -226,7 +228,7 @@ class _BoundedSocket:
 
 
 class _Reader(io.RawIOBase):
-    def __init__(self, sock: Any, bounded: Callable[[Callable[[Any], int], Any], int]) -> None:
+    def __init__(self, sock: Any, bounded: Callable[[Callable[[], int]], int]) -> None:
         self._sock = sock
         self._bounded = bounded
 
@@ -234,7 +236,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._bounded(self._sock.recv_into, buffer)
+        return self._bounded(functools.partial(self._sock.recv_into, buffer))
 
 
 def _failure(err: Exception, request: str, is_sent: bool, deadline: Deadline) -> RequestFailed:
