@@ -147,6 +147,31 @@ def test_a_report_is_not_written_over_a_file(qualify, tmp_path):
     assert report.read_text() == 'mine'
 
 
+@pytest.mark.parametrize('more', [['--report', '/no/such/report'], ['--directory', '/proc']])
+def test_a_place_that_cannot_be_written_is_a_usage_error_before_anything_is_sent(
+        qualify, host, more):
+    outcome = qualify('--yes', *more)
+    assert (outcome.code, outcome.out) == (2, '')
+    assert len(outcome.err.splitlines()) == 1
+    assert f'{more[0]} {more[1]}' in outcome.err
+    assert host.requests.count('POST') == 0
+
+
+def test_a_report_of_nothing_leaves_no_file(qualify, tmp_path):
+    assert 'Nothing was tried.' in qualify('--report', tmp_path / 'report', stdin='n\n').err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_directory_whose_files_this_host_refuses_is_no_difference_of_novalink(
+        qualify, host, tmp_path):
+    outcome = qualify('--yes', '--directory', tmp_path)
+    assert (outcome.code, outcome.out) == (5, '')
+    assert outcome.err.startswith(f'Cannot attach files of {tmp_path}: ')
+    assert 'root file system' in outcome.err
+    assert os.listdir(tmp_path) == []
+    assert host.requests.count('POST') == 0
+
+
 def test_each_assumption_of_the_simulator_has_a_line():
     begins = [line.assumption for line in ALL_LINES if line.assumption]
     for assumption in assumptions():

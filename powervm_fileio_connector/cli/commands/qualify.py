@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from powervm_fileio_connector.cli import output
@@ -41,16 +43,20 @@ class Qualify(output.Table):
         parser.add_argument('--yes', action='store_true', help='do not ask')
 
     def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
-        from powervm_fileio_connector.cli import qualification
         from powervm_fileio_connector.cli.context import CommandContext
-        from powervm_fileio_connector.cli.qualification.site import Site
 
         host = CommandContext(parsed_args)
         directory = os.path.realpath(parsed_args.directory)
         if not os.path.isdir(directory):
             raise UsageError(f'{parsed_args.directory} is no directory.')
-        if parsed_args.report and os.path.lexists(parsed_args.report):
-            raise UsageError(f'{parsed_args.report} is there already.')
+        with _new_file(parsed_args.report):
+            return self._tried(parsed_args, host, directory)
+
+    def _tried(self, parsed_args: argparse.Namespace, host: CommandContext,
+               directory: str) -> output.Output:
+        from powervm_fileio_connector.cli import qualification
+        from powervm_fileio_connector.cli.qualification.site import Site
+
         uuid = host.lpar_uuid(parsed_args.lpar).upper()
         lpar = host.client.lpar(uuid, host.deadline())
         site = Site(host.attachments, host.partition, lpar, directory)
@@ -62,17 +68,20 @@ class Qualify(output.Table):
             site, lambda line, found: self.app.LOG.info('%s: %s', line.key, found.verdict.value))
         if remaining:
             self.say(f'Not removed: {", ".join(remaining)}.')
-        if parsed_args.report:
-            report = qualification.report_of(findings, site.exchanges, documents,
-                                             site.directory)
-            with open(parsed_args.report, 'x', encoding='utf-8') as file:
-                json.dump(report, file, indent=1)
         verdicts = [found.verdict for _, found in findings]
         self.was_done = ', '.join(f'{verdicts.count(one)} {one.value}'
                                   for one in qualification.Verdict)
         self.say(f'{self.was_done[0].upper()}{self.was_done[1:]}.')
         if qualification.Verdict.DIFFERS in verdicts or remaining:
             self.exit_code = ExitCode.FINDINGS
+        if parsed_args.report is not None:
+            report = qualification.report_of(findings, site.exchanges, documents, site.directory)
+            try:
+                with open(parsed_args.report, 'w', encoding='utf-8') as file:
+                    json.dump(report, file, indent=1)
+            except OSError as err:
+                self.say(f'--report {parsed_args.report} cannot be written: {err.strerror}.')
+                self.exit_code = ExitCode.UNEXPECTED
         return KEYS, [(line.key, found.verdict.value, line.statement, found.seen)
                          for line, found in findings]
 
@@ -83,6 +92,30 @@ class Qualify(output.Table):
         self.app.stderr.flush()
         answer = self.app.stdin.readline()
         return answer.strip().lower() in ('y', 'yes')
+
+
+@contextlib.contextmanager
+def _new_file(path: str | None) -> Iterator[None]:
+    """Make a file before anything else is done; it is removed if it is still empty in the end.
+
+    :raises UsageError: it is there already, or cannot be made
+    """
+    if path is None:
+        yield
+        return
+    try:
+        with open(path, 'x'):
+            pass
+    except FileExistsError as err:
+        raise UsageError(f'{path} is there already.') from err
+    except OSError as err:
+        raise UsageError(f'--report {path} cannot be written: {err.strerror}.') from err
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            if not os.path.getsize(path):
+                os.unlink(path)
 
 
 def _documents(site: Site) -> list[bytes]:

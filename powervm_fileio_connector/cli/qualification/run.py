@@ -34,7 +34,8 @@ def qualify(site: Site, tell: Told) -> tuple[list[tuple[Line, Finding]], list[st
 
     :param tell: is given each line with its verdict
     :returns: the lines with their verdicts, and what could not be removed
-    :raises OSError: no file can be made
+    :raises UsageError: nothing can be made in the directory
+    :raises FileIOConnectorError: no file there may be attached, whatever NovaLink says
     """
     before = site.others()
     findings: list[tuple[Line, Finding]] = []

@@ -21,6 +21,8 @@ from pypowervm.wrappers import storage
 from pypowervm.wrappers import virtual_io_server
 
 from powervm_fileio_connector.attachments import Attachments
+from powervm_fileio_connector.cli.context import doing
+from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import MappingEntry
@@ -77,11 +79,21 @@ class Site:
     # -- files ---------------------------------------------------------------------------------
 
     def make_directory(self) -> None:
-        """Make the directory of all files.
+        """Make the directory of all files, in which this host must be ready to serve one.
 
-        :raises OSError: it cannot be made
+        :raises UsageError: nothing can be made there
+        :raises FileIOConnectorError: no file there may be attached, whatever NovaLink says
         """
-        os.mkdir(self.directory, 0o755)
+        parent = os.path.dirname(self.directory)
+        try:
+            os.mkdir(self.directory, 0o755)
+            path = self.make_file('served')
+        except OSError as err:
+            raise UsageError(f'Nothing can be made in --directory {parent}: {err.strerror}.'
+                             ) from err
+        with doing(f'attach files of {parent}'):
+            self.attachments.find(parse({'driver_volume_type': 'file', 'path': path},
+                                        need_lpar=False))
 
     def make_file(self, name: str, size: int = MIB) -> str:
         """Make a new file of zeros, in a directory that is made if need be."""
