@@ -209,13 +209,23 @@ def test_attach_of_one_volume_says_in_the_table_whether_it_was_attached_already(
                      operate('attach', path, '--lpar', 'lpar1').out)
 
 
+@pytest.mark.parametrize(('export', 'fstype', 'mount_options'), [
+    ('nas1:/vols', 'nfs', 'hard,_netdev,nofail'), ('nas1:/vols', 'nfs4', 'hard,_netdev,nofail'),
+    ('//nas1/vols', 'cifs', '_netdev,nofail'), ('gpfs0', 'gpfs', '_netdev,nofail')])
+def test_where_shows_mount_options_with_which_a_disk_survives_its_server(run, export, fstype,
+                                                                         mount_options):
+    line = run('where', export, '--type', fstype, '-f', 'json').json['fstab']
+    assert line.startswith(f'{export} /var/lib/nova/mnt/')
+    assert line.endswith(f' {fstype} {mount_options} 0 0')
+
+
 def test_where_names_the_mount_point_and_the_line_of_fstab(run):
     outcome = run('where', 'nas1:/vols', '-f', 'json')
     assert outcome.code == 4
     place = '/var/lib/nova/mnt/df8f2960bc699f860fbd3049c05792c6'
     assert outcome.json['searched'][0] == place
     assert outcome.json['mounted_at'] == []
-    assert outcome.json['fstab'] == f'nas1:/vols {place} nfs defaults,_netdev 0 0'
+    assert outcome.json['fstab'] == f'nas1:/vols {place} nfs hard,_netdev,nofail 0 0'
 
 
 @pytest.mark.parametrize(('options', 'sizes'), [

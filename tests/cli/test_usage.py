@@ -57,6 +57,12 @@ ERRORS = {
     'config --config-file /no/such': '/no/such',
     'where': 'EXPORT',
     'where ""': 'is no export',
+    'where nas1:': 'is no export',
+    'where nas1': 'nas1 is no export of NFS, such as nas1:/vols; for another file system, give '
+                  '--type.',
+    'where //nas1/vols': 'is no export of NFS',
+    'where nas1:/vols --type "bad type"': "'bad type' is no file system type",
+    'where nas1:/vols --type ""': "'' is no file system type",
     'simulate --port 70000': '70000 is no port',
     'complete tcsh': 'invalid choice',
     'complete': 'required: shell',
