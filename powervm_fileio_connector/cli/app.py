@@ -58,8 +58,7 @@ class FileIOApp(app.App):
     """powervm-fileio: disks for PowerVM LPARs that are files, through NovaLink."""
 
     NAME = 'powervm-fileio'
-    LOG = logging.getLogger('powervm_fileio_connector.cli')
-    DEFAULT_VERBOSE_LEVEL = 0
+    LOG = errors.LOG
 
     def __init__(self) -> None:
         super().__init__(
@@ -85,12 +84,15 @@ class FileIOApp(app.App):
         parser.epilog = _FIRST_STEPS
         parser.add_argument('--use-journal', action='store_true', help='log to journald, too')
         parser.add_argument('--use-syslog', action='store_true', help='log to syslog, too')
+        for name, text in (('--verbose', 'show what is done; repeat it for all details'),
+                           ('--quiet', 'show errors only, no warnings')):
+            parser._option_string_actions[name].help = text
         parser.set_defaults(syslog_log_facility='LOG_USER')
         parser.error = functools.partial(parser_module.Parser.error, parser)
         return parser
 
     def configure_logging(self) -> None:
-        """Show the command's own errors; libraries' log lines only from ``-v`` on.
+        """Show errors and warnings of this package; those of libraries only from ``-v`` on.
 
         cliff would show warnings of every library. The log file, if any, gets those, and all that
         this package logs; with ``--debug``, everything.
@@ -104,11 +106,7 @@ class FileIOApp(app.App):
         for handler in logging.getLogger('').handlers:
             if isinstance(handler, logging.FileHandler):
                 self._configure_log_file(handler)
-        level = {0: logging.CRITICAL, 1: logging.INFO}.get(
-            logging.DEBUG if self.options.debug else self.options.verbose_level, logging.DEBUG)
-        console.setLevel(logging.DEBUG)
-        console.addFilter(lambda record: record.levelno >= level or (
-            record.name == self.LOG.name and record.levelno >= logging.ERROR))
+        logs.Console(console, logging.DEBUG if self.options.debug else self.options.verbose_level)
         warnings.simplefilter('default' if self.options.debug else 'ignore')
         try:
             logs.add_handlers(self.options, self.options.debug)

@@ -20,7 +20,6 @@ from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector.attachments import Attachments
-from powervm_fileio_connector.cli import errors
 from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.deadline import Deadline
@@ -67,7 +66,6 @@ class CommandContext:
             options.require_simulator(self._simulator)
             LOG.info('That this host is the management partition is not checked for a simulator.')
         client = client_for(self.settings, checks_host=self._simulator is None)
-        client.on_wait(errors.warn)
         with doing(f'reach NovaLink at {self.address}'):
             client.log_on(self.deadline())
         return client

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import enum
-import sys
+import logging
+
+LOG = logging.getLogger('powervm_fileio_connector.cli')
 
 
 class ExitCode(enum.IntEnum):
@@ -97,8 +99,7 @@ def exit_codes_text() -> str:
 
 def warn(text: str) -> None:
     """Tell the user something that does not stop the command."""
-    sys.stderr.write(f'{text}\n')
-    sys.stderr.flush()
+    LOG.warning('%s', text)
 
 
 def exit_code(error: BaseException) -> ExitCode:

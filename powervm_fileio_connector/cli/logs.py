@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logs in files, in journald and in syslog: the lines that belong there, by oslo.log's handlers."""
+"""Logs on the terminal, in files, in journald and in syslog: the lines that belong there."""
 
 from __future__ import annotations
 
@@ -12,10 +12,41 @@ _PACKAGE = 'powervm_fileio_connector'
 _FORMAT = '%(name)s %(levelname)s %(message)s'
 
 
+_SHOWN = {0: (logging.ERROR, logging.CRITICAL), 1: (logging.WARNING, logging.CRITICAL),
+          2: (logging.INFO, logging.WARNING)}
+"""The least levels that the terminal shows, by verbosity: of this package, and of libraries."""
+
+
+class Console(logging.Formatter):
+    """What the terminal shows of the log: each warning once, and called so."""
+
+    def __init__(self, handler: logging.Handler, verbosity: int) -> None:
+        super().__init__()
+        self._own, self._others = _SHOWN.get(verbosity, (logging.DEBUG, logging.DEBUG))
+        self._warnings: set[str] = set()
+        handler.setLevel(logging.DEBUG)
+        handler.setFormatter(self)
+        handler.addFilter(self._is_shown)
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return f'Warning: {text}' if record.levelno == logging.WARNING else text
+
+    def _is_shown(self, record: logging.LogRecord) -> bool:
+        if record.levelno < (self._own if _is_ours(record) else self._others):
+            return False
+        if record.levelno != logging.WARNING:
+            return True
+        # A list of volumes may meet the same many times.
+        text = record.getMessage()
+        is_new = text not in self._warnings
+        self._warnings.add(text)
+        return is_new
+
+
 def leave_out_noise(handler: logging.Handler) -> None:
     """Let a handler take what this package logs, and only warnings of libraries."""
-    handler.addFilter(lambda record: record.levelno >= logging.WARNING
-                      or record.name.startswith(_PACKAGE))
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or _is_ours(record))
 
 
 def add_handlers(config: Any, is_debug: bool) -> None:
@@ -44,6 +75,10 @@ def add_handlers(config: Any, is_debug: bool) -> None:
         if not is_debug:
             leave_out_noise(handler)
         root.addHandler(handler)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name.startswith(_PACKAGE)
 
 
 def _facility(name: str) -> int:

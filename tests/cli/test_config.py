@@ -37,6 +37,16 @@ def test_config_shows_every_option_and_where_it_was_set(run, config_file):
     assert options['rest_timeout_s'] == (600.0, 'default')
 
 
+def test_config_shows_the_value_in_force_of_an_option_that_is_capped(run, config_file):
+    path = config_file('max_mappings_per_bus = 64')
+    outcome = run('config', '--config-file', path, '-f', 'json')
+    row = next(row for row in outcome.json if row['option'] == 'max_mappings_per_bus')
+    assert (row['value'], row['set_by']) == (32, str(path))
+    assert outcome.err == ('Warning: max_mappings_per_bus = 64 counts as 32: a Linux client scans '
+                           'no more disks on one bus.\n')
+    assert run('-q', 'config', '--config-file', path).err == ''
+
+
 def test_config_masks_the_password(run, config_file):
     outcome = run('--debug', 'config', '--config-file',
                   config_file(f'novalink_password = {SECRET}'), '-f', 'json')

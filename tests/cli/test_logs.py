@@ -2,10 +2,13 @@
 """journald and syslog get what this package logs, by oslo.log's options."""
 
 import importlib.util
+import logging
 import subprocess
 import sys
 
 import pytest
+
+from powervm_fileio_connector.cli import logs
 
 # In place of the C library's syslog, which writes to the machine's own.
 STAND_IN = """
@@ -52,3 +55,16 @@ def test_a_facility_that_there_is_not_is_a_usage_error(run, tmp_path, facility):
     outcome = run('config', '--config-file', config)
     assert (outcome.code, outcome.out) == (2, '')
     assert f'syslog has no facility {facility}' in outcome.err
+
+
+def test_the_terminal_shows_each_warning_of_this_package_once(capsys):
+    handler = logging.StreamHandler(sys.stderr)
+    logs.Console(handler, 1)
+    for name, level in (('powervm_fileio_connector.host', logging.WARNING),
+                        ('powervm_fileio_connector.host', logging.WARNING),
+                        ('powervm_fileio_connector.host', logging.INFO),
+                        ('pypowervm.adapter', logging.WARNING)):
+        handler.handle(logging.LogRecord(name, level, __file__, 1, '%s of %s',
+                                         (logging.getLevelName(level), name), None))
+    assert capsys.readouterr().err == (
+        'Warning: WARNING of powervm_fileio_connector.host\n')

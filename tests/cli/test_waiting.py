@@ -7,8 +7,9 @@ import pytest
 
 from powervm_fileio_connector.simulator import Busy503
 
-WAITS = re.compile(r'NovaLink at 127\.0\.0\.1 does not serve requests \(Service is unavailable\); '
-                   r'trying again until \d\d:\d\d:\d\d at the latest\.\n')
+WAITS = re.compile(r'Warning: NovaLink at 127\.0\.0\.1 does not serve requests '
+                   r'\(Service is unavailable\); trying again until \d\d:\d\d:\d\d '
+                   r'at the latest\.\n')
 
 
 def test_a_command_that_waits_for_novalink_says_so_and_goes_on(begin, novalink):

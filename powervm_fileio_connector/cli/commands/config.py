@@ -23,8 +23,9 @@ class Config(output.Table):
         from powervm_fileio_connector import conf
 
         config = options.config(parsed_args)
+        settings = conf.read(config)
         return ('option', 'value', 'set_by'), [
-            (option.dest, _shown(option, config[conf.GROUP][option.dest]),
+            (option.dest, _shown(option, getattr(settings, option.dest)),
              _set_by(config, option.dest))
             for option in conf.OPTS]
 
@@ -34,7 +35,7 @@ def _shown(option: Any, value: Any) -> Any:
         return None
     if option.secret:
         return '***'
-    return ','.join(value) if isinstance(value, list) else value
+    return ','.join(value) if isinstance(value, tuple) else value
 
 
 def _set_by(config: Any, name: str) -> str:
