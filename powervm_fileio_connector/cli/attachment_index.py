@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 
 from oslo_utils import uuidutils
 
@@ -19,9 +21,12 @@ from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.cli.context import doing
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.cli.errors import warn
+from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.host import resolved_paths
 from powervm_fileio_connector.mappings.record import normalised
+
+_PLACES = ('path', 'device_path', 'export', 'name')
 
 
 class AttachmentIndex:
@@ -142,11 +147,28 @@ def criteria(host: CommandContext, volume: volumes.Volume,
     :raises InvalidConnectionProperties: nothing tells which volume is meant
     """
     spec = volume.spec
-    with doing(f'find volume {volume.label}', volume=volume.label):
+    with naming_refused(volume, 'find'):
         return plans.removal(
             spec, volume.info, host.settings,
             find=find or (lambda: host.attachments.find(spec)),
             resolve=lambda paths: resolved_paths(paths, prober=host.prober))
+
+
+@contextlib.contextmanager
+def naming_refused(volume: volumes.Volume, verb: str) -> Iterator[None]:
+    """Have an error about a volume that nothing tells say why its path or name was refused.
+
+    Both are left out where they are read for detaching, without a word.
+
+    :param verb: what was to be done: ``extend``
+    """
+    with doing(f'{verb} volume {volume.label}', volume=volume.label):
+        try:
+            yield
+        except exceptions.InvalidConnectionProperties:
+            if any(volumes.get(volume.keys, key) for key in _PLACES):
+                parse(volume.keys, need_lpar=False)
+            raise
 
 
 def _of_one_file(volume: volumes.Volume, why: str,

@@ -33,6 +33,8 @@ from powervm_fileio_connector.volume import VolumeSpec
 class ExistingAttachmentOperation(operation.VolumeOperation):
     """The LPAR need not be named if the volume is attached to one only."""
 
+    verb: str
+
     def __init__(self, command: output.Table, args: argparse.Namespace) -> None:
         super().__init__(command, args)
         self._criteria: dict[tuple[VolumeSpec, DeviceInfo], RemoveMapping] = {}
@@ -81,7 +83,7 @@ class ExistingAttachmentOperation(operation.VolumeOperation):
         """
         key = volume.spec, volume.info
         if key not in self._criteria:
-            with plans.error_context(plans.DETACH, volume.spec_of(volume.lpar_uuid)):
+            with attachment_index.naming_refused(volume, self.verb):
                 self._criteria[key] = self.host.attachments.removal(*key)
         return self._criteria[key]
 
@@ -93,6 +95,7 @@ class ExistingAttachmentOperation(operation.VolumeOperation):
 class Detaching(ExistingAttachmentOperation):
     """Take volumes off LPARs."""
 
+    verb = 'detach'
     title = 'Detaching'
     done = 'detached'
 
@@ -137,6 +140,7 @@ class Detaching(ExistingAttachmentOperation):
 class Extending(ExistingAttachmentOperation):
     """Show LPARs the new size of volumes."""
 
+    verb = 'extend'
     title = 'Extending'
     done = 'extended'
     more_keys = ('size_bytes', 'path')

@@ -244,12 +244,14 @@ def _single(args: argparse.Namespace) -> Volume:
     if args.volume is None:
         if not (args.export and args.name):
             raise UsageError('--export and --name belong together.')
-        return Volume({'driver_volume_type': 'file', 'export': args.export, 'name': args.name})
+        return Volume({'driver_volume_type': 'file', 'export': args.export, 'name': args.name},
+                      place=args.name)
     if '/' not in args.volume and _looks_like_json(args.volume):
         raise UsageError(f'{args.volume} looks like JSON, and is no disk: call it '
                          f'{args.volume}.json, or give it on stdin, as VOLUME "-".')
     if '/' in args.volume or os.path.lexists(args.volume):
-        return Volume({'driver_volume_type': 'file', 'path': absolute(args.volume)})
+        return Volume({'driver_volume_type': 'file', 'path': absolute(args.volume)},
+                      place=args.volume)
     if uuidutils.is_uuid_like(args.volume):
         return Volume({'volume_id': normal_id(args.volume)}, is_id_only=True)
     raise UsageError(f'{args.volume} is neither a .json file, nor the path of a file, nor a UUID; '

@@ -198,3 +198,11 @@ def test_a_dry_run_names_the_lpar_that_loses_its_disk(as_json, make_volume, nova
     as_json('attach', path, '--lpar', 'lpar1')
     [edit] = as_json('detach', path, '--dry-run')
     assert (edit['lpar'], edit['lpar_uuid']) == ('lpar1', novalink.lpars[0].uuid)
+
+
+@pytest.mark.parametrize(('name', 'verb'), [
+    ('extend', 'extend'), ('show', 'find'), ('detach', 'detach')])
+def test_a_path_that_is_refused_is_named_with_the_reason(operate, name, verb):
+    outcome = operate(name, '/srv/a/../b')
+    assert (outcome.code, outcome.out) == (5, '')
+    assert outcome.err.startswith(f"Cannot {verb} volume /srv/a/../b: path contains '..'")
