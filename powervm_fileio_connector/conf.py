@@ -11,6 +11,7 @@ import dataclasses
 from typing import Any
 
 from oslo_config import cfg
+from oslo_config import types
 from oslo_log import log as logging
 
 LOG = logging.getLogger(__name__)
@@ -20,9 +21,24 @@ GROUP = 'powervm_fileio'
 MOST_MAPPINGS_PER_BUS = 32
 """Disks that a Linux client finds on one bus (``ibmvscsi``, run with Linux 6.1)."""
 
+
+
+class _Directories(types.List):
+    """Absolute paths, at least one."""
+
+    def __call__(self, value: Any) -> list[Any]:
+        directories = super().__call__(value)
+        if not directories:
+            raise ValueError('it is empty')
+        for directory in directories:
+            if not directory.startswith('/'):
+                raise ValueError(f'{directory!r} is not an absolute path')
+        return directories
+
+
 OPTS: list[cfg.Opt] = [
-    cfg.ListOpt(
-        'mount_point_base',
+    cfg.Opt(
+        'mount_point_base', type=_Directories(),
         default=['/var/lib/nova/mnt', '/var/lib/cinder/mnt'],
         help='Directories below which exports are mounted under the MD5 of their name, as Nova and '
              'Cinder do. They are searched in this order, before the mount_point_base that comes '

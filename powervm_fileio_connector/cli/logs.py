@@ -49,6 +49,14 @@ def leave_out_noise(handler: logging.Handler) -> None:
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or _is_ours(record))
 
 
+def options() -> list[Any]:
+    """Return those of oslo.log's options that say where this command logs."""
+    from oslo_config import cfg
+
+    return [cfg.BoolOpt('use_journal', default=False), cfg.BoolOpt('use_syslog', default=False),
+            cfg.StrOpt('syslog_log_facility', default='LOG_USER')]
+
+
 def add_handlers(config: Any, is_debug: bool) -> None:
     """Log to journald and syslog as oslo.log's options say; each is added once.
 

@@ -110,31 +110,34 @@ def config(args: argparse.Namespace) -> cfg.ConfigOpts:
     :raises UsageError: a file cannot be read, or a value makes no sense
     """
     from oslo_config import cfg
-    from oslo_log import log as logging
 
     from powervm_fileio_connector import conf
     from powervm_fileio_connector.cli import logs
 
     config = cfg.ConfigOpts()
     try:
-        logging.register_options(config)
         config([], project=PROJECT, prog=PROJECT, default_config_files=args.config_files or None)
-        config.register_opts(conf.OPTS, group=conf.GROUP)
-        for option in conf.OPTS:
-            try:
-                config[conf.GROUP][option.dest]
-            except ValueError as err:
-                # What oslo.config says shows Python; what it caught does not.
-                where = file_that_sets(config, option.dest) or 'the environment'
-                raise UsageError(f'The configuration cannot be used: option {option.dest} in '
-                                 f'{where}: {err.__context__ or err}.') from err
+        for group, known in ((conf.GROUP, conf.OPTS), ('DEFAULT', logs.options())):
+            config.register_opts(known, group=group)
+            for option in known:
+                try:
+                    config[group][option.dest]
+                except ValueError as err:
+                    # What oslo.config says shows Python; what it caught does not.
+                    where = file_that_sets(config, option.dest, group) or 'the environment'
+                    raise UsageError(f'The configuration cannot be used: option {option.dest} in '
+                                     f'{where}: {err.__context__ or err}.') from err
         if args.simulator is not None:
             for name, value in _simulator(args.simulator).items():
                 config.set_override(name, value, group=conf.GROUP)
         if args.timeout is not None:
             config.set_override('rest_timeout_s', args.timeout, group=conf.GROUP)
-        logs.add_handlers(config, args.is_debug)
-    except (cfg.Error, OSError, UnicodeDecodeError) as err:
+        logs.add_handlers(config['DEFAULT'], args.is_debug)
+    except UnicodeDecodeError as err:
+        where = next(filter(_is_no_text, config.default_config_files), 'a file')
+        raise UsageError(f'The configuration cannot be used: {where} is not text in UTF-8.'
+                         ) from err
+    except (cfg.Error, OSError) as err:
         raise UsageError(f'The configuration cannot be used: {err}') from err
     for path in config.config_file or []:
         _warn_of_file(path)
@@ -191,18 +194,25 @@ def _warn_of_file(path: str) -> None:
         errors.warn(f'{path} holds a password, and all users may read it: chmod o-r {path}')
 
 
-def file_that_sets(config: cfg.ConfigOpts, name: str) -> str | None:
+def file_that_sets(config: cfg.ConfigOpts, name: str, group: str) -> str | None:
     """The file that sets an option: oslo.config names the last that it read, whichever it was."""
     from oslo_config import cfg
-
-    from powervm_fileio_connector import conf
 
     for path in reversed(config.config_file or []):
         sections: dict[str, dict[str, Any]] = {}
         cfg.ConfigParser(path, sections).parse()
-        if name in sections.get(conf.GROUP, {}):
+        if name in sections.get(group, {}):
             return path
     return None
+
+
+def _is_no_text(path: str) -> bool:
+    try:
+        with open(path) as file:
+            file.read()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def seconds(text: str) -> float:

@@ -17,7 +17,7 @@ SECRET = 'correct-horse-battery'
 def config_file(tmp_path):
     def write(text, name='powervm-fileio.conf'):
         path = tmp_path / name
-        path.write_text(f'[powervm_fileio]\n{text}\n')
+        path.write_text(f'[powervm_fileio]\n{text}\n', encoding='latin-1')
         path.chmod(0o600)
         return path
     return write
@@ -74,9 +74,15 @@ def test_options_of_a_file_are_in_force(run, novalink, config_file):
 
 
 @pytest.mark.parametrize(('text', 'words'), [
-    ('probe_timeout_s = soon', 'soon'), ('backstore = tape', 'tape'), ('nonsense', 'nonsense')])
+    ('probe_timeout_s = soon', 'soon'), ('backstore = tape', 'tape'), ('nonsense', 'nonsense'),
+    ('mount_point_base =', 'option mount_point_base in {path}: it is empty.'),
+    ('mount_point_base = mnt,/srv', "option mount_point_base in {path}: 'mnt' is not an absolute"),
+    ('[DEFAULT]\nuse_syslog = maybe', 'option use_syslog in {path}: Unexpected boolean value'),
+    ('# \N{LATIN SMALL LETTER E WITH ACUTE}', '{path} is not text in UTF-8.')])
 def test_a_file_that_makes_no_sense_is_a_usage_error(run, config_file, text, words):
-    outcome = run('list', '--config-file', config_file(text))
+    path = config_file(text)
+    words = words.format(path=path)
+    outcome = run('list', '--config-file', path)
     assert outcome.code == 2
     assert outcome.err.startswith('The configuration cannot be used')
     assert words in outcome.err

@@ -48,5 +48,5 @@ def _set_by(config: Any, name: str) -> str:
     if where.location.name == 'set_override':
         return '--simulator'
     if where.location.name == 'user':
-        return options.file_that_sets(config, name) or str(where.detail)
+        return options.file_that_sets(config, name, conf.GROUP) or str(where.detail)
     return where.detail
