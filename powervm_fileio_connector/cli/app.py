@@ -53,6 +53,10 @@ class Help(help.HelpCommand, parser_module.CommandBase):
 
     example = 'powervm-fileio help attach'
 
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        with errors.writing():
+            return super().run(parsed_args)
+
 
 class FileIOApp(app.App):
     """powervm-fileio: disks for PowerVM LPARs that are files, through NovaLink."""
@@ -155,7 +159,7 @@ class FileIOApp(app.App):
         pager = autopage.argparse.help_pager(self.stdout)
         is_coloured = pager.to_terminal()
         autopage.argparse.use_color_for_parser(self.parser, is_coloured)
-        with pager as out:
+        with errors.writing(), pager as out:
             self.parser.print_help(out)
             out.write('\n')
             self._write_commands(out, 'Commands', dict(self.command_manager), is_coloured)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
+from collections.abc import Iterator
 
 LOG = logging.getLogger('powervm_fileio_connector.cli')
 
@@ -89,6 +91,17 @@ class NotAttached(Exception):
 
 class OutputLost(Exception):
     """The result could not be written; the text says what was done."""
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """:raises OutputLost: what the block writes cannot be written; its reader is there"""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        raise OutputLost(f'The result cannot be written: {err.strerror}.') from err
 
 
 def exit_codes_text() -> str:

@@ -28,8 +28,10 @@ def main(argv: list[str] | None = None) -> int:
             code = int(app.FileIOApp().run(sys.argv[1:] if argv is None else argv))
         except SystemExit as end:
             code = int(end.code or 0)       # of --help and --version, or argparse's of an error
-        if code == 0:
-            sys.stdout.flush()      # else what went wrong has been said
+        if code == 0:       # else what went wrong has been said
+            if sys.stdout.closed:       # by the pager of help, whose reader has gone
+                raise BrokenPipeError
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         sys.stderr.write('Interrupted.\n')
@@ -56,7 +58,8 @@ def _mend_streams() -> None:
 def _flush() -> None:
     """Write what is left; a reader that has gone needs nothing, and a full disk was reported."""
     try:
-        sys.stdout.flush()
+        if not sys.stdout.closed:
+            sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

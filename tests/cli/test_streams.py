@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.conftest import Held
 
+HELP = ['--help', '--version', 'help list', 'list --help', 'help cinder']
+
 
 @pytest.fixture
 def shell(command, novalink):
@@ -43,12 +45,17 @@ def test_attach_to_a_full_disk_says_that_it_was_done(shell, novalink, make_volum
     assert len(novalink.mappings()) == 1
 
 
-@pytest.mark.parametrize('line', ['--version', 'help list', 'list --help', 'help cinder'])
+@pytest.mark.parametrize('line', HELP)
 def test_help_that_a_full_disk_takes_is_an_error(shell, line):
     done = shell(f'$RUN {line} > /dev/full')
     assert done.returncode == 1
-    [said] = done.stderr.splitlines()
-    assert 'No space left on device' in said
+    assert done.stderr == 'The result cannot be written: No space left on device.\n'
+
+
+@pytest.mark.parametrize('line', HELP)
+def test_a_reader_of_help_who_goes_away_is_told_nothing(shell, line):
+    done = shell(f'$RUN {line} | true')
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, '')
 
 
 def test_a_reader_who_goes_away_is_told_nothing_of_a_list(shell, make_volume, add_mapping):
