@@ -144,8 +144,9 @@ class Extending(ExistingAttachmentOperation):
     title = 'Extending'
     done = 'extended'
     more_keys = ('size_bytes', 'path')
-    preview_keys = ('volume', 'lpar', 'lpar_uuid', 'size_bytes', 'file_bytes', 'path')
-    preview_in_table = ('volume', 'lpar', 'size_bytes', 'file_bytes')
+    preview_keys = ('volume', 'lpar', 'lpar_uuid', 'size_bytes', 'file_bytes', 'path',
+                    'error_type', 'error')
+    preview_in_table = preview_in_list = ('volume', 'lpar', 'size_bytes', 'file_bytes')
 
     def found(self, volume: volumes.Volume) -> volumes.Volume:
         """The volume with the LPAR that has it.
@@ -178,7 +179,7 @@ class Extending(ExistingAttachmentOperation):
         """Return the sizes that the file has and that NovaLink knows of."""
         volume, file = planned.volume, self.host.attachments.find(planned.plan)
         assert volume.mapping is not None
-        return [(volume.label, self.host.lpar_shown(volume.lpar_uuid), volume.lpar_uuid,
+        return [(self.host.lpar_shown(volume.lpar_uuid), volume.lpar_uuid,
                  inventory.size(inventory.size_of(volume.mapping, file.size)),
                  output.Size(file.size), volume.mapping.path)]
 

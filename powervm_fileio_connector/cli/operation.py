@@ -49,9 +49,10 @@ class VolumeOperation(abc.ABC):
     done: str
     more_keys: tuple[str, ...] = ('path',)
     in_table: tuple[str, ...] = ('volume', 'lpar', 'result')
-    preview_keys: tuple[str, ...] = ('edit', 'lpar', 'lpar_uuid', 'slot', 'lua', 'path',
-                                     'backstore', 'tag')
+    preview_keys: tuple[str, ...] = ('volume', 'edit', 'lpar', 'lpar_uuid', 'slot', 'lua', 'path',
+                                     'backstore', 'tag', 'error_type', 'error')
     preview_in_table: tuple[str, ...] = ('edit', 'lpar', 'slot', 'lua', 'backstore', 'path')
+    preview_in_list: tuple[str, ...] = ('volume', 'edit', 'lpar', 'slot', 'lua', 'path')
 
     def __init__(self, command: output.Table, args: argparse.Namespace) -> None:
         self.args = args
@@ -132,7 +133,10 @@ class VolumeOperation(abc.ABC):
         return self.keys, [self._result_row(result) for result in results.each]
 
     def preview(self, planned: Planned) -> list[Row]:
-        """Return the edit that carrying out a plan would send now."""
+        """Return the edit that carrying out a plan would send now.
+
+        :returns: rows without what all previews have: the volume, and an error
+        """
         shown = self.host.attachments.preview(planned.plan)
         if shown.error is not None:
             with self.host.naming_lpars():
@@ -173,15 +177,19 @@ class VolumeOperation(abc.ABC):
 
     def _previews(self, given: list[volumes.Volume]) -> output.Output:
         rows: list[Row] = []
+        self._command.in_table = self.preview_in_list if self.is_list else self.preview_in_table
         for volume in given:
             try:
-                rows += self.preview(self._planned(volume))
+                rows += [(volume.label, *row, None, None)
+                         for row in self.preview(self._planned(volume))]
             except (exceptions.FileIOConnectorError, NotAttached, UsageError) as err:
-                if len(given) == 1:
+                if not self.is_list:
                     raise
                 self._command.say(_naming(volume, err))
                 self._command.exit_code = ExitCode.PARTIAL
-        self._command.in_table = self.preview_in_table
+                self._command.in_table = (*self.preview_in_list, 'error_type')
+                known = self._known(volume, err)
+                rows.append(tuple(known.get(key) for key in self.preview_keys))
         return self.preview_keys, rows
 
     def _result_row(self, result: parallel.Result) -> tuple[Any, ...]:
@@ -193,10 +201,18 @@ class VolumeOperation(abc.ABC):
 
     def _row(self, volume: volumes.Volume, said: str, more: tuple[Any, ...],
              error: BaseException | None = None) -> tuple[Any, ...]:
+        known = self._known(volume, error)
+        known['result'] = output.Outcome(said, known['error_type'])
+        known.update(zip(self.more_keys, more, strict=True))
+        return tuple(known[key] for key in self.keys)
+
+    def _known(self, volume: volumes.Volume, error: BaseException | None) -> dict[str, Any]:
+        """The values of the keys that all results have."""
         lpar = volume.lpar_uuid or volume.lpar or self.args.lpar
-        kind = None if error is None else type(error).__name__
-        return (volume.label, self.host.lpar_shown(lpar), self.host.uuid_shown(lpar),
-                output.Outcome(said, kind), *more, kind, None if error is None else str(error))
+        return {'volume': volume.label, 'lpar': self.host.lpar_shown(lpar),
+                'lpar_uuid': self.host.uuid_shown(lpar),
+                'error_type': None if error is None else type(error).__name__,
+                'error': None if error is None else str(error)}
 
     def _counts(self, results: parallel.Results) -> str:
         """Return how many volumes had which result."""

@@ -149,8 +149,9 @@ def test_dry_run_of_attach_shows_the_edit_and_sends_nothing(as_json, novalink, m
     path = make_volume()
     [row] = as_json('attach', path, '--lpar', 'lpar1', '--dry-run', '--volume-id', VOLUME_ID)
     lpar = novalink.lpars[0]
-    assert row == {'edit': 'add', 'lpar': lpar.name, 'lpar_uuid': lpar.uuid, 'slot': None,
-                   'lua': None, 'path': path, 'backstore': 'loop', 'tag': VOLUME_ID}
+    assert row == {'volume': VOLUME_ID, 'edit': 'add', 'lpar': lpar.name, 'lpar_uuid': lpar.uuid,
+                   'slot': None, 'lua': None, 'path': path, 'backstore': 'loop', 'tag': VOLUME_ID,
+                   'error_type': None, 'error': None}
     assert (posts(novalink), novalink.mappings()) == (0, [])
 
 

@@ -172,6 +172,27 @@ def test_dry_run_of_a_list_names_those_that_would_fail(operate, novalink, many, 
     assert posts(novalink) == 0
 
 
+@pytest.mark.parametrize(('name', 'edits'), [
+    ('detach', ['remove', 'none', None]), ('extend', [None, None, None])])
+def test_dry_run_of_a_list_has_a_row_for_each_volume(operate, novalink, many, write_json, name,
+                                                     edits):
+    volumes = [{**volume, 'lpar': None} for volume in many(2)]
+    operate('attach', write_json(volumes[:1]), '--lpar', 'lpar1')
+    listed = write_json([*volumes, {'path': '/b/../c'}])
+    outcome = operate(name, listed, '--dry-run', '-f', 'json')
+    assert outcome.code == 11
+    assert [row['volume'] for row in outcome.json] == ['id-000', 'id-001', f'entry 3 of {listed}']
+    assert [row.get('edit') for row in outcome.json] == edits
+    assert outcome.json[2]['error_type'] == 'UnsafeVolumePath'
+    assert '/c' in outcome.json[2]['error']
+
+
+def test_dry_run_of_a_list_in_which_all_would_fail_shows_each(operate, many, write_json):
+    outcome = operate('extend', write_json(many(2)), '--dry-run')
+    assert outcome.code == 11
+    assert outcome.out.count('| NotAttached |') == 2
+
+
 def test_the_progress_bar_is_for_terminals(forks, operate, novalink, many, write_json):
     volumes = write_json(many(4))
     assert operate('attach', volumes).err == ''
