@@ -64,6 +64,8 @@ def test_later_files_win_and_the_simulator_wins_over_all(run, config_file):
     assert options['novalink_port'] == (8080, '--simulator')
     assert options['novalink_password'] == (None, '--simulator')
     assert options['backstore'] == ('fileio', str(first))
+    options = shown(run('config', *files, '--timeout', '5', '-f', 'json'))
+    assert options['rest_timeout_s'] == (5.0, '--timeout')
 
 
 def test_options_of_a_file_are_in_force(run, novalink, config_file):

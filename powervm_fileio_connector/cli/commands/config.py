@@ -46,7 +46,7 @@ def _set_by(config: Any, name: str) -> str:
     if where is None or where.location.name in ('opt_default', 'set_default'):
         return 'default'
     if where.location.name == 'set_override':
-        return '--simulator'
+        return '--timeout' if name == 'rest_timeout_s' else '--simulator'
     if where.location.name == 'user':
         return options.file_that_sets(config, name, conf.GROUP) or str(where.detail)
     return where.detail
