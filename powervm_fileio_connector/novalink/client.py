@@ -8,7 +8,6 @@ import dataclasses
 import os
 import threading
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 from powervm_fileio_connector import conf
@@ -140,13 +139,6 @@ class Client:
         :raises NovaLinkUnavailable: logging on failed
         """
         self._rest.adapter(deadline)
-
-    def on_wait(self, tell: Callable[[str], None] | None) -> None:
-        """Have sentences told about what is waited for and until when, after 2 s of waiting.
-
-        They are logged as well.
-        """
-        self._rest.waiting.tell = tell
 
     def management_partition(self, deadline: Deadline) -> ManagementPartition:
         """Return the management partition, which is an I/O server and the partition of this host.

@@ -74,15 +74,11 @@ class Retry:
 
 
 class Waiting:
-    """Says, in the log and to the user, what is waited for and until when.
-
-    :ivar tell: is told the sentence as well
-    """
+    """Says, as warnings in the log, what is waited for and until when."""
 
     def __init__(self, host: str) -> None:
         self._host = host
         self._told_at = 0.0
-        self.tell: Callable[[str], None] | None = None
 
     def silent(self, deadline: Deadline) -> None:
         """Say that an answer has not come for :data:`SILENCE_S`."""
@@ -99,10 +95,7 @@ class Waiting:
             return
         self._told_at = now
         until = time.strftime('%H:%M:%S', time.localtime(time.time() + until_s))
-        text = f'NovaLink at {self._host} {what} until {until} at the latest.'
-        LOG.warning(text)
-        if self.tell is not None:
-            self.tell(text)
+        LOG.warning('NovaLink at %s %s until %s at the latest.', self._host, what, until)
 
 
 def retry_transient(deadline: Deadline, call: Callable[[], _T],

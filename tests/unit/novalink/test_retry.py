@@ -20,19 +20,12 @@ def now(monkeypatch):
 
 
 @pytest.fixture
-def told():
-    return []
-
-
-@pytest.fixture
-def waiting(told):
-    waiting = retry.Waiting('host')
-    waiting.tell = told.append
-    return waiting
+def waiting():
+    return retry.Waiting('host')
 
 
 def test_waiting_is_spoken_of_before_a_pause_in_which_two_seconds_pass(
-        monkeypatch, now, waiting, told):
+        monkeypatch, now, waiting, caplog):
     def pause(seconds):
         now[0] += seconds
 
@@ -43,7 +36,7 @@ def test_waiting_is_spoken_of_before_a_pause_in_which_two_seconds_pass(
 
     monkeypatch.setattr(retry.time, 'sleep', pause)
     assert retry.retry_transient(Deadline(20), call, waiting) == 'answer'
-    [sentence] = told
+    [sentence] = caplog.messages
     assert sentence.startswith('NovaLink at host does not serve requests (starting); trying again')
 
 
@@ -54,9 +47,9 @@ def test_who_lost_a_race_tries_again_soon_however_often(now):
     assert patience.pause_s(STARTING) == 2.0
 
 
-def test_no_further_try_is_spoken_of_where_the_deadline_leaves_none(now, waiting, told):
+def test_no_further_try_is_spoken_of_where_the_deadline_leaves_none(now, waiting, caplog):
     patience = retry.Retry(Deadline(1.9))
     while (pause_s := patience.pause_s(STARTING)) is not None:
         now[0] += pause_s
     waiting.failing(STARTING, patience)
-    assert told == []
+    assert caplog.messages == []
