@@ -226,7 +226,11 @@ def _commit(open_ones: list[_FeedTaskEdit]) -> None:
         again = []
         for ours, outcome in zip(together, outcomes, strict=True):
             ours.outcome = outcome
-            edit = ours.after_refusal(ours.edit, outcome)
+            try:
+                edit = ours.after_refusal(ours.edit, outcome)
+            except exceptions.FileIOConnectorError as err:
+                ours.outcome = err
+                continue
             if edit is not None:
                 ours.edit = edit
                 again.append(ours)

@@ -105,6 +105,22 @@ def test_an_edit_that_is_refused_may_be_replaced_by_another_one(
     assert {mapping.path for mapping in novalink.mappings()} == {image, path}
 
 
+def test_one_of_which_no_other_edit_can_be_made_keeps_none_from_being_reported(
+        novalink, vios, feed_task, lpar, make_volume):
+    taken, results = make_volume('taken'), []
+    committer_for(novalink.adapter(), novalink.vios_uuid).submit(
+        AddMapping(novalink.lpars[1].uuid, taken), Deadline(20))
+
+    def silent(edit, outcome):
+        raise exceptions.MountNotResponding()
+
+    add_to_feed_task(feed_task, AddMapping(lpar, taken), vios, 20.0, after_refusal=silent)
+    add(feed_task, AddMapping(lpar, make_volume()), vios, results.append)
+    with pytest.raises(exceptions.MountNotResponding):
+        feed_task.execute()
+    assert [record.path for record in results] == [make_volume()]
+
+
 @pytest.mark.parametrize('novalink', [{'other_vioses': 1}], indirect=True)
 def test_a_task_that_does_not_concern_the_vios_says_so(novalink, vios, lpar, make_volume):
     others = [vios_w for vios_w in virtual_io_server.VIOS.get(

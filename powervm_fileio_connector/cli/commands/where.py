@@ -57,4 +57,4 @@ class Where(output.Table):
 def _type(text: str) -> str:
     if len(text.split()) != 1:
         raise argparse.ArgumentTypeError(f'{text!r} is no file system type')
-    return text
+    return text.strip()
