@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
+from powervm_fileio_connector import plans
 from powervm_fileio_connector.cli import attachment_index
 from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli import shares
@@ -151,14 +152,26 @@ def _attached(host: CommandContext, volume: volumes.Volume, lookup: _Lookup, lpa
     found = attachment_index.AttachmentIndex(host).find(volume, criteria)
     lpars = host.lpar_ids
     texts = ' and '.join(_holder(host, record, lpars) for record in found)
-    if not texts:
-        return 'attached to no LPAR'
-    if lpar is not None and not is_multiattach and not volumes.get(volume.keys, 'multiattach'):
+    if lpar is not None:
         wanted = host.lpar_uuid(lpar).upper()
-        if any(host.lpar_of(record) != wanted and not _is_left_over(record, lpars)
-               for record in found):
+        is_shared = is_multiattach or bool(volumes.get(volume.keys, 'multiattach'))
+        if not is_shared and any(host.lpar_of(record) != wanted
+                                 and not _is_left_over(record, lpars) for record in found):
             raise exceptions.VolumeInUse(reason=f'it is attached to {texts}')
-    return f'attached to {texts}'
+        if lookup.spec is not None and lookup.found is not None:
+            _require_attachable(host, lookup.found, dataclasses.replace(
+                lookup.spec, lpar_uuid=wanted, multiattach=is_shared))
+    return f'attached to {texts or "no LPAR"}'
+
+
+def _require_attachable(host: CommandContext, found: finder.VolumeFile, spec: VolumeSpec) -> None:
+    """Raise what attaching the file would end in, by the mappings that there are now."""
+    file = host.attachments.with_mapped_names(found)
+    shown = host.attachments.preview(plans.Plan(
+        spec, host.partition, plans.addition(spec, file, host.settings),
+        host.attachments.deadlines(), file))
+    if shown.error is not None:
+        raise shown.error
 
 
 def _is_left_over(record: mappings.MappingRecord, lpars: dict[str, int]) -> bool:

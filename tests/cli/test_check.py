@@ -79,6 +79,19 @@ def test_another_lpar_that_has_it_fails_the_check(check, novalink, make_volume, 
     assert check(path, '--lpar', 'lpar2', '--multiattach')['attached'][0] == 'ok'
 
 
+def test_what_else_attaching_would_be_refused_for_fails_the_check(check, novalink, make_volume,
+                                                                  add_mapping, volume_id):
+    name = f'volume-{volume_id}'
+    add_mapping(make_volume(f'gone/{name}'))
+    os.unlink(make_volume(f'gone/{name}'))
+    path = make_volume(name)
+    novalink.requests.clear()
+    rows = check(path, '--lpar', 'lpar2', code=12)
+    assert rows['attached'][0] == 'FAILED'
+    assert 'may be the file that is mapped to' in rows['attached'][1]
+    assert check(path, '--lpar', 'lpar2', '--multiattach')['attached'][0] == 'ok'
+
+
 def test_an_orphan_of_the_file_does_not_fail_the_check(check, novalink, make_volume, add_mapping):
     path = make_volume()
     add_mapping(path)
