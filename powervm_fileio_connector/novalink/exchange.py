@@ -59,9 +59,9 @@ def send(session: Any, method: str, path: str, headers: Mapping[str, str], body:
         if address.scheme != 'http':
             sock = _tls_context(verify).wrap_socket(
                 sock, server_hostname=connection.host, do_handshake_on_connect=False)
-        connection.sock = bounded = _BoundedSocket(sock, deadline, waiting)
-        if isinstance(sock, ssl.SSLSocket):
-            bounded.bounded(sock.do_handshake)
+            connecting = Deadline(min(CONNECT_TIMEOUT_S, deadline.left()))
+            _BoundedSocket(sock, connecting, waiting).bounded(sock.do_handshake)
+        connection.sock = _BoundedSocket(sock, deadline, waiting)
         try:
             connection.request(method, path, body=data, headers=sent)
         except (BrokenPipeError, ConnectionResetError) as err:

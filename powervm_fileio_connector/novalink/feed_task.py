@@ -161,16 +161,20 @@ class _FeedTaskEdit:
             return self.committer.result(self.edit, table, change, deadline)
         except NotConfirmed as err:
             is_made = isinstance(self.edit, AddMapping) and bool(self.edit.made(table, change))
-            raise self._unconfirmed(err, is_made, deadline) from err
+            others = [entry.record.client for entry in answer.of_paths(self.edit.paths)
+                      if change.is_alone and entry.record.slot is not None]
+            raise self._unconfirmed(err, is_made, others, deadline) from err
 
-    def _unconfirmed(self, err: NotConfirmed, is_made: bool,
+    def _unconfirmed(self, err: NotConfirmed, is_made: bool, others: list[str],
                      deadline: Deadline) -> exceptions.FileIOConnectorError:
         reason, vios = f'NovaLink accepted the change, but {err}', self.committer.vios_uuid
         otherwise = err.__cause__
         if not is_made and not isinstance(otherwise, exceptions.FileIOConnectorError):
             self.committer.turn.note_unshown(self.edit.keys)
-            return exceptions.MappingFailed(reason=f'{reason}; it may yet appear and remain',
-                                            vios=vios)
+            # Nothing but the task has mapped the file, in the document that it sent.
+            end = (f'it was made for {others[0]}, so detach it there' if others
+                   else 'it may yet appear and remain')
+            return exceptions.MappingFailed(reason=f'{reason}; {end}', vios=vios)
         kind = (type(otherwise) if isinstance(otherwise, exceptions.FileIOConnectorError)
                 else exceptions.MappingFailed)
         error = kind(reason=reason, vios=vios)

@@ -131,6 +131,7 @@ class CommitQueue:
         self._signal = Signal()
         self._waiting: list[PendingEdit] = []
         self._leaders: collections.deque[object] = collections.deque()
+        self._is_turn_of_others = False
 
     @property
     def is_led(self) -> bool:
@@ -197,6 +198,8 @@ class CommitQueue:
                 commit(leader, batch)
             return leader is not None
         finally:
+            # Else those that wait for their LPARs could follow each other for ever.
+            self._is_turn_of_others = any(member.lookup_s for member in batch)
             for member in batch:
                 member.is_in_flight = False
             self._remove([one for one in batch if one.is_settled])
@@ -216,6 +219,8 @@ class CommitQueue:
         batch: list[PendingEdit] = []
         limit = None
         due = [one for one in tuple(self._waiting) if one.due <= now and not one.is_settled]
+        if self._is_turn_of_others:
+            due = [one for one in due if not one.lookup_s] or due
         if any(one.batch_limit is not None for one in due):
             # An edit that names its place must not be overtaken by one that leaves it open.
             due = mappings.in_order(due)

@@ -75,6 +75,8 @@ def _fail_unready(err: RequestFailed, rest: Rest, deadline: Deadline, jobs: list
             continue
         uuid = job.edit.lpar_uuid
         if uuid not in lpars:
+            if lookups.has_passed:
+                continue
             lpars[uuid] = _lpar(rest, uuid, lookups)
         error = _unready(err, job, lpars[uuid])
         for one in job.pending:

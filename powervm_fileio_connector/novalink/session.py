@@ -98,15 +98,21 @@ def log_on(settings: conf.Settings, deadline: Deadline, waiting: Waiting) -> Loc
             'of this host, which is for localhost only', remedy='Set novalink_host to localhost, '
             'or set novalink_username and novalink_password.')
 
+    def attempt() -> LocalSession:
+        try:
+            # pypowervm asks for the server's certificate without any timeout.
+            return exchange.call_with_deadline(
+                deadline, lambda: LocalSession(settings, deadline, waiting))
+        except RequestFailed as err:
+            # "from None": what pypowervm raised may quote what was sent.
+            raise RequestFailed(
+                err.kind, _without(settings.novalink_password, err), err.status) from None
+
     try:
-        # pypowervm asks for the server's certificate without any timeout.
-        return retry_transient(deadline, lambda: exchange.call_with_deadline(
-            deadline, lambda: LocalSession(settings, deadline, waiting)), waiting)
+        return retry_transient(deadline, attempt, waiting)
     except RequestFailed as err:
-        # "from None": what pypowervm raised may quote what was sent.
-        raise exceptions.NovaLinkUnavailable(
-            reason=f'cannot log on to NovaLink at {settings.novalink_host}: '
-            + _without(settings.novalink_password, err)) from None
+        raise exceptions.NovaLinkUnavailable(reason='cannot log on to NovaLink at '
+                                             f'{settings.novalink_host}: {err.detail}') from None
 
 
 def log_off(session: LocalSession, deadline: Deadline) -> None:

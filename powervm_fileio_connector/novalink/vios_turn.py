@@ -18,11 +18,12 @@ from powervm_fileio_connector.novalink.locks import FileLock
 _REMEMBER_S = 3600.0
 """How long a POST without an answer may be applied late: longer than any server works on one."""
 
-_BUSY_S = 5.0
-"""For so long a process changes a VIOS without a pause, where no lock is shared with others."""
+_BUSY_S, _BUSY_TURNS = 5.0, 5
+"""For so long, and so often, a process changes a VIOS without a pause, where no lock is shared."""
 
-_PAUSE_S = 0.2
-"""So long it then pauses, and half as long as a change takes: enough for another's read."""
+_PAUSE_S, _MOST_PAUSE_S = 0.2, 2.0
+"""So long it then pauses, and half as long as a change takes, but not longer: for another's read.
+"""
 
 
 class ViosTurn:
@@ -42,6 +43,7 @@ class ViosTurn:
         self._file_lock = FileLock(f'powervm-fileio-{vios_uuid.lower()}')
         self._unknown: dict[object, tuple[str, float]] = {}
         self._unshown: dict[str, float] = {}
+        self._turns_in_a_row = 0
         self._busy_since = self._ended_at = 0.0
         self._post_s = 0.0
         self.etag: str | None = None
@@ -61,12 +63,14 @@ class ViosTurn:
     def _let_others_in(self, deadline: Deadline) -> None:
         """Pause now and then: other processes, whose reads are always late, get no turn else."""
         now = time.monotonic()
-        pause_s = _PAUSE_S + self._post_s / 2
+        pause_s = min(_PAUSE_S + self._post_s / 2, _MOST_PAUSE_S)
+        self._turns_in_a_row += 1
         if now - self._ended_at > pause_s:
-            self._busy_since = now
-        elif now - self._busy_since > _BUSY_S and pause_s < deadline.left() / 2:
+            self._turns_in_a_row, self._busy_since = 1, now
+        elif (self._turns_in_a_row > _BUSY_TURNS and now - self._busy_since > _BUSY_S
+              and pause_s < deadline.left() / 2):
             time.sleep(pause_s)
-            self._busy_since = time.monotonic()
+            self._turns_in_a_row, self._busy_since = 1, time.monotonic()
 
     @contextlib.contextmanager
     def posting(self, etag: str) -> Iterator[None]:

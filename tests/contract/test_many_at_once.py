@@ -128,6 +128,26 @@ def test_a_refusal_is_told_though_its_lpar_is_not_answered_for(
     assert clock.left() > 10
 
 
+@dataclasses.dataclass(frozen=True)
+class SilentOnce(Silent):
+    """A server that leaves the first request unanswered."""
+
+    def on_request(self, exchange):
+        if not self.reached.is_set():
+            super().on_request(exchange)
+
+
+@pytest.mark.parametrize('novalink', [{'links_of_files': True}], indirect=True)
+def test_an_lpar_that_is_not_ready_is_told_though_another_was_not_answered_for(
+        novalink, vios, lpar, make_volume, brief_lookups):
+    unready = novalink.add_lpar(rmc_state='inactive').uuid
+    novalink.faults.add(SilentOnce(times=None, path=f'LogicalPartition/{lpar}'))
+    record, error = vios.submit_all([AddMapping(lpar, make_volume('a')),
+                                     AddMapping(unready, make_volume('b'))], deadline())
+    assert record.path == make_volume('a')
+    assert isinstance(error, exceptions.LPARNotReady)
+
+
 @pytest.mark.parametrize('fault', [Busy503, Forbidden403])
 def test_a_new_mapping_is_known_by_its_file_where_its_lpar_cannot_be_asked_for(
         novalink, vios, lpar, make_volume, fault):

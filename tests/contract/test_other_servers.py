@@ -175,6 +175,18 @@ def test_a_mapping_that_was_made_for_another_lpar_is_taken_back(novalink, vios, 
 
 
 @pytest.mark.parametrize('novalink', [{'links_of_files': True}], indirect=True)
+def test_a_feed_task_says_for_whom_a_mapping_was_made(novalink, vios, lpar, make_volume, others):
+    other = novalink.lpars[1].uuid
+    task = transaction.FeedTask('t', virtual_io_server.VIOS.getter(
+        novalink.adapter(), xag=[const.XAG.VIO_SMAP]))
+    add_to_feed_task(task, AddMapping(lpar, make_volume()), vios, 20)
+    novalink.faults.add(ForAnotherLPAR(method='POST', asked=lpar, other=other))
+    with pytest.raises(exceptions.MappingFailed,
+                       match=f'it was made for LPAR {other.upper()}, so detach it there'):
+        task.execute()
+
+
+@pytest.mark.parametrize('novalink', [{'links_of_files': True}], indirect=True)
 def test_one_that_cannot_be_taken_back_is_said_to_remain(novalink, vios, lpar, make_volume, others):
     other = novalink.lpars[1].uuid
     novalink.faults.add(ForAnotherLPAR(method='POST', asked=lpar, other=other))

@@ -13,6 +13,7 @@ import pytest
 import powervm_fileio_connector as pfc
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.novalink import retry
 from powervm_fileio_connector.simulator import ExpiredSession
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import LogonRefused
@@ -25,12 +26,13 @@ class QuotesLogon(Fault):
     """A server that refuses a logon with the words of the request."""
 
     before: str = ''
+    status: int = 400
     scope: ClassVar[str] = '/rest/api/web/Logon'
 
     def on_request(self, exchange):
         if exchange.request.method != 'PUT':
             return None
-        return exchange.error(400, 'Bad Request', self.before + saxutils.escape(
+        return exchange.error(self.status, 'Bad Request', self.before + saxutils.escape(
             exchange.request.body.decode()))
 
 
@@ -102,6 +104,20 @@ def test_a_server_that_quotes_the_password_is_not_quoted(novalink, config, caplo
     with pytest.raises(exceptions.NovaLinkUnavailable, match='400; why is not shown') as caught:
         connector.disconnect_volume({'path': '/dev/shm/volume-1'}, None)
     assert not any(re.search('ANARY', text) for text in texts(caplog, caught.value))
+
+
+def test_what_is_waited_for_is_logged_without_the_password(novalink, config, caplog, monkeypatch):
+    monkeypatch.setattr(retry, 'SILENCE_S', 0.1)
+    for option, value in {'novalink_port': novalink.port, 'novalink_protocol': 'http',
+                          'novalink_host': '127.0.0.1', 'novalink_username': 'padmin',
+                          'novalink_password': CANARY, 'rest_timeout_s': 1.0}.items():
+        config.set_override(option, value, group=conf.GROUP)
+    connector = pfc.FileIOConnector('sudo', conf=config, lpar_uuid=novalink.lpars[0].uuid)
+    novalink.faults.add(QuotesLogon(times=None, status=503))
+    with pytest.raises(exceptions.NovaLinkUnavailable) as caught:
+        connector.disconnect_volume({'path': '/dev/shm/volume-1'}, None)
+    assert 'does not serve requests' in caplog.text
+    assert not any(CANARY in text for text in texts(caplog, caught.value))
 
 
 def test_a_refusal_of_a_logon_is_quoted_otherwise(novalink, config):

@@ -92,6 +92,24 @@ def test_an_edit_is_withdrawn_before_its_caller_is_told_that_it_was_not_sent():
     assert seen == [True]
 
 
+def test_edits_whose_lpars_are_not_answered_for_do_not_follow_each_other_for_ever():
+    batches, queue = [], CommitQueue()
+    slow = [pending(batch_limit=1, lookup_s=20.0) for _ in range(3)]
+    other = pending()
+
+    def commit(leader, batch):
+        if leader is slow[0]:
+            pool.submit(queue.submit, [other], commit)
+            while other not in queue._waiting:
+                time.sleep(0.001)
+        batches.append(batch[:])
+        settle_all(batch)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        queue.submit(slow, commit)
+    assert batches == [[slow[0]], [other], [slow[1]], [slow[2]]]
+
+
 _LINES = sorted({line - CommitQueue._try_to_lead.__code__.co_firstlineno
                  for *_, line in CommitQueue._try_to_lead.__code__.co_lines() if line})
 

@@ -50,9 +50,15 @@ def test_who_changes_a_vios_all_the_time_leaves_others_time_to_read_it(clock, no
     assert all(pause > 0.5 for pause in clock.pauses)
 
 
-@pytest.mark.parametrize('how', [{'times': 4}, {'times': 20, 'idle_s': 1.0},
-                                 {'times': 20, 'deadline_s': 0.5}],
-                         ids=['few', 'with pauses of its own', 'hasty'])
+def test_a_pause_is_short_however_long_a_change_takes(clock, no_lock_path):
+    change(vios_turn.ViosTurn('vios'), clock, 20, seconds=300, deadline_s=600)
+    assert 0 < len(clock.pauses) <= 4
+    assert max(clock.pauses) <= 2.0
+
+
+@pytest.mark.parametrize('how', [{'times': 4}, {'times': 5, 'seconds': 30}, {
+    'times': 20, 'idle_s': 1.0}, {'times': 20, 'deadline_s': 0.5}],
+                         ids=['few', 'few long ones', 'with pauses of its own', 'hasty'])
 def test_who_does_not_waits_for_nobody(clock, no_lock_path, how):
     change(vios_turn.ViosTurn('vios'), clock, **how)
     assert clock.pauses == []
