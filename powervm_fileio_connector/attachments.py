@@ -131,8 +131,8 @@ class Attachments:
                 change, before, after = self.client.committer(plan.partition.uuid).try_out(
                     plan.edit, plan.deadlines.requests, is_lpar_absent)
         except exceptions.FileIOConnectorError as err:
-            cleared = plans.without_doubt(plan, err, self.settings, self.prober)
-            return Preview(error=err) if cleared is None else self.preview(
+            cleared, answer = self._cleared(plan, err)
+            return Preview(error=answer) if cleared is None else self.preview(
                 cleared, is_lpar_absent)
         if change.outcome is Outcome.UNCHANGED:
             return Preview(unchanged=change.records)
@@ -216,14 +216,25 @@ class Attachments:
         """Send the edits of plans; return each plan, as it was sent last, with the answer."""
         answers = self.client.committer(given[0].partition.uuid).submit_all(
             [plan.edit for plan in given], deadline)
-        pairs = list(zip(given, answers, strict=True))
-        cleared = {place: plan for place, pair in enumerate(pairs)
-                   if (plan := plans.without_doubt(*pair, self.settings, self.prober)) is not None}
+        pairs, cleared = [], {}
+        for place, (plan, answer) in enumerate(zip(given, answers, strict=True)):
+            other, answer = self._cleared(plan, answer)
+            pairs.append((plan, answer))
+            if other is not None:
+                cleared[place] = other
         if cleared:
             again = self._submit(list(cleared.values()), deadline)
             for place, pair in zip(cleared, again, strict=True):
                 pairs[place] = pair
         return pairs
+
+    def _cleared(self, plan: Plan, answer: Any) -> tuple[Plan | None, Any]:
+        """Return :func:`plans.without_doubt`, and the answer, or why that cannot be told."""
+        try:
+            with plans.error_context(plan.doing, plan.spec):
+                return plans.without_doubt(plan, answer, self.settings, self.prober), answer
+        except exceptions.FileIOConnectorError as err:
+            return None, err
 
     def _finish(self, plan: Plan, answer: Any) -> Any:
         """Return the result of a plan whose edit was sent, or the error."""

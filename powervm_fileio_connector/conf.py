@@ -22,7 +22,6 @@ MOST_MAPPINGS_PER_BUS = 32
 """Disks that a Linux client finds on one bus (``ibmvscsi``, run with Linux 6.1)."""
 
 
-
 class _Directories(types.List):
     """Absolute paths, at least one."""
 

@@ -140,6 +140,8 @@ def without_doubt(plan: Plan, answer: Any, settings: Settings, prober: Prober) -
     what the images were found to be is part of the new plan.
 
     None: it was not, or a path of that name leads to no file, and may have led to this one.
+
+    :raises MountNotResponding: not all images could be inspected in time
     """
     if not isinstance(answer, exceptions.FileIOConnectorError):
         return None

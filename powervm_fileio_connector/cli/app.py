@@ -123,7 +123,7 @@ class FileIOApp(app.App):
 
         def handle_error(record: logging.LogRecord) -> None:
             # Once: what cannot be written now is left out, and so is all that follows.
-            logging.getLogger('').removeHandler(handler)
+            handler.addFilter(lambda record: False)
             errors.warn(f'--log-file {self.options.log_file} cannot be written: '
                         f'{sys.exc_info()[1]}. Nothing more is logged there.')
 

@@ -17,6 +17,7 @@ from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli import parallel
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.context import CommandContext
+from powervm_fileio_connector.cli.context import doing
 from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.errors import NotAttached
 from powervm_fileio_connector.cli.errors import UsageError
@@ -250,7 +251,8 @@ class Attaching(VolumeOperation):
             conflicts.require_one_lpar_each(self.host, given)
 
     def plan(self, volume: volumes.Volume) -> plans.Plan:
-        with plans.error_context(plans.ATTACH, volume.spec_of(volume.lpar_uuid)):
+        lpar = volume.lpar_uuid
+        with doing(f'attach volume {volume.label} to LPAR {lpar}', volume=volume.label, lpar=lpar):
             spec = parse(volume.keys, default_backstore=self.host.settings.backstore)
         return self.host.attachments.plan_attach(spec)
 

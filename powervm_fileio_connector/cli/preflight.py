@@ -63,8 +63,11 @@ def rows(args: argparse.Namespace) -> list[CheckResult]:
     checks = {'LPAR': lambda: _lpar(host, lpar),
               'attached': lambda: _attached(host, volume, lookup, lpar, args.multiattach)}
     for what, check in checks.items():
-        rows.append(_row(what, check) if _all_ok(novalink) else CheckResult(
-            what, SKIPPED, 'NovaLink must answer, and be an I/O server, first'))
+        row = _row(what, check) if _all_ok(novalink) else CheckResult(
+            what, SKIPPED, 'NovaLink must answer, and be an I/O server, first')
+        if lookup.error is not None and row.detail == _why(lookup.error):
+            row = CheckResult(what, SKIPPED, 'what describes the volume must be right first')
+        rows.append(row)
     return rows
 
 
@@ -171,7 +174,8 @@ def _require_attachable(host: CommandContext, found: finder.VolumeFile, spec: Vo
         spec, host.partition, plans.addition(spec, file, host.settings),
         host.attachments.deadlines(), file))
     if shown.error is not None:
-        raise shown.error
+        with host.naming_lpars():
+            raise shown.error
 
 
 def _is_left_over(record: mappings.MappingRecord, lpars: dict[str, int]) -> bool:

@@ -110,6 +110,7 @@ def images_over(file: VolumeFile, paths: Iterable[str], settings: Settings, *,
 
     :param paths: images in the file's own directory, by whatever mount
     :returns: conflicts, as in :class:`MappedNames`
+    :raises MountNotResponding: not all of them could be inspected in time
     """
     table = mount_table.table()
     mounts = {path: mount for path in paths if (mount := table.covering(path)) is not None}
@@ -124,6 +125,8 @@ def images_over(file: VolumeFile, paths: Iterable[str], settings: Settings, *,
         why = ''
         try:
             failures.raise_for(answer, failures.ErrorContext(path, mount, {}))
+        except exceptions.MountNotResponding:
+            raise
         except exceptions.FileIOConnectorError as err:
             why = f', which is not known: {err.kwargs["reason"]}'
         if answer.facts is None:

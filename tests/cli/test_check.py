@@ -50,6 +50,13 @@ def test_a_missing_file_fails_the_check(check, make_volume):
     assert rows['overall'][1] == '1 of 6 checks failed'
 
 
+def test_one_fault_of_what_describes_the_volume_is_told_once(check):
+    rows = check('/srv/a/../b', '--lpar', 'lpar1', code=12)
+    assert "path contains '..'" in rows['volume'][1]
+    assert rows['attached'] == ('not checked', 'what describes the volume must be right first')
+    assert rows['overall'][1].startswith('1 of ')
+
+
 def test_an_export_that_is_not_mounted_fails_the_check(check):
     rows = check('--export', 'nas1:/vols', '--name', 'volume-1', code=12)
     assert rows['share'][0] == 'FAILED'
@@ -88,7 +95,7 @@ def test_what_else_attaching_would_be_refused_for_fails_the_check(check, novalin
     novalink.requests.clear()
     rows = check(path, '--lpar', 'lpar2', code=12)
     assert rows['attached'][0] == 'FAILED'
-    assert 'may be the file that is mapped to' in rows['attached'][1]
+    assert 'may be the file that is mapped to LPAR lpar1 (' in rows['attached'][1]
     assert check(path, '--lpar', 'lpar2', '--multiattach')['attached'][0] == 'ok'
 
 

@@ -128,7 +128,7 @@ def test_an_entry_that_names_nothing_is_called_by_its_place(operate, novalink, m
     volumes = [*many(1), {'lpar': 'lpar1'}]
     outcome = operate('attach', write_json(volumes))
     assert outcome.code == 11
-    assert re.search(r'Volume entry 2 of .*volumes\.json: Cannot attach', outcome.err)
+    assert re.search(r'^Cannot attach volume entry 2 of .*volumes\.json to LPAR lpar1', outcome.err)
     assert len(novalink.mappings()) == 1
 
 

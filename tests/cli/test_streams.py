@@ -20,7 +20,7 @@ def shell(command, novalink):
     def shell(line, **environment):
         return subprocess.run(
             ['bash', '-c', f'set -o pipefail; {line}'], capture_output=True, text=True, timeout=60,
-            check=False, env={**os.environ, **environment, 'RUN': command,
+            check=False, env={**os.environ, 'PYTHONUNBUFFERED': '', **environment, 'RUN': command,
                               'SIM': f'--simulator={novalink.url}'})
     return shell
 
@@ -43,6 +43,13 @@ def test_attach_to_a_full_disk_says_that_it_was_done(shell, novalink, make_volum
     assert done.stderr == ('The result cannot be written: No space left on device. But the command '
                            'was carried out: 1 attached.\n')
     assert len(novalink.mappings()) == 1
+
+
+def test_a_log_file_that_a_full_disk_takes_hides_no_error(shell):
+    done = shell('$RUN --log-file /dev/full where /vols')
+    assert done.returncode == 2
+    assert '--log-file /dev/full cannot be written' in done.stderr
+    assert '/vols is no export of NFS' in done.stderr
 
 
 @pytest.mark.parametrize('line', HELP)

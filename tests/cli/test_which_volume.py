@@ -206,3 +206,8 @@ def test_a_path_that_is_refused_is_named_with_the_reason(operate, name, verb):
     outcome = operate(name, '/srv/a/../b')
     assert (outcome.code, outcome.out) == (5, '')
     assert outcome.err.startswith(f"Cannot {verb} volume /srv/a/../b: path contains '..'")
+
+
+def test_attaching_names_a_refused_path_too(operate):
+    outcome = operate('attach', '/srv/a/../b', '--lpar', 'lpar1')
+    assert outcome.err.startswith('Cannot attach volume /srv/a/../b to LPAR lpar1 (')

@@ -129,8 +129,9 @@ def test_a_device_with_a_mounted_file_system_and_its_file_are_refused(
     assert find(node).is_block_device
     mounter._mount(tmp_path / 'var', loop)
     for path in (node, image):
-        with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
+        with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE) as caught:
             find(path)
+        assert 'journal' not in str(caught.value)
     mounter.unmount(tmp_path / 'var')
 
 
@@ -250,6 +251,40 @@ def test_a_loop_device_is_refused_while_another_one_over_its_file_is_mounted(
     with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
         find(node)
     mounter.unmount(tmp_path / 'var')
+
+
+@pytest.fixture
+def halves(make_image, attach):
+    """A file, and a loop device over each half of it, as node and device."""
+    image = make_image('disk', 512 << 20)
+    size = str(256 << 20)
+    return image, attach(image, '--sizelimit', size), attach(image, '--offset', size)
+
+
+def test_loop_devices_over_other_parts_of_a_file_share_nothing(
+        halves, mounter, tmp_path, find, map_to, novalink):
+    image, (_, mounted), (node, _) = halves
+    make_file_system('ext4', mounted)
+    mounter._mount(tmp_path / 'var', mounted)
+    assert find(node).is_block_device
+    with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
+        find(image)
+    mounter.unmount(tmp_path / 'var')
+
+
+def test_loop_devices_over_other_parts_of_a_file_are_mapped_but_not_the_file(
+        halves, map_to, novalink):
+    image, (one, _), (other, _) = halves
+    map_to(0, one)
+    map_to(1, other)
+    with pytest.raises(exceptions.VolumeInUse, match='loop device'):
+        map_to(1, image)
+    assert len(novalink.mappings()) == 2
+
+
+def test_a_loop_device_that_seems_to_be_over_itself_is_over_nothing(monkeypatch):
+    monkeypatch.setattr(in_use, '_behind', lambda loop: '7:0')
+    assert in_use._layers('7:0') == (['7:0'], [])
 
 
 @pytest.mark.parametrize('order', [1, -1])

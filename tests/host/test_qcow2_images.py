@@ -10,6 +10,7 @@ import pytest
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.attachments import Attachments
+from powervm_fileio_connector.host import failures
 from powervm_fileio_connector.host import finder
 from powervm_fileio_connector.novalink import client_for
 from powervm_fileio_connector.volume import VolumeSpec
@@ -249,6 +250,30 @@ def test_an_image_that_may_be_on_a_file_refuses_it_until_that_is_known(
     (share / 'volume-1').write_bytes(image)
     map_to(1, 'volume-2', 'raw')
     assert len(novalink.mappings()) == 2
+
+
+def test_images_that_are_not_inspected_in_time_are_no_reason_to_detach_them(
+        chain, create, attachments, map_to, novalink, monkeypatch):
+    map_to(0, 'volume-1')
+    known = failures.raise_for
+
+    def raise_for(answer, context):
+        if context.path.endswith('/volume-1'):
+            raise exceptions.MountNotResponding(path=context.path)
+        known(answer, context)
+
+    monkeypatch.setattr(failures, 'raise_for', raise_for)
+    create('volume-2', '-b', 'base', '-F', 'raw')
+    specs = [VolumeSpec(export='nas1:/vols', name='base', lpar_uuid=novalink.lpars[1].uuid),
+             VolumeSpec(export='nas1:/vols', name='volume-2', format='qcow2',
+                        backstore='user:qcow', lpar_uuid=novalink.lpars[1].uuid)]
+    for spec in specs:
+        plan = attachments.plan_attach(spec)
+        assert isinstance(attachments.preview(plan).error, exceptions.MountNotResponding)
+    results = attachments.carry_out_all([attachments.plan_attach(spec) for spec in specs])
+    assert {type(result) for result in results} == {exceptions.MountNotResponding}
+    assert all('attach volume' in str(result) for result in results)
+    assert len(novalink.mappings()) == 1
 
 
 def test_an_image_that_is_gone_refuses_no_file(chain, share, map_to, novalink):

@@ -80,6 +80,8 @@ class Qualify(output.Table):
                 with open(parsed_args.report, 'w', encoding='utf-8') as file:
                     json.dump(report, file, indent=1)
             except OSError as err:
+                with contextlib.suppress(OSError):
+                    os.truncate(parsed_args.report, 0)      # to be removed
                 self.say(f'--report {parsed_args.report} cannot be written: {err.strerror}.')
                 self.exit_code = ExitCode.UNEXPECTED
         return KEYS, [(line.key, found.verdict.value, line.statement, found.seen)

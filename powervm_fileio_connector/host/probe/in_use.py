@@ -76,14 +76,15 @@ def loops_over(seen: os.stat_result, name: str) -> list[str]:
 
 def _used_loops(mounted_loops: list[str]) -> dict[str, str]:
     """Return the loop devices that this host uses, each with what for."""
-    loops = {loop: f'what is mounted from {loop}' for loop in map(_loop_of, mounted_loops) if loop}
+    loops = {loop: f'a journal of ext4 ({name})' for name in _journals()
+             if (loop := _loop_named(name))}
+    # One that is mounted may have its journal inside.
+    loops |= {loop: f'what is mounted from {loop}' for loop in map(_loop_of, mounted_loops) if loop}
     loops |= {loop: f'what {holder} holds by {loop}' for loop, holder in _held_loops()}
     for path in _swaps():
         number = _block_number(path)
         if number is not None and (loop := _loop_of(number)):
             loops[loop] = f'swap space ({path})'
-    loops |= {loop: f'a journal of ext4 ({name})' for name in _journals()
-              if (loop := _loop_named(name))}
     for loop, use in [*loops.items()]:
         # One may lie on another.
         while (below := _loop_of(_block_number(_backing(loop)) or '')) and below not in loops:
@@ -113,8 +114,8 @@ def _number(rdev: int) -> str:
 def _layers(number: str) -> tuple[list[str], list[str]]:
     """Return what has the same bytes as a block device, it first, and what has more than them.
 
-    A loop device has the bytes of what is behind it, a partition those of a part of its disk. Each
-    is named by the number of a device, or as :func:`_behind` names a file.
+    A loop device has the bytes of what is behind it, or of a part of that, and a partition those of
+    a part of its disk. Each is named by the number of a device, or as :func:`_behind` names a file.
     """
     same: list[str] = [number]
     wholes: list[str] = []
@@ -126,7 +127,9 @@ def _layers(number: str) -> tuple[list[str], list[str]]:
             below = _read(f'{os.path.dirname(place)}/dev')
         else:
             below = _behind(os.path.basename(place))
-        if below is None:
+            if _read(f'{place}/loop/offset') != '0' or _read(f'{place}/loop/sizelimit') != '0':
+                found = wholes
+        if below is None or below in (*same, *wholes):
             break
         found.append(below)
     return same, wholes
