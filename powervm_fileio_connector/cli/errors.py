@@ -15,7 +15,7 @@ class ExitCode(enum.IntEnum):
     """What the number that ``powervm-fileio`` ends with means."""
 
     OK = 0
-    #: An error that nobody foresaw; ``--debug`` shows where.
+    #: An error that nobody foresaw (``--debug`` shows where), or the result could not be written.
     UNEXPECTED = 1
     #: The command line, or a file named on it, cannot be understood.
     USAGE = 2
