@@ -196,8 +196,10 @@ def _apply_all(vios_w: Any, edits: list[_FeedTaskEdit]) -> bool:
     ordered = in_order(edits) if len(open_choices) > 1 else edits
     lookups = TimeBudget(LOOKUP_S)
     changed = [ours for ours in ordered if ours.apply(vios_w, lookups)]
-    for ours in changed:
-        ours.sent_count = MappingTable(vios_w).count()
+    if changed:
+        sent_count = MappingTable(vios_w).count()
+        for ours in changed:
+            ours.sent_count = sent_count
     return bool(changed)
 
 
