@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -29,7 +28,9 @@ from powervm_fileio_connector.novalink.partitions import LOOKUP_S
 
 LOG = logging.getLogger(__name__)
 
-_edits_of: weakref.WeakKeyDictionary[Any, list[_FeedTaskEdit]] = weakref.WeakKeyDictionary()
+_EDITS = '_powervm_fileio_edits'
+"""The attribute of a task that holds our edits. They refer to the task by what they call, so that a
+dictionary, also a weak one, would keep it, and the whole feed with it, for ever."""
 
 
 def add_to_feed_task(feed_task: Any, edit: Edit, committer: Committer, timeout_s: float,
@@ -49,9 +50,10 @@ def add_to_feed_task(feed_task: Any, edit: Edit, committer: Committer, timeout_s
     :param after_refusal: called with the edit and the result of what was sent after the task;
         returns the edit to be sent instead, if there is one
     """
-    edits = _edits_of.get(feed_task)
+    edits: list[_FeedTaskEdit] | None = vars(feed_task).get(_EDITS)
     if edits is None:
-        edits = _edits_of[feed_task] = []
+        edits = []
+        setattr(feed_task, _EDITS, edits)
         feed_task.add_post_execute(task.FunctorTask(
             lambda: _report_all(feed_task, edits), name=f'fileio_results_{id(edits):x}'))
         feed_task.add_functor_subtask(lambda vios_w: _apply_all(vios_w, edits))

@@ -2,7 +2,9 @@
 """Edits as part of a pypowervm FeedTask, which sends them with all else that is in it."""
 
 import dataclasses
+import gc
 import os
+import weakref
 
 import pytest
 from pypowervm import const
@@ -250,3 +252,16 @@ def test_a_mapping_with_another_backstore_than_asked_for_is_taken_back(novalink,
     with pytest.raises(exceptions.MappingFailed, match='loop was asked for'):
         feed_task.execute()
     assert novalink.mappings() == []
+
+
+@pytest.mark.parametrize('is_run', [True, False])
+def test_a_task_that_its_own_edit_refers_to_is_not_kept(novalink, vios, lpar, make_volume, is_run):
+    task = transaction.FeedTask('feed', virtual_io_server.VIOS.getter(
+        novalink.adapter(), xag=[const.XAG.VIO_SMAP]))
+    add(task, AddMapping(lpar, make_volume()), vios, lambda _, task=task: task.feed)
+    if is_run:
+        task.execute()
+    kept = weakref.ref(task)
+    del task
+    gc.collect()
+    assert kept() is None
