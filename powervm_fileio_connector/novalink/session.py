@@ -148,14 +148,18 @@ class SharedValue(Generic[_T]):
                 raise exceptions.NovaLinkUnavailable(reason=f'another caller is still {making}')
             if self.value is None:
                 if self._failure is not None and self._failure[0] > asked_at:
-                    error = self._failure[1]
-                    raise type(error)(**error.kwargs)
+                    raise _copy_of(self._failure[1])
                 try:
                     self.value = make()
                 except exceptions.FileIOConnectorError as err:
-                    self._failure = time.monotonic(), err
+                    # The traceback of the error itself would keep the session for ever.
+                    self._failure = time.monotonic(), _copy_of(err)
                     raise
             return self.value
+
+
+def _copy_of(error: exceptions.FileIOConnectorError) -> exceptions.FileIOConnectorError:
+    return type(error)(**error.kwargs)
 
 
 class LazyAdapter:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One client per session: partitions, mappings and the shared local session."""
 
+import gc
+import weakref
+
 import pytest
 
 from powervm_fileio_connector import conf
@@ -48,3 +51,14 @@ def test_clients_without_adapter_share_one_session(novalink, settings, lpar):
         client = novalink_package.client_for(settings)
         assert client.lpar(lpar, deadline()).uuid == lpar
     assert novalink.requests.count('PUT') == 1
+
+
+def test_a_failure_that_callers_share_does_not_keep_the_session(novalink, settings):
+    adapter = novalink.adapter()
+    session = weakref.ref(adapter.session)
+    with pytest.raises(exceptions.NovaLinkUnavailable):
+        novalink_package.client_for(settings, adapter).management_partition(deadline(0.0))
+    session()._logged_in = False        # else pypowervm logs off when it is dropped
+    del adapter
+    gc.collect()
+    assert session() is None
