@@ -25,8 +25,9 @@ class Operation:
         case that it is reverted
     :ivar detached: the same of the disks that it has detached, which the map need not have known
     :ivar detaches: it detaches volumes, so that what it attaches is put back by its revert
-    :ivar silent: the error of each share that did not answer, by its export or else by the
-        directory of the file: further volumes of it are not looked for by probing it again
+    :ivar silent: reason and remedy of the error of each share that did not answer, by its export or
+        else by the directory of the file: further volumes of it are not looked for by probing it
+        again
     :ivar is_pruned: the slot map holds no disk any more that the LPAR does not have
     :ivar is_saved_at_once: the slot map is saved after each attach
     """
@@ -34,7 +35,7 @@ class Operation:
     places: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
     detached: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
     detaches: bool = False
-    silent: dict[str, exceptions.MountNotResponding] = dataclasses.field(default_factory=dict)
+    silent: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     is_pruned: bool = False
     is_saved_at_once: bool = False
 
@@ -57,9 +58,10 @@ def noting_silence(spec: VolumeSpec, slot_mgr: Any, is_asked_once: bool = False)
     silent = of(slot_mgr).silent
     share = spec.export or os.path.dirname(spec.path or '')
     if is_asked_once and share in silent:
-        raise silent[share]
+        raise exceptions.MountNotResponding(**silent[share])
     try:
         yield
     except exceptions.MountNotResponding as err:
-        silent[share] = err
+        # Not the error: it is one volume's, and its traceback would keep the slot manager for ever.
+        silent[share] = {field: err.kwargs[field] for field in ('reason', 'remedy')}
         raise
