@@ -104,12 +104,11 @@ def of_mounts(mounts: Collection[Mount], prober: probe.Prober,
                                     deadline), strict=True))
     healths = []
     for mount in mounts:
-        answer, probed = answers[mount.share], keys[mount.share]
-        health = _mount_health(answer, probed)
-        state = health.state
-        if state in (MountState.HEALTHY, MountState.READ_ONLY):
-            state = MountState.READ_ONLY if mount.is_read_only else MountState.HEALTHY
-        healths.append(dataclasses.replace(health, state=state, mount=mount))
+        answer = answers[mount.share]
+        shortage = failures.shortage(answer)
+        state = (MountState.UNKNOWN if shortage
+                 else _mount_state(answer, keys[mount.share], mount.is_read_only))
+        healths.append(MountHealth(state, mount, answer.took_s, shortage))
     return healths
 
 
@@ -149,13 +148,9 @@ def _where(paths: Sequence[str], prober: probe.Prober,
     return prober.probe_all([probe.PathProbe(path) for path in paths], deadline)
 
 
-def _mount_health(answer: probe.Answer[probe.PathFacts], mount: Mount) -> MountHealth:
-    shortage = failures.shortage(answer)
-    state = MountState.UNKNOWN if shortage else _mount_state(answer, mount)
-    return MountHealth(state, mount, answer.took_s, shortage)
-
-
-def _mount_state(answer: probe.Answer[probe.PathFacts], mount: Mount) -> MountState:
+def _mount_state(answer: probe.Answer[probe.PathFacts], mount: Mount,
+                 is_read_only: bool) -> MountState:
+    """How a mount is that was probed, or another one of the same share, which may be read-only."""
     if failures.is_silent(answer, mount):
         return MountState.HUNG
     if failures.is_stale(answer.errno, mount):
@@ -164,7 +159,7 @@ def _mount_state(answer: probe.Answer[probe.PathFacts], mount: Mount) -> MountSt
         return MountState.ABSENT
     if answer.mount_id != mount.id:
         return MountState.WRONG
-    return MountState.READ_ONLY if mount.is_read_only else MountState.HEALTHY
+    return MountState.READ_ONLY if is_read_only else MountState.HEALTHY
 
 
 def _of_reachable_files(paths: dict[str, MountHealth], settings: Settings, prober: probe.Prober,
