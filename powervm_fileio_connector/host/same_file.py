@@ -11,6 +11,7 @@ device number, and by which directory of it is mounted.
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 from collections.abc import Callable
 from collections.abc import Collection
@@ -65,11 +66,14 @@ class SameFiles:
 
     def remember(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """Return what depends on the table and a key alone, made once for each key."""
-        if key not in self._remembered:
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = make()
-        return self._remembered[key]
+        # Another thread may empty it at any time.
+        with contextlib.suppress(KeyError):
+            return self._remembered[key]
+        made = make()
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key] = made
+        return made
 
     def probed(self, *paths: str) -> Collection[str]:
         """Add paths at which a probe found a file; return all of them since the table changed.

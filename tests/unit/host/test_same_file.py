@@ -201,3 +201,24 @@ def test_a_table_of_thousands_is_indexed_in_one_pass():
         return steps(lambda: same_file.SameFiles(mount_table.parse.__wrapped__(text)))
 
     assert made(2000) < 11 * made(200)
+
+
+class FoundOnce:
+    """A key that another thread forgets as soon as it has been looked for."""
+
+    def __init__(self, forget):
+        self.forget, self.lookups = forget, 0
+
+    def __hash__(self):
+        self.lookups += 1
+        if self.lookups > 1:
+            self.forget()
+        return 1
+
+
+def test_what_is_remembered_may_be_forgotten_by_another_thread_at_any_time():
+    index = same_file.SameFiles(table_of(nfs(30, 'nas1:/vols', '/a')))
+    key = FoundOnce(index._remembered.clear)
+    index.remember(key, lambda: 'made')
+    key.lookups = 0
+    assert index.remember(key, lambda: 'made') == 'made'
