@@ -12,13 +12,13 @@ import dataclasses
 import json
 
 from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host.mount_table import LOCAL_FILE_SYSTEMS
 
 # The inode number is the file server's own, or the cluster's: the same on every host.
 _NUMBERED_BY_SERVER = frozenset(('nfs', 'nfs4', 'gpfs', 'ceph', 'lustre', 'gfs2', 'ocfs2'))
 
 # No second host can have these mounted while the first one uses them.
-_LOCAL = frozenset(('ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'zfs', 'f2fs', 'jfs', 'tmpfs', 'ramfs',
-                    'overlay', 'squashfs'))
+_LOCAL = LOCAL_FILE_SYSTEMS | {'tmpfs', 'ramfs'}
 
 
 @dataclasses.dataclass(frozen=True)

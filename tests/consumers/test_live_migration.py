@@ -217,6 +217,7 @@ def other(**fields):
     (FILE, other(is_block_device=True), 'block device'),
     (FILE, other(fstype='xfs'), 'do not share'),
     (dataclasses.replace(FILE, fstype='xfs'), other(fstype='xfs'), 'do not share'),
+    (dataclasses.replace(FILE, fstype='bcachefs'), other(fstype='bcachefs'), 'do not share'),
     # FUSE numbers files as it meets them.
     (dataclasses.replace(FILE, fstype='fuse.quobyte'), other(fstype='fuse.quobyte', inode=8), None),
 ])
