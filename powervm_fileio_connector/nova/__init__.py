@@ -7,8 +7,7 @@ Importing this imports Nova and nova-powervm.
 from __future__ import annotations
 
 from powervm_fileio_connector.nova.adapter import FileIOVolumeAdapter
-from powervm_fileio_connector.nova.enabling import VOLUME_TYPES
 from powervm_fileio_connector.nova.enabling import disable
 from powervm_fileio_connector.nova.enabling import enable
 
-__all__ = ['VOLUME_TYPES', 'FileIOVolumeAdapter', 'disable', 'enable']
+__all__ = ['FileIOVolumeAdapter', 'disable', 'enable']

@@ -12,8 +12,6 @@ from powervm_fileio_connector.volume import PROTOCOLS
 
 LOG = logging.getLogger(__name__)
 
-VOLUME_TYPES = PROTOCOLS
-
 _ADAPTER = 'powervm_fileio_connector.nova.adapter.FileIOVolumeAdapter'
 _lock = threading.Lock()
 _replaced: dict[str, str | None] = {}
@@ -26,7 +24,7 @@ def enable() -> None:
     """
     with _lock:
         adapters = volume._STATIC_VOLUME_MAPPINGS
-        for volume_type in VOLUME_TYPES:
+        for volume_type in PROTOCOLS:
             before = adapters.get(volume_type)
             if before != _ADAPTER:
                 if before is not None:
