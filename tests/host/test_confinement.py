@@ -91,9 +91,16 @@ def test_any_export_and_name_stays_in_the_mount_or_is_refused(
 
 
 @pytest.mark.parametrize('place', ['file', 'directory'])
-def test_a_symlink_that_is_swapped_meanwhile_never_leads_out(place, share, settings, prober):
-    """Swap the file, or its directory, for a symlink to /etc thousands of times."""
-    target, honest = ('/etc/shadow', share / 'a/volume-1') if place == 'file' else ('/etc', share)
+@pytest.mark.parametrize('goal', ['the host', 'another share'])
+def test_a_symlink_that_is_swapped_meanwhile_never_leads_out(
+        goal, place, mounter, tmp_path, share, settings, prober):
+    """Swap the file, or its directory, for a symlink out of the share thousands of times."""
+    outside = '/etc'
+    if goal == 'another share':
+        outside = mounter.tmpfs('nas9:/others', tmp_path / 'others')
+        write(outside / 'shadow')
+    target, honest = (f'{outside}/shadow', share / 'a/volume-1') if place == 'file' else (
+        outside, share)
     swapped = share / 'swapped'
     spec = VolumeSpec(path=str(swapped if place == 'file' else swapped / 'shadow'))
     (share / 'shadow').symlink_to('volume-1')

@@ -34,8 +34,8 @@ class Refused(Exception):
 class PathWalk:
     """A path, opened one component after the other, each relative to the one before.
 
-    The kernel would follow symlinks as well, but does not tell on which mounts they lie. A
-    component that is swapped meanwhile is met as what it then is.
+    The kernel would follow symlinks as well, but does not tell on which mounts they lie. No
+    component is opened twice by its name, which may be another file's by then.
 
     :param start: the directory that it starts from, symlinks followed
     :ivar links: for each symlink that was followed, the mount that it lies on and the mount that
@@ -47,6 +47,9 @@ class PathWalk:
     def __init__(self, start: str) -> None:
         self.links: list[tuple[int, int]] = []
         self.rest: list[str] = []
+        # Of each link whose target is not reached yet: its index in ``links``, and how many
+        # components follow the target.
+        self._open_links: list[tuple[int, int]] = []
         self._passed = [os.open(start, _START)]
 
     def __enter__(self) -> PathWalk:
@@ -94,13 +97,16 @@ class PathWalk:
                 self._passed.append(os.open(name, _ANYTHING, dir_fd=self.end))
                 if stat.S_ISLNK(os.fstat(self.end).st_mode) and not (
                         keeps_devices and len(self.rest) == 1 and self._is_device_name(name)):
-                    self._follow_link(name)
+                    self._follow_link()
                     continue
             del self.rest[0]
+            while self._open_links and len(self.rest) <= self._open_links[-1][1]:
+                place, _ = self._open_links.pop()
+                self.links[place] = self.links[place][0], mount_id(self.end)
             while len(self._passed) > 2:
                 os.close(self._passed.pop(0))
 
-    def _follow_link(self, name: str) -> None:
+    def _follow_link(self) -> None:
         """Put the target of a symlink, which is the last component, in its place."""
         link = self._passed.pop()
         try:
@@ -109,7 +115,8 @@ class PathWalk:
             os.close(link)
         if len(self.links) == _MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        self.links.append((lies_on, self._mount_of_target(name)))
+        self._open_links.append((len(self.links), len(self.rest) - 1))
+        self.links.append((lies_on, 0))
         self.rest[:1] = target.split('/')
         if target.startswith('/'):
             self._passed.append(os.open('/', _START))
@@ -118,16 +125,6 @@ class PathWalk:
         """Whether the last component, a symlink, is in /dev and leads to a block device."""
         return self.path.startswith('/dev/') and stat.S_ISBLK(
             os.stat(name, dir_fd=self.directory).st_mode)
-
-    def _mount_of_target(self, name: str) -> int:
-        try:
-            target = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=self.end)
-        except OSError:
-            return 0
-        try:
-            return mount_id(target)
-        finally:
-            os.close(target)
 
 
 def mount_id(descriptor: int) -> int:
