@@ -33,6 +33,13 @@ def test_every_module_is_drawn(picture):
                      if path.suffix == '.py' or (path / '__init__.py').exists()} - {'__init__'}
 
 
+def test_every_module_is_in_the_table(picture):
+    page = (EXTENSION.parents[1] / 'architecture.rst').read_text()
+    cells = re.findall(r'^   \* - (``.*)', page, re.MULTILINE)
+    listed = {name.split('.')[0] for cell in cells for name in re.findall(r'``([\w.]+)``', cell)}
+    assert listed == set(picture.imports())
+
+
 def test_arrows_mean_what_the_imports_mean(picture, arrows):
     graph = picture.imports()
     drawn = {part: {to for start, to in arrows if start == part} for part in graph}
