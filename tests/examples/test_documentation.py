@@ -89,6 +89,13 @@ def test_every_error_has_a_section_with_its_exit_code():
                         for name, error in ours.items()}
 
 
+def test_every_error_of_the_command_alone_is_in_the_table_with_its_exit_code():
+    listed = dict(re.findall(r'^   \* - ``(\w+)``\n     - (\d+)$',
+                             (SOURCE / 'errors.rst').read_text(), re.MULTILINE))
+    assert listed == {name: str(int(code)) for name, code in errors._BY_ERROR.items()
+                      if not hasattr(exceptions, name) and name != 'KeyboardInterrupt'}
+
+
 def test_retryable_errors_are_called_transient():
     text = (SOURCE / 'errors.rst').read_text()
     said = set(re.findall(r'^(\w+)\n-+\n\nExit code \d+\. Transient; retry', text, re.MULTILINE))
