@@ -44,7 +44,9 @@ class Parser(argparse.ArgumentParser):
         """Return the help, with an example first."""
         names = [(str(action.metavar or action.dest).upper(), action.nargs not in ('?', '*'))
                  for action in self._get_positional_actions()]
-        self.usage = ' '.join([self.prog, '[OPTION]...', *(
+        required = [f'{action.option_strings[-1]} {action.metavar}' for action in self._actions
+                    if action.required and action.option_strings]
+        self.usage = ' '.join([self.prog, *required, '[OPTION]...', *(
             name if is_needed else f'[{name}]' for name, is_needed in names)])
         text = super().format_help()
         return f'example: {self._example}\n\n{text}' if self._example else text

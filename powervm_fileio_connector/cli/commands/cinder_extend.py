@@ -20,8 +20,8 @@ class CinderExtend(cinder_command.CinderCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument('--size', type=_gib, metavar='GB', required=True,
-                            help='the size that it shall have, in GiB as Cinder counts')
+        parser.add_argument('--size', type=_gib, metavar='GiB', required=True,
+                            help='the new size in GiB, which Cinder calls GB')
 
     def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         with self.attachments(parsed_args) as attachments:
