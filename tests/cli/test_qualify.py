@@ -66,7 +66,7 @@ RULES = {'etag_given': 'etag_given', 'etag_current': 'etag_current', 'etag_group
          'backstore_known': 'backstore_known', 'udid_known': 'udid_known'}
 
 
-def test_a_server_with_other_rules_is_told_by_their_lines(qualify, host, directory):
+def test_each_rule_that_a_server_lacks_differs_in_the_report(qualify, host, directory):
     before = host.mappings()
     with host.state.rules.without(*RULES):
         outcome = qualify('--yes', '-f', 'json')

@@ -104,7 +104,7 @@ def test_a_volume_without_id_is_attached_and_detached(one, make_volumes):
 
 
 @pytest.mark.parametrize('info', [{}, {'data': None}], ids=['no data', 'data is None'])
-def test_a_volume_without_data_is_said_to_be_none(one, make_volumes, info):
+def test_attaching_connection_info_without_data_is_an_invalid_volume(one, make_volumes, info):
     server = one.create(make_volumes(1))
     with pytest.raises(nova_exception.InvalidVolume):
         one.driver.attach_volume(

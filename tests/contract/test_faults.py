@@ -339,7 +339,7 @@ class TestSession:
         assert 'hunter2' not in f'{caught.value!r} {caught.value.kwargs} {caplog.text}'
 
     @pytest.mark.parametrize('body', [b'', b'<html><br></html>', b'{}', b'<a/>', None])
-    def test_an_answer_to_the_logon_that_is_none_is_our_error(
+    def test_a_logon_answer_without_a_session_is_our_error(
             self, novalink, settings, monkeypatch, body):
         class Answering(LogonRefused):
             def on_request(self, exchange):

@@ -168,6 +168,6 @@ def test_an_attach_outlasts_an_outage_of_three_seconds_and_says_that_it_waits(
     assert said[1] > time.strftime('%H:%M:%S', before) or before.tm_hour == 23
 
 
-def test_a_quick_answer_is_not_spoken_of(novalink, connector, make_volume, caplog):
+def test_waiting_for_a_quick_answer_is_not_logged(novalink, connector, make_volume, caplog):
     connector.connect_volume({'path': make_volume()})
     assert 'until' not in caplog.text

@@ -57,7 +57,7 @@ def test_a_note_cut_short_counts_as_none(state_home):
         assert not note.is_open
 
 
-def test_a_note_that_was_held_and_never_written_is_none_that_is_left():
+def test_a_note_that_was_never_written_is_not_listed():
     with Unfinished.of(VOLUME_ID):
         assert Unfinished.left() == set()
 

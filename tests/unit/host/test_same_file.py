@@ -119,13 +119,13 @@ def test_a_bound_file_of_kernel_nfs_has_the_file_in_its_source():
         '/file'}
 
 
-def test_a_spelling_that_another_mount_covers_is_none():
+def test_a_path_that_another_mount_covers_is_no_spelling():
     assert spellings('/a/sub/v', '30 27 8:1 / /a rw - xfs /dev/sda1 rw',
                      '31 27 8:1 / /b rw - xfs /dev/sda1 rw',
                      '32 31 0:50 / /b/sub rw - tmpfs x rw') == set()
 
 
-def test_a_spelling_that_a_mount_on_a_mount_covers_is_none():
+def test_a_path_that_a_mount_on_a_mount_covers_is_no_spelling():
     assert spellings('/a/sub/v', '30 27 8:1 / /a rw - xfs /dev/sda1 rw',
                      '31 27 8:1 / /b rw - xfs /dev/sda1 rw',
                      '32 31 0:50 / /b/sub rw - tmpfs x rw',
