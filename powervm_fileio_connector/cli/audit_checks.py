@@ -15,8 +15,8 @@ from powervm_fileio_connector.host import spellings_of
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import OrphanState
 from powervm_fileio_connector.mappings import RemoveOrphans
+from powervm_fileio_connector.mappings import incomplete_list
 from powervm_fileio_connector.mappings import orphan_state
-from powervm_fileio_connector.mappings import unlisted_lpar
 from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.volume import UUID
 
@@ -113,17 +113,6 @@ def remove_orphans(host: CommandContext, found: list[Finding],
             if finding.record in removed
             else dataclasses.replace(finding, detail='not removed: it is no orphan any more')
             for finding in found]
-
-
-def incomplete_list(records: list[MappingRecord], lpars: Mapping[str, int]) -> str | None:
-    """Return why NovaLink cannot have listed all LPARs; None: nothing speaks against it.
-
-    :param lpars: the ids of those listed, by their UUIDs in capitals
-    """
-    if not lpars:
-        return 'NovaLink lists no LPAR'
-    unlisted = unlisted_lpar(records, lpars)
-    return unlisted and f'NovaLink does not list LPAR {unlisted}, which has a disk'
 
 
 def check_client(disk: inventory.Disk, lpars: Mapping[str, int]) -> list[Finding]:

@@ -19,8 +19,8 @@ from powervm_fileio_connector.mappings.edit import file_udid
 from powervm_fileio_connector.mappings.edit import in_order
 from powervm_fileio_connector.mappings.orphans import OrphanState
 from powervm_fileio_connector.mappings.orphans import RemoveOrphans
+from powervm_fileio_connector.mappings.orphans import incomplete_list
 from powervm_fileio_connector.mappings.orphans import orphan_state
-from powervm_fileio_connector.mappings.orphans import unlisted_lpar
 from powervm_fileio_connector.mappings.record import MappingRecord
 from powervm_fileio_connector.mappings.record import normalised
 from powervm_fileio_connector.mappings.removing import RemoveMapping
@@ -34,4 +34,4 @@ from powervm_fileio_connector.mappings.table import MappingTable
 __all__ = ['REMEDY_CONFLICT', 'AddMapping', 'Change', 'Edit', 'LPARIdNeeded', 'LPARsNeeded',
            'MappingEntry', 'MappingRecord', 'MappingSplitter', 'MappingTable', 'NotConfirmed',
            'OrphanState', 'Outcome', 'RemoveMapping', 'RemoveOrphans', 'file_udid', 'find',
-           'in_order', 'normalised', 'orphan_state', 'unlisted_lpar']
+           'in_order', 'incomplete_list', 'normalised', 'orphan_state']

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Collection
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -44,7 +45,18 @@ def orphan_state(record: MappingRecord, lpars: Mapping[str, int]) -> OrphanState
     return OrphanState.DOUBTFUL if record.lpar_id in lpars.values() else OrphanState.GONE
 
 
-def unlisted_lpar(records: list[MappingRecord], lpars: Mapping[str, int]) -> str | None:
+def incomplete_list(records: Collection[MappingRecord], lpars: Mapping[str, int]) -> str | None:
+    """Return why NovaLink cannot have listed all LPARs; None: nothing speaks against it.
+
+    :param lpars: the ids of those listed, by their UUIDs in capitals
+    """
+    if not lpars:
+        return 'NovaLink lists no LPAR'
+    unlisted = _unlisted_lpar(records, lpars)
+    return unlisted and f'NovaLink does not list LPAR {unlisted}, which has a disk'
+
+
+def _unlisted_lpar(records: Collection[MappingRecord], lpars: Mapping[str, int]) -> str | None:
     """Return an LPAR that has a client adapter but is not among those listed; None: there is none.
 
     A list that leaves out an LPAR, since the user may not see it, tells of no LPAR that it is gone.
@@ -133,12 +145,9 @@ class RemoveOrphans:
         return record.lpar_uuid is None or table.lpar_id(record.lpar_uuid) is None
 
     def _require_complete(self, table: MappingTable, lpars: Mapping[str, int]) -> None:
-        unlisted = unlisted_lpar([entry.record for entry in table.entries()], lpars)
-        if lpars and unlisted is None:
-            return
-        reason = ('NovaLink lists no LPAR' if not lpars else
-                  f'NovaLink does not list LPAR {unlisted}, which has a client adapter')
-        raise exceptions.MappingFailed(
-            reason=f'{reason}, so that nothing tells which LPARs are gone',
-            path=next(iter(self.paths), None),
-            remedy='Use a NovaLink user that may see all LPARs.')
+        reason = incomplete_list([entry.record for entry in table.entries()], lpars)
+        if reason is not None:
+            raise exceptions.MappingFailed(
+                reason=f'{reason}, so that nothing tells which LPARs are gone',
+                path=next(iter(self.paths), None),
+                remedy='Use a NovaLink user that may see all LPARs.')

@@ -15,7 +15,7 @@ from powervm_fileio_connector.mappings import Outcome
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings import RemoveOrphans
 from powervm_fileio_connector.mappings import orphan_state
-from powervm_fileio_connector.mappings.orphans import unlisted_lpar
+from powervm_fileio_connector.mappings.orphans import incomplete_list
 from powervm_fileio_connector.mappings.record import MappingRecord
 from tests.unit.mappings import vios_documents
 from tests.unit.mappings.vios_documents import ONE
@@ -242,5 +242,5 @@ def test_a_mapping_with_client_tells_its_lpar_and_a_wild_card_none(make):
 
 def test_an_lpar_is_unlisted_by_its_id_where_its_mappings_have_no_link():
     record = MappingRecord(slot=2, lpar_id=7, path='/mnt/a', kind='file')
-    assert unlisted_lpar([record], {ONE: 7}) is None
-    assert unlisted_lpar([record], {ONE: 5}) == 'with id 7'
+    assert incomplete_list([record], {ONE: 7}) is None
+    assert 'LPAR with id 7' in incomplete_list([record], {ONE: 5})
