@@ -112,11 +112,11 @@ class MountNotResponding(Retryable, FileIOConnectorError):
 class StaleMount(FileIOConnectorError):
     """The mount answers with ESTALE or is cut off from its server.
 
-    Recovery: the deployer remounts it when no LPAR uses a file below it; then retry.
+    Recovery: the deployer unmounts it, once no LPAR uses a file below it, and mounts it again.
     """
 
     reason = 'the mount is stale'
-    remedy = 'Remount it once no LPAR uses a file below it, then retry.'
+    remedy = 'Unmount it once no LPAR uses a file below it, mount it again, then retry.'
 
 
 class VolumeFileNotFound(FileIOConnectorError):

@@ -100,8 +100,8 @@ def require_cinder() -> None:
 
     for name in ('openstack', 'platformdirs'):
         if importlib.util.find_spec(name) is None:
-            raise UsageError(f'The commands "cinder" need {name}, which is not installed here: '
-                             "pip install 'powervm-fileio-connector[cli,cinder]'.")
+            raise UsageError(f'The commands "cinder" need {name}, which is not installed here. '
+                             'Install this package with its extra "cinder".')
 
 
 def config(args: argparse.Namespace) -> cfg.ConfigOpts:
