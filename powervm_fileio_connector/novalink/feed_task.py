@@ -83,14 +83,18 @@ class _FeedTaskEdit:
     _change: Change | None = None
     _was_changed: bool = False
 
+    def concerns(self, vios_w: Any) -> bool:
+        """Whether it is an edit of this VIOS."""
+        return bool(vios_w.uuid.upper() == self.committer.vios_uuid.upper())
+
     def apply(self, vios_w: Any, lookups: TimeBudget) -> bool:
-        """Apply the edit to the task's document; may be repeated.
+        """Apply the edit to the task's document of its VIOS; may be repeated.
 
         :param lookups: how long the task waits for what is asked about LPARs
         """
         self._change = None
         # pypowervm would send one without etag all the same, over what others have changed.
-        if not self._is_concerned(vios_w) or vios_w.etag is None:
+        if vios_w.etag is None:
             return False
         try:
             self.before_apply()
@@ -109,7 +113,7 @@ class _FeedTaskEdit:
     def settle_from(self, feed: list[Any]) -> None:
         """Take the outcome from the answer to the task, if that tells it."""
         try:
-            vios_w = next(filter(self._is_concerned, feed), None)
+            vios_w = next(filter(self.concerns, feed), None)
             if vios_w is None and isinstance(self.edit, AddMapping):
                 self._settle(exceptions.MappingFailed(
                     reason=f'the task does not include VIOS {self.committer.vios_uuid}, the '
@@ -187,12 +191,13 @@ class _FeedTaskEdit:
             error.note_left_mapped(self.edit.paths[0], remains)
         return error
 
-    def _is_concerned(self, vios_w: Any) -> bool:
-        return bool(vios_w.uuid.upper() == self.committer.vios_uuid.upper())
-
 
 def _apply_all(vios_w: Any, edits: list[_FeedTaskEdit]) -> bool:
-    """Apply all edits to the task's document, those that name a slot before those that do not."""
+    """Apply the edits of a VIOS to its document, those that name a slot before those that do not.
+
+    pypowervm calls this for all VIOS of the feed at once, each in a thread.
+    """
+    edits = [ours for ours in edits if ours.concerns(vios_w)]
     open_choices = {ours.edit.open_choices for ours in edits if isinstance(ours.edit, AddMapping)}
     # Else as they came, since a removal may take away the bus that those before it join.
     ordered = in_order(edits) if len(open_choices) > 1 else edits

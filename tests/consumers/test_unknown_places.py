@@ -5,6 +5,8 @@ It does not know those that nova-powervm's own adapter attached; with ``nvram_st
 nova-powervm's default, it knows none.
 """
 
+import threading
+
 import pytest
 
 pytest.importorskip('nova_powervm', reason='nova-powervm is not installed')
@@ -13,6 +15,7 @@ from nova import exception as nova_exception
 from nova_powervm.virt.powervm import exception as pvm_exception
 from nova_powervm.virt.powervm import slot
 from nova_powervm.virt.powervm.tasks import vm as vm_tasks
+from pypowervm.utils import transaction
 
 from powervm_fileio_connector.simulator import InternalError500
 from tests.consumers.test_lives import failing
@@ -61,6 +64,49 @@ def test_a_revert_puts_volumes_back_where_no_map_is_kept(one, make_volumes):
     with failing(vm_tasks.Rename), pytest.raises(nova_exception.InstanceFaultRollback):
         one.resize(server, one)
     assert one.places(server) == before
+
+
+@pytest.fixture
+def host_with_vios(cluster, monkeypatch):
+    """A host with a traditional VIOS, whose part of each FeedTask follows that of the other."""
+    host, turns = cluster('neo-1', other_vioses=1), threading.Semaphore(0)
+    execute = transaction.WrapperTask.execute
+
+    def execute_in_order(task):
+        if task.wrapper.uuid != host.novalink.vios_uuid:
+            assert turns.acquire(timeout=60)
+            return execute(task)
+        try:
+            return execute(task)
+        finally:
+            turns.release()
+
+    monkeypatch.setattr(transaction.WrapperTask, 'execute', execute_in_order)
+    return host
+
+
+def test_a_revert_puts_volumes_back_where_a_traditional_vios_is_handled_last(
+        host_with_vios, make_volumes):
+    host = host_with_vios
+    host.slot_maps = host.driver.store_api = None
+    server = host.create(make_volumes(3), is_volume_backed=True)
+    host.detach(server, server.rows[0].volume_id)
+    before = host.places(server)
+    with failing(vm_tasks.Rename), pytest.raises(nova_exception.InstanceFaultRollback):
+        host.resize(server, host)
+    assert host.places(server) == before
+
+
+def test_a_spawn_takes_one_post_where_a_traditional_vios_is_handled_last(
+        host_with_vios, make_volumes):
+    host_with_vios.delete(host_with_vios.create(make_volumes(1)))
+    requests = host_with_vios.novalink.requests
+    requests.clear()
+    server = host_with_vios.create(make_volumes(2))
+    methods = [request.method for request in requests.records(path='VirtualIOServer')]
+    assert methods.count('POST') == 1
+    assert methods[-1] == 'POST'
+    assert host_with_vios.disagreement(server) is None
 
 
 @pytest.mark.parametrize('is_known', [True, False], ids=['known', 'unknown'])

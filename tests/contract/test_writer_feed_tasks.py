@@ -4,6 +4,7 @@
 import dataclasses
 import gc
 import os
+import threading
 import weakref
 
 import pytest
@@ -132,6 +133,30 @@ def test_a_task_that_does_not_concern_the_vios_says_so(novalink, vios, lpar, mak
     with pytest.raises(exceptions.MappingFailed, match='does not include'):
         feed_task.execute()
     assert novalink.requests.count('POST') == 0
+
+
+@pytest.mark.parametrize('novalink', [{'other_vioses': 1}], indirect=True)
+def test_a_vios_that_is_handled_later_takes_nothing_of_what_was_sent(
+        novalink, vios, other, feed_task, lpar, make_volume):
+    old, new, results, applied = make_volume('old'), make_volume('new'), [], threading.Event()
+    other.submit(AddMapping(lpar, old), Deadline(20))
+    assert len(feed_task.feed) == 2
+    novalink.requests.clear()
+
+    def is_ours(vios_w):
+        return vios_w.uuid == novalink.vios_uuid
+
+    feed_task.add_functor_subtask(lambda vios_w: is_ours(vios_w) or applied.wait(20),
+                                  flag_update=False)
+    add(feed_task, AddMapping(lpar, new), vios, results.append)
+    add(feed_task, RemoveMapping(lpar, paths=(old,)), vios, results.append)
+    feed_task.add_functor_subtask(lambda vios_w: is_ours(vios_w) and applied.set(),
+                                  flag_update=False)
+    feed_task.execute()
+    assert applied.is_set()
+    assert results[0].path == new
+    assert [record.path for record in results[1]] == [old]
+    assert [r.method for r in novalink.requests.records(path='VirtualIOServer')] == ['POST']
 
 
 @pytest.fixture
