@@ -8,6 +8,7 @@ Options are read once, at the edge (the connector's constructor or the command l
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 from oslo_config import cfg
@@ -143,7 +144,13 @@ def read(conf: cfg.ConfigOpts | None = None) -> Settings:
         value = conf[GROUP][field.name]
         values[field.name] = tuple(value) if isinstance(value, list) else value
     if values['max_mappings_per_bus'] > MOST_MAPPINGS_PER_BUS:
-        LOG.warning('max_mappings_per_bus = %d counts as %d: a Linux client scans no more disks '
-                    'on one bus.', values['max_mappings_per_bus'], MOST_MAPPINGS_PER_BUS)
+        _warn_of_most(values['max_mappings_per_bus'])
         values['max_mappings_per_bus'] = MOST_MAPPINGS_PER_BUS
     return Settings(**values)
+
+
+@functools.cache
+def _warn_of_most(mappings_per_bus: int) -> None:
+    """Warn of a value above the most, once: Nova and os-brick read the options for each volume."""
+    LOG.warning('max_mappings_per_bus = %d counts as %d: a Linux client scans no more disks '
+                'on one bus.', mappings_per_bus, MOST_MAPPINGS_PER_BUS)

@@ -44,6 +44,15 @@ def test_more_mappings_per_bus_than_a_linux_client_scans_count_as_32(caplog):
     assert 'max_mappings_per_bus = 64 counts as 32' in caplog.text
 
 
+def test_a_process_is_warned_once_of_each_value_of_more_mappings_per_bus(caplog):
+    for value in 101, 101, 102, 101:
+        config = cfg.ConfigOpts()
+        conf.read(config)
+        config.set_override('max_mappings_per_bus', value, group=conf.GROUP)
+        assert conf.read(config).max_mappings_per_bus == 32
+    assert [record.args[0] for record in caplog.records] == [101, 102]
+
+
 def test_as_many_mappings_per_bus_as_a_linux_client_scans_are_taken_without_a_warning(caplog):
     config = cfg.ConfigOpts()
     conf.read(config)
