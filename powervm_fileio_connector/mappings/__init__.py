@@ -15,6 +15,7 @@ from powervm_fileio_connector.mappings.edit import Change
 from powervm_fileio_connector.mappings.edit import Edit
 from powervm_fileio_connector.mappings.edit import NotConfirmed
 from powervm_fileio_connector.mappings.edit import Outcome
+from powervm_fileio_connector.mappings.edit import attached_to
 from powervm_fileio_connector.mappings.edit import file_udid
 from powervm_fileio_connector.mappings.edit import in_order
 from powervm_fileio_connector.mappings.orphans import OrphanState
@@ -33,5 +34,5 @@ from powervm_fileio_connector.mappings.table import MappingTable
 
 __all__ = ['REMEDY_CONFLICT', 'AddMapping', 'Change', 'Edit', 'LPARIdNeeded', 'LPARsNeeded',
            'MappingEntry', 'MappingRecord', 'MappingSplitter', 'MappingTable', 'NotConfirmed',
-           'OrphanState', 'Outcome', 'RemoveMapping', 'RemoveOrphans', 'file_udid', 'find',
-           'in_order', 'incomplete_list', 'normalised', 'orphan_state']
+           'OrphanState', 'Outcome', 'RemoveMapping', 'RemoveOrphans', 'attached_to', 'file_udid',
+           'find', 'in_order', 'incomplete_list', 'normalised', 'orphan_state']

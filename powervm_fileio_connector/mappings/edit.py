@@ -120,6 +120,15 @@ def belongs_to(record: MappingRecord, lpar_uuid: str, table: MappingTable) -> bo
     return record.lpar_id == table.lpar_id(lpar_uuid)
 
 
+def attached_to(table: MappingTable, lpar_uuid: str) -> list[MappingRecord]:
+    """Return an LPAR's mappings, of every kind of storage.
+
+    :raises LPARIdNeeded: see :func:`belongs_to`
+    """
+    records = (entry.record for entry in table.entries())
+    return [record for record in records if belongs_to(record, lpar_uuid, table)]
+
+
 def is_left_over(record: MappingRecord, table: MappingTable) -> bool:
     """Whether a mapping has lost its client, and may be removed.
 

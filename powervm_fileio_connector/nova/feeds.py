@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the feed of a FeedTask shows of one LPAR's file disks."""
+"""What the feed of a FeedTask shows of one LPAR's disks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import MappingTable
-from powervm_fileio_connector.mappings.edit import belongs_to
 from powervm_fileio_connector.novalink import Client
 
 T = TypeVar('T')
@@ -36,16 +35,12 @@ class LPARFeed:
         paths = tuple(paths)
         return self._ask(lambda table: mappings.find(table, self._lpar_uuid, paths, tag), deadline)
 
-    def file_disks(self, deadline: Any) -> list[MappingRecord] | None:
-        """Return the mappings of files; None: the task has no management partition.
+    def mappings(self, deadline: Any) -> list[MappingRecord] | None:
+        """Return all mappings; None: the task has no management partition.
 
         :raises NovaLinkUnavailable: the server does not answer
         """
-        def of(table: MappingTable) -> list[MappingRecord]:
-            records = [entry.record for entry in table.entries()]
-            return [record for record in records if record.kind == 'file'
-                    and belongs_to(record, self._lpar_uuid, table)]
-        return self._ask(of, deadline)
+        return self._ask(lambda table: mappings.attached_to(table, self._lpar_uuid), deadline)
 
     def _ask(self, question: Callable[[MappingTable], T], deadline: Any) -> T | None:
         for vios_w in self._feed_task.feed:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,10 +20,10 @@ from nova_powervm.virt.powervm import slot
 from nova_powervm.virt.powervm import vm
 
 from powervm_fileio_connector import conf
+from powervm_fileio_connector import mappings
 from powervm_fileio_connector import novalink
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import MappingRecord
-from powervm_fileio_connector.mappings.edit import belongs_to
 from powervm_fileio_connector.nova import slots
 
 # nova-powervm gives an LPAR these names while its volumes are on their way to another place.
@@ -34,7 +33,8 @@ _MOVING = ('resize_', 'migrate_')
 def repair_slot_map(adapter: Any, store: Any, instance_uuid: str) -> list[str]:
     """Make an instance's saved slot map agree with the file disks that its LPAR has on this host.
 
-    Nothing but file disks is touched. Safe to repeat; not while the instance is being operated on.
+    Nothing but file disks is touched: an entry that fits no mapping is dropped only where its UDID
+    may be a file's. Safe to repeat; not while the instance is being operated on.
 
     :param adapter: pypowervm's
     :param store: the store of slot maps, such as a nova-compute's ``driver.store_api``
@@ -42,7 +42,7 @@ def repair_slot_map(adapter: Any, store: Any, instance_uuid: str) -> list[str]:
     :raises FileIOConnectorError: NovaLink does not tell which disks the LPAR has
     """
     slot_mgr = slot.build_slot_mgr(types.SimpleNamespace(uuid=instance_uuid), store)
-    changes = _repair(slot_mgr, _file_disks(adapter, vm.get_pvm_uuid(instance_uuid)))
+    changes = _repair(slot_mgr, _mappings(adapter, vm.get_pvm_uuid(instance_uuid)))
     slot_mgr.save()
     return changes
 
@@ -62,25 +62,25 @@ def repair_host(adapter: Any, store: Any) -> dict[str, list[str]]:
     return changes
 
 
-def _file_disks(adapter: Any, lpar_uuid: str) -> list[MappingRecord]:
+def _mappings(adapter: Any, lpar_uuid: str) -> list[MappingRecord]:
     settings = conf.read()
     client, deadline = novalink.client_for(settings, adapter), Deadline(settings.rest_timeout_s)
     table = client.committer(client.management_partition(deadline).uuid).read_table(deadline)
     table.lpar_ids[lpar_uuid.upper()] = client.lpar(lpar_uuid, deadline).id
-    records = [entry.record for entry in table.entries()]
-    return [record for record in records
-            if record.kind == 'file' and belongs_to(record, lpar_uuid, table)]
+    return mappings.attached_to(table, lpar_uuid)
 
 
-def _repair(slot_mgr: Any, disks: Iterable[MappingRecord]) -> list[str]:
-    right = {(disk.slot, slots.udid_of(disk)): disk for disk in disks}
+def _repair(slot_mgr: Any, attached: Sequence[MappingRecord]) -> list[str]:
+    right = {(one.slot, slots.udid_of(one)): one for one in attached if one.kind == 'file'}
+    files = {udid for _, udid in right}
+    others = {one.udid for one in attached if one.kind != 'file'}
     changes, found = [], set()
     for number, luas in slots.disks_of(slot_mgr):
         for udid, lua in luas.items():
             disk = right.get((number, udid))
             if disk is not None and disk.lua == lua:
                 found.add((number, udid))
-            else:
+            elif udid in files or (slots.may_be_file(udid) and udid not in others):
                 slots.drop_from(slot_mgr, number, udid)
                 changes.append(f'dropped disk {udid} from slot {number}, LUA {lua}')
     for place, disk in right.items():

@@ -20,6 +20,7 @@ from oslo_log import log as logging
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import file_udid
 from powervm_fileio_connector.nova import operations
+from powervm_fileio_connector.volume import is_uuid
 
 LOG = logging.getLogger(__name__)
 
@@ -101,11 +102,24 @@ def note_detached(slot_mgr: Any, records: Iterable[MappingRecord], udids: Iterab
             detached.update(dict.fromkeys(udids, (record.slot, record.lua)))
 
 
-def keep_only(slot_mgr: Any, udids: Iterable[str]) -> None:
-    """Take all other disks out of the map: those that the LPAR does not have."""
-    kept = set(udids)
+def may_be_file(udid: str | None) -> bool:
+    """Whether a disk of the map that is not attached may be a file.
+
+    Logical volumes and RBD images have the same kind in the map. A file's UDID is a UUID; that of a
+    recorded logical volume is ``0300...`` with a number behind a dot, and nova-powervm registers an
+    RBD image by its name, ``pool/volume-...``.
+    """
+    return udid is not None and is_uuid(udid)
+
+
+def drop_absent_files(slot_mgr: Any, attached: Iterable[MappingRecord]) -> None:
+    """Take files out of the map that the LPAR does not have.
+
+    :param attached: all its mappings, of every kind of storage
+    """
+    kept = {udid_of(record) for record in attached}
     for slot, disks in disks_of(slot_mgr):
-        for udid in disks.keys() - kept:
+        for udid in filter(may_be_file, disks.keys() - kept):
             drop_from(slot_mgr, slot, udid)
 
 

@@ -215,7 +215,7 @@ class InstanceVolumes:
         return DeviceInfo()
 
     def _prune(self, slot_mgr: Any, feed_task: Any) -> None:
-        """Drop disks from the slot map that the LPAR does not have, as the answer shows.
+        """Drop files from the slot map that the LPAR does not have, as the answer shows.
 
         Volumes that were detached while the instance was shelved are still in it.
         """
@@ -224,12 +224,12 @@ class InstanceVolumes:
             return
         operation.is_pruned = True
         try:
-            disks = self._feed(feed_task).file_disks(self._deadlines().requests)
+            attached = self._feed(feed_task).mappings(self._deadlines().requests)
         except exceptions.FileIOConnectorError as err:
-            LOG.warning('The slot map may hold disks that are not attached any more: %s', err)
+            LOG.warning('The slot map may hold files that are not attached any more: %s', err)
             return
-        if disks is not None:
-            slots.keep_only(slot_mgr, map(slots.udid_of, disks))
+        if attached is not None:
+            slots.drop_absent_files(slot_mgr, attached)
 
     def _feed(self, feed_task: Any) -> LPARFeed:
         return LPARFeed(feed_task, self.partition.uuid, self.lpar_uuid, self.client)
