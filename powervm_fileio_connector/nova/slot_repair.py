@@ -41,36 +41,48 @@ def repair_slot_map(adapter: Any, store: Any, instance_uuid: str) -> list[str]:
     :returns: what was changed, a sentence for each disk
     :raises FileIOConnectorError: NovaLink does not tell which disks the LPAR has
     """
-    slot_mgr = slot.build_slot_mgr(types.SimpleNamespace(uuid=instance_uuid), store)
-    changes = _repair(slot_mgr, _mappings(adapter, vm.get_pvm_uuid(instance_uuid)))
-    slot_mgr.save()
-    return changes
+    settings = conf.read()
+    client, deadline = novalink.client_for(settings, adapter), Deadline(settings.rest_timeout_s)
+    table, lpar_uuid = _read(client, deadline), vm.get_pvm_uuid(instance_uuid)
+    table.lpar_ids[lpar_uuid.upper()] = client.lpar(lpar_uuid, deadline).id
+    return _repair(_slot_manager(store, instance_uuid), mappings.attached_to(table, lpar_uuid))
 
 
 def repair_host(adapter: Any, store: Any) -> dict[str, list[str]]:
     """Repair the slot maps of all instances on this host; those that are being moved are left.
 
+    The mappings are read once, for all of them.
+
     :returns: by instance UUID, what was changed
+    :raises FileIOConnectorError: NovaLink does not tell which disks the LPARs have
     """
-    changes: dict[str, list[str]] = {}
+    found = []
     for lpar in vm.get_lpars(adapter):
         if not lpar.name.startswith(_MOVING):
             # PowerVM's UUIDs lack the first bit of Nova's.
             for uuid in (lpar.uuid.lower(), vm._uuid_set_high_bit(lpar.uuid.lower())):
-                if slot.build_slot_mgr(types.SimpleNamespace(uuid=uuid), store).topology:
-                    changes[uuid] = repair_slot_map(adapter, store, uuid)
-    return changes
-
-
-def _mappings(adapter: Any, lpar_uuid: str) -> list[MappingRecord]:
+                slot_mgr = _slot_manager(store, uuid)
+                if slot_mgr.topology:
+                    found.append((lpar, slot_mgr))
+    if not found:
+        return {}
     settings = conf.read()
-    client, deadline = novalink.client_for(settings, adapter), Deadline(settings.rest_timeout_s)
-    table = client.committer(client.management_partition(deadline).uuid).read_table(deadline)
-    table.lpar_ids[lpar_uuid.upper()] = client.lpar(lpar_uuid, deadline).id
-    return mappings.attached_to(table, lpar_uuid)
+    table = _read(novalink.client_for(settings, adapter), Deadline(settings.rest_timeout_s))
+    table.lpar_ids = {lpar.uuid.upper(): lpar.id for lpar, _ in found}
+    return {slot_mgr.instance.uuid: _repair(slot_mgr, mappings.attached_to(table, lpar.uuid))
+            for lpar, slot_mgr in found}
+
+
+def _slot_manager(store: Any, instance_uuid: str) -> Any:
+    return slot.build_slot_mgr(types.SimpleNamespace(uuid=instance_uuid), store)
+
+
+def _read(client: novalink.Client, deadline: Deadline) -> mappings.MappingTable:
+    return client.committer(client.management_partition(deadline).uuid).read_table(deadline)
 
 
 def _repair(slot_mgr: Any, attached: Sequence[MappingRecord]) -> list[str]:
+    """Repair a slot map and save it."""
     right = {(one.slot, slots.udid_of(one)): one for one in attached if one.kind == 'file'}
     files = {udid for _, udid in right}
     others = {one.udid for one in attached if one.kind != 'file'}
@@ -88,6 +100,7 @@ def _repair(slot_mgr: Any, attached: Sequence[MappingRecord]) -> list[str]:
             slots.register(slot_mgr, disk, ())
             changes.append(f'registered disk {place[1]} ({disk.path}) in slot {disk.slot}, '
                            f'LUA {disk.lua}')
+    slot_mgr.save()
     return changes
 
 

@@ -351,6 +351,20 @@ def test_a_spoilt_slot_map_is_repaired(one, two, make_volumes):
     assert two.disagreement(server) is None
 
 
+def test_the_repair_of_a_host_reads_the_mappings_once(one, make_volumes):
+    servers = [one.create(make_volumes(1)) for _ in range(3)]
+    for server in servers:
+        spoil(one, server)
+    requests = one.novalink.requests
+    requests.clear()
+    assert len(slot_repair.repair_host(one.driver.adapter, one.slot_maps)) == 3
+    assert requests.count('GET', f'VirtualIOServer/{one.novalink.vios_uuid}') == 1
+    for server in servers:
+        assert one.slots(server) == sorted(
+            (mapping.udid, mapping.slot, mapping.lua)
+            for mapping in one.novalink.mappings(server.uuid))
+
+
 def test_a_disk_that_the_slot_map_lacks_is_registered_by_a_repair(one, make_volumes):
     server = one.create(make_volumes(2))
     before = one.slots(server)
