@@ -47,6 +47,7 @@ class VolumeFile:
     :ivar size: in bytes, as the guest will see it: for qcow2 the virtual size
     :ivar identity: device and inode number
     :ivar chain: the backing files of a qcow2 image, as in :class:`probe.FileFacts`
+    :ivar handles: the file's handle, and those of its backing files, likewise
     :ivar resolved: ``path``, or what a stable name of a block device leads to
     :ivar probed: paths of all files that were probed since the mount table changed
     :ivar has_hard_links: whether it has several names on its file system
@@ -69,6 +70,7 @@ class VolumeFile:
     mount: mount_table.Mount
     lookalikes: tuple[str, ...] = ()
     chain: tuple[tuple[int, int, str, int], ...] = ()
+    handles: tuple[str | None, ...] = dataclasses.field(default=(), repr=False)
     resolved: str = ''
     probed: Collection[str] = dataclasses.field(default=(), repr=False, compare=False)
     has_hard_links: bool = False
@@ -143,6 +145,7 @@ def recheck(file: VolumeFile, settings: Settings, *, prober: probe.Prober,
     if (os.path.join(mount.mount_point, facts.path) != file.resolved
             or [one[first:2] for one in ((facts.dev, facts.ino), *facts.chain)] != [
                 one[first:2] for one in (file.identity, *file.chain)]
+            or (not mount.may_change_handles and _are_others(file.handles, facts.handles))
             or stat.S_ISBLK(facts.mode) != file.is_block_device
             or not (stat.S_ISREG(facts.mode) or file.is_block_device)):
         context.refuse('was replaced by another file while it was being attached')
@@ -200,7 +203,7 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
         path=path, spellings=tuple(dict.fromkeys((path, *known, *certain, *given))),
         lookalikes=lookalikes, size=facts.size, format=spec.format,
         identity=(facts.dev, facts.ino), is_block_device=is_block_device, mount=found.mount,
-        chain=facts.chain, resolved=resolved,
+        chain=facts.chain, handles=facts.handles, resolved=resolved,
         probed=same_file.index(found.table).probed(path),
         has_hard_links=facts.hard_links > 1, ignores_case=facts.ignores_case,
         device=next(iter(facts.devices), ''),
@@ -208,6 +211,11 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
         directories=directories, conflicts=tuple(
             (os.path.join(directory, name), f'is a backing file of {path}')
             for directory in directories for _, _, name, _ in facts.chain))
+
+
+def _are_others(before: Iterable[str | None], now: Iterable[str | None]) -> bool:
+    """Whether any of these handles is another now; one that was not told both times is not."""
+    return any(None not in pair and pair[0] != pair[1] for pair in zip(before, now, strict=False))
 
 
 def _with_spellings(layers: Iterable[str]) -> frozenset[str]:

@@ -73,6 +73,15 @@ class Mount:
         return self.fstype == 'fuse' or self.fstype.startswith('fuse.')
 
     @property
+    def may_change_handles(self) -> bool:
+        """Whether a file may get another handle while it stays the same.
+
+        FUSE's kernel makes one of a number that the file system gives a file only for as long as
+        the file is in the kernel's cache.
+        """
+        return self.is_fuse or self.fstype in ('fuseblk', 'virtiofs')
+
+    @property
     def is_soft(self) -> bool:
         """Whether it gives up on its server, with EIO, rather than wait for it."""
         options = f',{self.options},'

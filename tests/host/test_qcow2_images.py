@@ -189,6 +189,21 @@ def chain(create):
     create('volume-1', '-b', 'middle', '-F', 'qcow2')
 
 
+@pytest.mark.parametrize('replaced', [0, 1, 2])
+def test_a_link_of_a_chain_that_is_made_anew_is_another_also_with_the_same_inode_number(
+        replaced, chain, find, settings, prober):
+    found = find('volume-1', backing='same-directory')
+    if None in found.handles:
+        pytest.skip('tmpfs tells no handles here')
+    settings = dataclasses.replace(settings, qcow2_backing='same-directory')
+    finder.recheck(found, settings, prober=prober)
+    assert len(found.handles) == 3
+    handles = [*found.handles]
+    handles[replaced] = '1:other'
+    with pytest.raises(exceptions.UnsafeVolumePath, match='replaced by another file'):
+        finder.recheck(dataclasses.replace(found, handles=tuple(handles)), settings, prober=prober)
+
+
 @pytest.mark.parametrize('lpar', [0, 1])
 @pytest.mark.parametrize('is_multiattach', [False, True])
 @pytest.mark.parametrize(('name', 'image_format'), [('base', 'raw'), ('middle', 'qcow2')])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that look right and may not be attached."""
 
+import contextlib
 import dataclasses
 import os
 import subprocess
@@ -258,6 +259,38 @@ def test_another_mount_at_the_same_place_is_not_the_same_file(
     write(share / 'volume-1')
     with pytest.raises(exceptions.UnsafeVolumePath, match='another'):
         finder.recheck(found, settings, prober=prober)
+
+
+def test_a_file_that_is_made_anew_is_another_also_with_the_same_inode_number(
+        local_disk, settings, prober, find):
+    path = write(local_disk / 'volume-1')
+    found = find(path)
+    path.unlink()
+    inode = write(path).stat().st_ino
+    assert inode == found.identity[1] or found.mount.fstype != 'ext4'
+    with pytest.raises(exceptions.UnsafeVolumePath, match='replaced by another file'):
+        finder.recheck(found, settings, prober=prober)
+
+
+def test_a_file_that_grows_and_changes_stays_the_same_file(local_disk, settings, prober, find):
+    path = write(local_disk / 'volume-1')
+    found = find(path)
+    write(path, size=1 << 20)
+    os.link(path, local_disk / 'other')
+    path.chmod(0o640)
+    finder.recheck(found, settings, prober=prober)
+
+
+@pytest.mark.parametrize(('before', 'is_same'), [
+    ((), True), ((None,), True), (('1:other',), False)])
+def test_only_a_handle_that_is_told_tells_files_apart(
+        before, is_same, share, settings, prober, find):
+    found = find(write(share / 'volume-1'))
+    if None in found.handles:
+        pytest.skip('tmpfs tells no handles here')
+    before = dataclasses.replace(found, handles=before)
+    with contextlib.nullcontext() if is_same else pytest.raises(exceptions.UnsafeVolumePath):
+        finder.recheck(before, settings, prober=prober)
 
 
 def test_a_mount_that_names_another_source_is_another_mount(share, settings, prober, find):

@@ -105,6 +105,11 @@ def test_a_share_whose_daemon_died_is_stale(share, settings, prober):
             finder.find(spec, settings, prober=prober)
 
 
+def test_a_handle_of_a_fuse_share_may_change(share, settings, prober):
+    found = finder.find(SPEC, settings, prober=prober)
+    finder.recheck(dataclasses.replace(found, handles=('1:other',)), settings, prober=prober)
+
+
 def test_a_share_that_goes_silent_meanwhile_is_told_at_the_second_look(
         share, settings, prober, hasty_prober):
     found = finder.find(SPEC, settings, prober=prober)

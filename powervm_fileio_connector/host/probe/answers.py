@@ -57,9 +57,10 @@ def file(request: dict[str, Any]) -> dict[str, Any]:
         if (mount_id(walk.end) if lies_on is None else lies_on) != mount:
             raise Refused('path', 'another file system is mounted over it')
         seen = os.fstat(walk.end)
+        handles = [system_calls.handle_where_told(walk.end)]
         facts = {'mount_id': mount, 'path': below, 'mode': seen.st_mode, 'dev': seen.st_dev,
                  'ino': seen.st_ino, 'hard_links': seen.st_nlink, 'root_dev': _ROOT_DEV,
-                 'size': seen.st_size if size is None else size}
+                 'size': seen.st_size if size is None else size, 'handles': handles}
         if stat.S_ISBLK(seen.st_mode):
             facts.update(in_use.block_device(seen.st_rdev, request['mounted_loops']))
         elif stat.S_ISREG(seen.st_mode):
@@ -72,7 +73,8 @@ def file(request: dict[str, Any]) -> dict[str, Any]:
         if os.geteuid() == 0:
             facts['access_errno'] = system_calls.access_error(walk.end)
         if request['qcow2_backing'] and stat.S_ISREG(seen.st_mode) and facts['size']:
-            facts['size'], facts['chain'] = _inspect_chain(walk, request['qcow2_backing'])
+            facts['size'], facts['chain'], others = _inspect_chain(walk, request['qcow2_backing'])
+            handles += others
         return facts
 
 
@@ -136,7 +138,8 @@ def _is_there(name: str, directory: int, seen: os.stat_result) -> bool:
         return False
 
 
-def _inspect_chain(walk: PathWalk, backing: str) -> tuple[int, list[qcow2.Link]]:
+def _inspect_chain(walk: PathWalk,
+                   backing: str) -> tuple[int, list[qcow2.Link], list[str | None]]:
     if sys.argv[1:2] == ['--once'] and 'site' not in sys.modules:
         import site
         site.main()         # oslo.utils is where this Python has it: nothing is the caller's here

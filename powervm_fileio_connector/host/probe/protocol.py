@@ -34,6 +34,8 @@ class FileFacts:
     :ivar part_of: of a partition: the disk, and what that is over as a loop device
     :ivar chain: of a qcow2 image that was inspected: of each backing file, device and inode number,
         name, and how many names it has
+    :ivar handles: the file's handle, and those of ``chain``; None for one that the file system
+        does not tell. Unlike an inode number, it is not used again for a file that is made later
     """
 
     path: str
@@ -50,6 +52,7 @@ class FileFacts:
     same_as: tuple[str, ...] = ()
     part_of: tuple[str, ...] = ()
     chain: tuple[tuple[int, int, str, int], ...] = ()
+    handles: tuple[str | None, ...] = ()
 
     @property
     def identity(self) -> str:

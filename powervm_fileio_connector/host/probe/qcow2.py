@@ -43,8 +43,9 @@ _MOST_HEADER = 2 * 1024 * 1024
 Link = tuple[int, int, str, int]
 
 
-def inspect_chain(image: int, directory: int, backing: str) -> tuple[int, list[Link]]:
-    """Return the size that a guest sees of an image, and its backing files.
+def inspect_chain(image: int, directory: int,
+                  backing: str) -> tuple[int, list[Link], list[str | None]]:
+    """Return the size that a guest sees of an image, its backing files, and their file handles.
 
     Each is told by device and inode number, its name, and how many names it has.
 
@@ -57,6 +58,7 @@ def inspect_chain(image: int, directory: int, backing: str) -> tuple[int, list[L
     size, link = _inspect(image, backing, 'the image')
     seen = [_identity(image)]
     chain: list[Link] = []
+    handles: list[str | None] = []
     with contextlib.ExitStack() as opened:
         while link is not None:
             name, image_format = link
@@ -68,12 +70,13 @@ def inspect_chain(image: int, directory: int, backing: str) -> tuple[int, list[L
                                         f'longer than {_LONGEST_CHAIN}')
             seen.append(_identity(image))
             chain.append((*seen[-1], name, os.fstat(image).st_nlink))
+            handles.append(system_calls.handle_where_told(image))
             link_size, link = (_inspect(image, backing, what) if image_format == 'qcow2'
                                else (_raw_size(image, what), None))
             if link_size != size:
                 raise Refused('format', f'{what} has {link_size} bytes, but the image has {size}; '
                                         'both have to be the same')
-    return size, chain
+    return size, chain, handles
 
 
 def _raw_size(image: int, what: str) -> int:

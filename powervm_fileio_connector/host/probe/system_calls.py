@@ -63,6 +63,17 @@ def file_handle(descriptor: int) -> str | None:
     return f'{kind}:{buffer.raw[8:8 + size].hex()}'
 
 
+def handle_where_told(descriptor: int) -> str | None:
+    """Return :func:`file_handle`, and None also where the file system ends it in an error.
+
+    It makes no request to a server.
+    """
+    try:
+        return file_handle(descriptor)
+    except OSError:
+        return None
+
+
 def access_error(descriptor: int) -> int | None:
     """Return the error that opening a file for reading and writing would end in; None: none.
 
