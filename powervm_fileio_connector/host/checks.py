@@ -258,7 +258,12 @@ def _check_block_device(facts: probe.FileFacts, subject: Subject) -> None:
         context.refuse('is a block device outside of /dev')
     if facts.size < _SECTOR:
         context.refuse('is a block device without a size')
-    for mount in subject.table.with_covered:
+    require_unused_device(facts, subject.table, context)
+
+
+def require_unused_device(facts: probe.FileFacts, table: MountTable, context: ErrorContext) -> None:
+    """Raise where this host uses a block device itself."""
+    for mount in table.with_covered:
         if not devices_of(mount).isdisjoint(facts.devices):
             context.refuse(f'is a block device that this host uses itself: {mount}')
     if facts.used_as:

@@ -119,7 +119,9 @@ def recheck(file: VolumeFile, settings: Settings, *, prober: probe.Prober,
             deadline: Deadline | None = None) -> None:
     """Probe a file once more, and raise unless its path still leads to it, on the same mount.
 
-    :raises UnsafeVolumePath: another file, backing file or mount is there now
+    A block device has to have the same data as before, and not to have come into use by this host.
+
+    :raises UnsafeVolumePath: another file, backing file, device or mount is there now
     :raises VolumeFileNotFound: it is gone
     :raises MountNotResponding: the mount does not answer any more
     :raises StaleMount: it is cut off from its server
@@ -127,7 +129,9 @@ def recheck(file: VolumeFile, settings: Settings, *, prober: probe.Prober,
     before = file.mount
     answer = prober.probe(probe.FileProbe(
         before.mount_point, before.below(file.path) or '',
-        qcow2_backing=settings.qcow2_backing if file.format == 'qcow2' else None), deadline)
+        qcow2_backing=settings.qcow2_backing if file.format == 'qcow2' else None,
+        mounted_loops=lookup.mounted_loops(mount_table.table()) if file.is_block_device else ()),
+        deadline)
     context = failures.ErrorContext(file.path, before, {
         'path': file.path, 'mount_point': before.mount_point})
     if answer.refusal is not None:
@@ -149,6 +153,12 @@ def recheck(file: VolumeFile, settings: Settings, *, prober: probe.Prober,
             or stat.S_ISBLK(facts.mode) != file.is_block_device
             or not (stat.S_ISREG(facts.mode) or file.is_block_device)):
         context.refuse('was replaced by another file while it was being attached')
+    if file.is_block_device:
+        # A loop device may have been bound anew, to what others had before.
+        if (facts.devices[:1] != (file.device,) or not file.same_as.issuperset(facts.same_as)
+                or not file.part_of.issuperset(facts.part_of) or facts.size < file.size):
+            context.refuse('was given other data, or became smaller, while it was being attached')
+        checks.require_unused_device(facts, table, context)
 
 
 def _find_once(spec: VolumeSpec, settings: Settings, prober: probe.Prober,

@@ -447,4 +447,74 @@ def test_a_device_with_a_holder_is_refused(make_image, attach, find, tmp_path, m
     monkeypatch.setattr(in_use, '_SYS_DEVICES', str(tmp_path))
     assert in_use.block_device(device, []) == {
         'size': 524288 * 512, 'devices': [place.name, '7:99'], 'same_as': [place.name],
-        'part_of': [], 'used_as': 'a part of dm-7'}
+        'part_of': [], 'handles': [None], 'used_as': 'a part of dm-7'}
+
+
+@pytest.fixture
+def recheck(allowing, prober):
+    def recheck(found):
+        finder.recheck(found, allowing, prober=prober)
+    return recheck
+
+
+@pytest.mark.parametrize('before', [
+    {'same_as': frozenset({'7:999', '44/3'})}, {'part_of': frozenset({'44/3'})},
+    {'device': '7:999'}, {'handles': ('before',)}])
+def test_a_loop_device_that_was_bound_to_other_data_meanwhile_is_not_the_same(
+        before, make_image, attach, find, recheck):
+    # As found before: one that is detached here for a moment might be taken by another test.
+    node, _ = attach(make_image('disk'), '--sizelimit', str(1 << 20))
+    found = find(node)
+    recheck(found)
+    if None in found.handles and 'handles' in before:
+        pytest.skip('the kernel gives disks no sequence numbers')
+    with pytest.raises(exceptions.UnsafeVolumePath, match='while it was being attached'):
+        recheck(dataclasses.replace(found, **before))
+
+
+def test_a_device_has_another_handle_each_time_that_it_is_bound(make_image, attach, find):
+    image = make_image('disk')
+    (one, _), (other, _) = attach(image), attach(image)
+    assert find(one).handles == find(one).handles
+    assert find(one).handles != find(other).handles or None in find(one).handles
+
+
+@pytest.mark.parametrize(('size', 'is_same'), [(512 << 20, True), (1 << 20, False)])
+def test_a_block_device_may_have_grown_meanwhile_but_not_shrunk(
+        size, is_same, make_image, attach, find, recheck):
+    image = make_image('disk')
+    node, loop = attach(image)
+    found = find(node)
+    os.truncate(image, size)
+    subprocess.run(['losetup', '--set-capacity', loop], check=True)
+    with contextlib.nullcontext() if is_same else pytest.raises(exceptions.UnsafeVolumePath):
+        recheck(found)
+
+
+def test_a_partition_that_appears_meanwhile_leaves_a_device_the_same(
+        make_image, attach, find, recheck):
+    node, loop = attach(make_image('disk'))
+    found = find(node)
+    with partitions(loop) as [partition]:
+        recheck(found)
+        found = find(attach.node(partition))
+        recheck(found)
+        assert None not in found.handles or None in find(node).handles
+
+
+@pytest.mark.parametrize('is_swap', [False, True])
+def test_a_block_device_that_came_into_use_meanwhile_is_refused(
+        is_swap, make_image, attach, mounter, tmp_path, find, recheck):
+    image = make_image('disk')
+    make_file_system('ext4', image)
+    node, loop = attach(image)
+    found = find(node)
+    with contextlib.ExitStack() as stack:
+        if is_swap:
+            stack.enter_context(swap_space(loop))
+        else:
+            mounter._mount(tmp_path / 'var', loop)
+        with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
+            recheck(found)
+    if not is_swap:
+        mounter.unmount(tmp_path / 'var')

@@ -35,7 +35,8 @@ class FileFacts:
     :ivar chain: of a qcow2 image that was inspected: of each backing file, device and inode number,
         name, and how many names it has
     :ivar handles: the file's handle, and those of ``chain``; None for one that the file system
-        does not tell. Unlike an inode number, it is not used again for a file that is made later
+        does not tell. Unlike an inode number, it is not used again for a file that is made later.
+        Of a block device, the sequence number that the kernel gave its disk
     """
 
     path: str
