@@ -9,6 +9,7 @@ import struct
 import subprocess
 
 import pytest
+import retrying
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
@@ -94,12 +95,12 @@ def make_file_system(fstype, *devices):
 
 
 @contextlib.contextmanager
-def partitions(loop, count=1):
+def partitions(loop, count=1, sectors=65536):
     """Give a loop device partitions of 32 MiB each, whether or not it has a table of them."""
     numbers = range(1, count + 1)
     with contextlib.ExitStack() as added:
         for number in map(str, numbers):
-            made = subprocess.run(['addpart', loop, number, str(65536 * int(number)), '65536'],
+            made = subprocess.run(['addpart', loop, number, str(65536 * int(number)), str(sectors)],
                                   capture_output=True, text=True)
             if made.returncode:
                 pytest.skip(f'no partitions of loop devices here: {made.stderr.strip()}')
@@ -133,6 +134,60 @@ def test_a_device_with_a_mounted_file_system_and_its_file_are_refused(
             find(path)
         assert 'journal' not in str(caught.value)
     mounter.unmount(tmp_path / 'var')
+
+
+@contextlib.contextmanager
+def mounted_elsewhere(device, place):
+    """Mount a device in another mount namespace only."""
+    place.mkdir()
+    with subprocess.Popen(
+            ['unshare', '--mount', 'sh', '-c', f'mount {device} {place} && echo done && cat'],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout.readline() == b'done\n'
+            yield
+        finally:
+            other.communicate()         # the end of its input ends it
+    retrying.Retrying(retry_on_exception=lambda _: True, stop_max_delay=5000, wait_fixed=10).call(
+        lambda: os.close(os.open(device, os.O_RDWR | os.O_EXCL)))
+
+
+FILE_SYSTEMS = [('ext4',), ('ext4', '-O', '^has_journal'), ('xfs',), ('f2fs',), ('btrfs',)]
+
+
+@pytest.mark.parametrize('made', FILE_SYSTEMS, ids=' '.join)
+@pytest.mark.parametrize('is_partition', [False, True])
+def test_what_is_mounted_in_another_mount_namespace_is_refused(
+        made, is_partition, make_image, attach, tmp_path, find):
+    image = make_image('disk', 800 << 20)
+    node, loop = attach(image)
+    with contextlib.ExitStack() as stack:
+        device, nodes = loop, [node]
+        if is_partition:
+            [device] = stack.enter_context(partitions(loop, sectors=700 << 11))
+            nodes.append(attach.node(device))
+        make_file_system(made[0], *made[1:], device)
+        assert [find(one).is_block_device for one in nodes] == [True] * len(nodes)
+        stack.enter_context(mounted_elsewhere(device, tmp_path / 'elsewhere'))
+        for path in (*nodes, attach(image)[0], image):
+            with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE) as caught:
+                find(path)
+            assert 'journal' not in str(caught.value)
+
+
+@pytest.mark.parametrize('made', FILE_SYSTEMS, ids=' '.join)
+def test_what_was_unmounted_while_a_file_of_it_is_open_is_refused(
+        made, make_image, attach, mounter, tmp_path, find):
+    image = make_image('disk', 512 << 20)
+    make_file_system(*made, image)
+    node, loop = attach(image)
+    place = mounter._mount(tmp_path / 'var', loop)
+    with open(place / 'open', 'wb'):
+        mounter.unmount(place)
+        for path in (node, image):
+            with pytest.raises(exceptions.UnsafeVolumePath, match=IN_USE):
+                find(path)
+    assert find(node).is_block_device
 
 
 def test_a_mount_that_another_one_covers_goes_on_using_its_device(

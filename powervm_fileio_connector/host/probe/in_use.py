@@ -15,6 +15,12 @@ import struct
 
 _SYS_DEVICES = '/sys/dev/block'
 _JOURNALS = '/proc/fs/jbd2'
+# What each has by the name of a device is there while the file system is mounted in any mount
+# namespace, and after a lazy unmount until nobody uses it any more.
+_MOUNTED = ('/sys/fs/ext4', '/sys/fs/xfs', '/sys/fs/f2fs', '/sys/fs/erofs', '/sys/fs/nilfs2')
+
+_USE_OF_FILE_SYSTEM = (
+    'a file system ({}) that is mounted, here or in another mount namespace')
 
 _LOOP_GET_STATUS64 = 0x4C05     # linux/loop.h
 _LOOP_INFO64_SIZE = 232         # which begins with the file's device, inode and own device number
@@ -40,7 +46,8 @@ def block_device(rdev: int, mounted_loops: list[str]) -> dict[str, object]:
     return {'size': sectors * 512, 'devices': numbers, 'same_as': same, 'part_of': wholes,
             'handles': [handle],
             'used_as': _holders(parts) or _btrfs(numbers) or _swap_devices(numbers)
-            or _journal(numbers) or _looped(numbers, same, wholes, mounted_loops)}
+            or _file_system(numbers) or _journal(numbers)
+            or _looped(numbers, same, wholes, mounted_loops)}
 
 
 def regular_file(seen: os.stat_result, name: str, mounted_loops: list[str]) -> str | None:
@@ -81,6 +88,8 @@ def _used_loops(mounted_loops: list[str]) -> dict[str, str]:
     """Return the loop devices that this host uses, each with what for."""
     loops = {loop: f'a journal of ext4 ({name})' for name in _journals()
              if (loop := _loop_named(name))}
+    loops |= {loop: _USE_OF_FILE_SYSTEM.format(name) for name in _file_systems()
+              if (loop := _loop_named(name))}
     # One that is mounted may have its journal inside.
     loops |= {loop: f'what is mounted from {loop}' for loop in map(_loop_of, mounted_loops) if loop}
     loops |= {loop: f'what {holder} holds by {loop}' for loop, holder in _held_loops()}
@@ -215,6 +224,20 @@ def _btrfs_devices() -> list[tuple[str, str]]:
 def _swap_devices(numbers: list[str]) -> str | None:
     return next((f'swap space ({path})' for path in _swaps() if _block_number(path) in numbers),
                 None)
+
+
+def _file_system(numbers: list[str]) -> str | None:
+    return next((_USE_OF_FILE_SYSTEM.format(name) for name in _file_systems()
+                 if _read(f'/sys/class/block/{name}/dev') in numbers), None)
+
+
+def _file_systems() -> list[str]:
+    """Return the names of the devices of mounted file systems, and some that no device has."""
+    found = []
+    for directory in _MOUNTED:
+        with contextlib.suppress(OSError):
+            found += os.listdir(directory)
+    return found
 
 
 def _journal(numbers: list[str]) -> str | None:
