@@ -82,6 +82,9 @@ def require_attachable(facts: probe.FileFacts, subject: Subject) -> None:
     if facts.access_errno is not None:
         failures.raise_for_errno(facts.access_errno, context,
                                  ' (to read and write it as root)')
+    if facts.is_append_only:
+        context.refuse('is append-only, so that not even root can open it to write to it',
+                       remedy='Remove the attribute with chattr -a.')
     if facts.size < _SECTOR:
         context.refuse(f'has {facts.size} bytes, less than one sector ({_SECTOR} bytes)'
                        if facts.size else 'is empty')
@@ -258,6 +261,10 @@ def _check_block_device(facts: probe.FileFacts, subject: Subject) -> None:
         context.refuse('is a block device outside of /dev')
     if facts.size < _SECTOR:
         context.refuse('is a block device without a size')
+    if facts.is_read_only:
+        raise exceptions.UnsupportedVolume(
+            reason=f'{context.path} is a read-only block device, and NovaLink needs to write',
+            remedy='Make the device writable, then retry.', **context.fields)
     require_unused_device(facts, subject.table, context)
 
 

@@ -103,7 +103,7 @@ def find(spec: VolumeSpec, settings: Settings, *, prober: probe.Prober,
     :raises VolumeFileNotFound: it is mounted, and the file is not there
     :raises UnsafeVolumePath: the file is none that may be handed to an LPAR
     :raises UnsafeVolumeFormat: a qcow2 image that is not safe
-    :raises UnsupportedVolume: the mount is read-only, or the image encrypted
+    :raises UnsupportedVolume: the mount or block device is read-only, or the image encrypted
     """
     deadline = prober.deadline() if deadline is None else deadline
     # Half of the time stays for the last probe, so that it is not taken for a hung one.

@@ -502,7 +502,13 @@ def test_a_device_with_a_holder_is_refused(make_image, attach, find, tmp_path, m
     monkeypatch.setattr(in_use, '_SYS_DEVICES', str(tmp_path))
     assert in_use.block_device(device, []) == {
         'size': 524288 * 512, 'devices': [place.name, '7:99'], 'same_as': [place.name],
-        'part_of': [], 'handles': [None], 'used_as': 'a part of dm-7'}
+        'part_of': [], 'handles': [None], 'is_read_only': False, 'used_as': 'a part of dm-7'}
+
+
+def test_a_read_only_block_device_is_not_supported(make_image, attach, find):
+    node, _ = attach(make_image('disk'), '--read-only')
+    with pytest.raises(exceptions.UnsupportedVolume, match=f'{node} is a read-only block device'):
+        find(node)
 
 
 @pytest.fixture

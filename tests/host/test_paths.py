@@ -176,7 +176,7 @@ def test_a_file_with_another_mounted_over_it_is_refused(share, mounter, find):
 def device(mounter, share):
     """A block device's node, and its size."""
     image = write(share / 'disk', size=1 << 20)
-    attached = subprocess.run(['losetup', '--find', '--show', '--read-only', image],
+    attached = subprocess.run(['losetup', '--find', '--show', image],
                               capture_output=True, text=True)
     if attached.returncode:
         pytest.skip(f'no loop device: {attached.stderr.strip()}')

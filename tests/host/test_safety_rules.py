@@ -293,6 +293,18 @@ def test_only_a_handle_that_is_told_tells_files_apart(
         finder.recheck(before, settings, prober=prober)
 
 
+@pytest.mark.parametrize(('attribute', 'reason'), [('a', 'is append-only'), ('i', 'cannot be')])
+def test_a_file_that_root_cannot_write_to_is_refused(attribute, reason, local_disk, find):
+    path = write(local_disk / 'volume-1')
+    set_by = subprocess.run(['chattr', f'+{attribute}', path], capture_output=True, text=True)
+    if set_by.returncode:
+        pytest.skip(f'no such attribute here: {set_by.stderr}')
+    with pytest.raises(exceptions.UnsafeVolumePath, match=f'volume-1 {reason}'):
+        find(path)
+    subprocess.run(['chattr', f'-{attribute}', path], check=True)
+    assert find(path).path == str(path)
+
+
 def test_a_mount_that_names_another_source_is_another_mount(share, settings, prober, find):
     found = find(write(share / 'volume-1'))
     before = dataclasses.replace(found, mount=dataclasses.replace(

@@ -47,20 +47,21 @@ def file(request: dict[str, Any]) -> dict[str, Any]:
     from powervm_fileio_connector.host.probe import system_calls
     with PathWalk(request['mount_point']) as walk:
         # Also whether the server knows the mount's root.
-        _, mount = system_calls.size_and_mount_id(walk.end, is_fresh=False)
+        _, mount, _ = system_calls.status(walk.end, is_fresh=False)
         if mount is None:
             mount = mount_id(walk.end)
         if request['mount_id'] not in (None, mount):
             return {'mount_id': mount}
         below = _follow_inside(walk, request['path'])
-        size, lies_on = system_calls.size_and_mount_id(walk.end)
+        size, lies_on, is_append_only = system_calls.status(walk.end)
         if (mount_id(walk.end) if lies_on is None else lies_on) != mount:
             raise Refused('path', 'another file system is mounted over it')
         seen = os.fstat(walk.end)
         handles = [system_calls.handle_where_told(walk.end)]
         facts = {'mount_id': mount, 'path': below, 'mode': seen.st_mode, 'dev': seen.st_dev,
                  'ino': seen.st_ino, 'hard_links': seen.st_nlink, 'root_dev': _ROOT_DEV,
-                 'size': seen.st_size if size is None else size, 'handles': handles}
+                 'size': seen.st_size if size is None else size, 'handles': handles,
+                 'is_append_only': is_append_only}
         if stat.S_ISBLK(seen.st_mode):
             facts.update(in_use.block_device(seen.st_rdev, request['mounted_loops']))
         elif stat.S_ISREG(seen.st_mode):
@@ -86,7 +87,7 @@ def path(request: dict[str, Any]) -> dict[str, Any]:
         try:
             walk.follow(request['path'] + '/' * request['is_directory'],
                         keeps_devices=not request['is_directory'])
-            system_calls.size_and_mount_id(walk.end)        # does the server answer
+            system_calls.status(walk.end)       # does the server answer
         except OSError as err:
             failed = {'errno': err.errno, 'rest': [name for name in walk.rest if name]}
         return failed | {'path': walk.path, 'mount_id': mount_id(walk.end), 'links': walk.links}
@@ -100,7 +101,7 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
         facts: dict[str, Any] = {'handle': system_calls.file_handle(walk.end),
                                  'ino': os.fstat(walk.end).st_ino}
         if facts['handle'] is None:
-            system_calls.size_and_mount_id(walk.directory)      # has its attributes asked for anew
+            system_calls.status(walk.directory)     # has its attributes asked for anew
             seen = os.fstat(walk.directory)
             facts['directory'] = [seen.st_ino, seen.st_ctime_ns]
         return facts

@@ -27,7 +27,7 @@ _LOOP_INFO64_SIZE = 232         # which begins with the file's device, inode and
 
 
 def block_device(rdev: int, mounted_loops: list[str]) -> dict[str, object]:
-    """Return the size and handle of a block device, what shares data with it, and who uses it.
+    """Return the state of a block device, its handle, what shares data with it, and who uses it.
 
     From sysfs, since opening a device may need permissions and can wake it up.
 
@@ -44,7 +44,7 @@ def block_device(rdev: int, mounted_loops: list[str]) -> dict[str, object]:
     # Another number each time that a loop device is bound, or a disk appears; since Linux 5.15.
     handle = _read(f'{place}/diskseq') or _read(f'{os.path.realpath(place)}/../diskseq')
     return {'size': sectors * 512, 'devices': numbers, 'same_as': same, 'part_of': wholes,
-            'handles': [handle],
+            'handles': [handle], 'is_read_only': _read(f'{place}/ro') == '1',
             'used_as': _holders(parts) or _btrfs(numbers) or _swap_devices(numbers)
             or _file_system(numbers) or _journal(numbers)
             or _looped(numbers, same, wholes, mounted_loops)}

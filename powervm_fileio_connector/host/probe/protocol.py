@@ -25,6 +25,8 @@ class FileFacts:
     :ivar size: as the server knows it now; of a qcow2 image that was inspected, the virtual size
     :ivar access_errno: the error that opening it for reading and writing would end in; None: no
         error, or the probe did not run as root, so that its rights tell nothing
+    :ivar is_append_only: whether it can only be appended to, which the file system tells
+    :ivar is_read_only: of a block device: whether it cannot be written to
     :ivar used_as: what this host itself uses it for, such as swap space; None: nothing
     :ivar devices: of a block device: ``major:minor`` of it, and of its partitions, its disk, and
         what these are over as loop devices
@@ -48,6 +50,8 @@ class FileFacts:
     size: int
     ignores_case: bool = False
     access_errno: int | None = None
+    is_append_only: bool = False
+    is_read_only: bool = False
     used_as: str | None = None
     devices: tuple[str, ...] = ()
     same_as: tuple[str, ...] = ()

@@ -88,7 +88,7 @@ def _raw_size(image: int, what: str) -> int:
         if file.read(len(_MAGIC)) == _MAGIC:
             raise Refused('format', f'{what} is named raw, but begins like a qcow image, and would '
                                     'be read as one')
-    size, _ = system_calls.size_and_mount_id(image)
+    size, *_ = system_calls.status(image)
     return os.fstat(image).st_size if size is None else size
 
 

@@ -17,14 +17,17 @@ _AT_EMPTY_PATH = 0x1000         # linux/fcntl.h
 _AT_STATX_FORCE_SYNC = 0x2000
 _BASIC_STATS = 0x7FF            # linux/stat.h
 _MNT_ID = 0x1000
-_MASK_AT, _SIZE_AT, _MNT_ID_AT = 0, 40, 144         # of struct statx
+_ATTR_APPEND = 0x20
+_MASK_AT, _ATTRIBUTES_AT, _SIZE_AT, _MNT_ID_AT = 0, 8, 40, 144      # of struct statx
 _LONGEST_HANDLE = 128           # MAX_HANDLE_SZ
 
 _NOT_AVAILABLE = frozenset((errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP))
 
 
-def size_and_mount_id(descriptor: int, is_fresh: bool = True) -> tuple[int | None, int | None]:
-    """Return the size of a file, and the id of its mount; what is not available is None.
+def status(descriptor: int, is_fresh: bool = True) -> tuple[int | None, int | None, bool]:
+    """Return the size of a file, the id of its mount, and whether it is append-only.
+
+    What is not available is None, or False.
 
     :param is_fresh: as its server knows it now. A network file system answers from its attribute
         cache otherwise, for seconds after a change, and also while its server is down
@@ -32,18 +35,20 @@ def size_and_mount_id(descriptor: int, is_fresh: bool = True) -> tuple[int | Non
     :raises OSError: the file system's error
     """
     if not hasattr(_LIBC, 'statx'):
-        return None, None
+        return None, None, False
     buffer = ctypes.create_string_buffer(256)
     flags = _AT_EMPTY_PATH | _AT_STATX_FORCE_SYNC if is_fresh else _AT_EMPTY_PATH
     if _LIBC.statx(descriptor, b'', flags, _BASIC_STATS | _MNT_ID, buffer):
         _raise_unless_unavailable()
-        return None, None
+        return None, None, False
     mask, = struct.unpack_from('=I', buffer, _MASK_AT)
+    attributes, = struct.unpack_from('=Q', buffer, _ATTRIBUTES_AT)
     size, = struct.unpack_from('=Q', buffer, _SIZE_AT)
     mount_id, = struct.unpack_from('=Q', buffer, _MNT_ID_AT)
     # Told since Linux 5.8. qemu's user mode (7.2) says that it is told, and leaves it 0, which no
     # mount has.
-    return size, (mount_id or None) if mask & _MNT_ID else None
+    return (size, (mount_id or None) if mask & _MNT_ID else None,
+            bool(attributes & _ATTR_APPEND))
 
 
 def file_handle(descriptor: int) -> str | None:

@@ -12,10 +12,11 @@ from powervm_fileio_connector.host.probe import system_calls
 MNT_ID = 0x1000
 
 
-def answering(mask, size, mount_id):
+def answering(mask, size, mount_id, attributes=0):
     """A C library whose statx gives this answer."""
     def statx(_descriptor, _path, _flags, _mask, buffer):
         struct.pack_into('=I', buffer, 0, mask)
+        struct.pack_into('=Q', buffer, 8, attributes)
         struct.pack_into('=Q', buffer, 40, size)
         struct.pack_into('=Q', buffer, 144, mount_id)
         return 0
@@ -29,14 +30,20 @@ def answering(mask, size, mount_id):
 ])
 def test_mount_id_is_known_where_it_is_told(monkeypatch, mask, mount_id, expected):
     monkeypatch.setattr(system_calls, '_LIBC', answering(mask, 4096, mount_id))
-    assert system_calls.size_and_mount_id(0) == (4096, expected)
+    assert system_calls.status(0) == (4096, expected, False)
+
+
+@pytest.mark.parametrize(('attributes', 'expected'), [(0x20, True), (0x10, False)])
+def test_a_file_that_is_append_only_is_known_by_its_attribute(monkeypatch, attributes, expected):
+    monkeypatch.setattr(system_calls, '_LIBC', answering(MNT_ID, 4096, 30, attributes))
+    assert system_calls.status(0) == (4096, 30, expected)
 
 
 def test_mount_id_is_that_of_the_mount_table(tmp_path):
     (tmp_path / 'file').write_bytes(b'1234')
     with (tmp_path / 'file').open('rb') as file:
-        size, mount_id = system_calls.size_and_mount_id(file.fileno())
+        size, mount_id, is_append_only = system_calls.status(file.fileno())
         lines = pathlib.Path(f'/proc/self/fdinfo/{file.fileno()}').read_text().splitlines()
     told = dict(line.split(':\t') for line in lines)
-    assert size == 4
+    assert (size, is_append_only) == (4, False)
     assert mount_id in (None, int(told['mnt_id']))
