@@ -17,6 +17,7 @@ from powervm_fileio_connector.exceptions import InvalidConnectionProperties
 from powervm_fileio_connector.exceptions import UnsafeVolumePath
 from powervm_fileio_connector.volume import UNSENDABLE
 from powervm_fileio_connector.volume import is_uuid
+from powervm_fileio_connector.volume import plain_text
 from powervm_fileio_connector.volume import why_no_path
 
 # PowerVM keeps client slots 0 and 1 for the virtual consoles; 65535 means "any".
@@ -97,10 +98,13 @@ class PropertyKeys:
         :param is_sent: whether NovaLink is told it, which not every character survives
         """
         value = self._keys.get(key)
-        if value is None or value == '':
+        if value is None:
             return None
         if not isinstance(value, str):
             raise invalid(key, f'it is {type(value).__name__}, not text')
+        value = plain_text(value)
+        if not value:
+            return None
         if is_sent and UNSENDABLE.search(value):
             raise invalid(key, 'it contains characters that no NovaLink request can carry')
         if '\0' in value:
@@ -129,6 +133,8 @@ class PropertyKeys:
         value = self._keys.get(key)
         if value is None:
             return False
+        if isinstance(value, str):
+            value = plain_text(value)
         try:
             return strutils.bool_from_string(value, strict=True)
         except ValueError as err:
@@ -170,9 +176,10 @@ class PropertyKeys:
 
     def export(self) -> str:
         """Return an export, which has to be there, without the scheme that Quobyte's may have."""
-        export = self.required('export', is_sent=False).removeprefix(_QUOBYTE)
+        given = self.required('export', is_sent=False)
+        export = given.removeprefix(_QUOBYTE)
         if export_module.names_nothing(export):
-            raise invalid('export', f'{self._keys["export"]!r} names no export')
+            raise invalid('export', f'{given!r} names no export')
         return export
 
     def volume_id(self) -> str | None:
@@ -194,18 +201,21 @@ class PropertyKeys:
             raise InvalidConnectionProperties(
                 key='lpar_uuid', reason=f'the lpar_uuid of the connector is {_shown(default)}, not '
                 'a UUID in the form that NovaLink uses')
-        return default
+        return plain_text(default)
 
     def slot(self) -> int | None:
         """Return the number of a client slot."""
         slot = self._keys.get('slot')
         if slot is None:
             return None
+        if isinstance(slot, str):
+            slot = plain_text(slot)
         # No more digits than a slot has: Python refuses to read, or show, a number of thousands.
         if isinstance(slot, str) and slot.isascii() and slot.isdigit() and len(slot) < 10:
             slot = int(slot)
         if isinstance(slot, bool) or not isinstance(slot, int):
             raise invalid('slot', f'it is {_shown(slot)}, not a slot number')
+        slot = int.__int__(slot)
         if slot not in _SLOTS:
             raise invalid('slot', f'it is not between {_SLOTS.start} and {_SLOTS.stop - 1}')
         return slot

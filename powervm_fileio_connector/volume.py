@@ -115,16 +115,23 @@ class DeviceInfo:
             return cls()
         values = {field.name: device_info.get(field.name) for field in dataclasses.fields(cls)}
         slot, _ = values.pop('slot'), values.pop('is_new')
-        texts = {name: value if isinstance(value, str) and value and not UNSENDABLE.search(value)
-                 else None
+        texts = {name: plain_text(value) or None if isinstance(value, str) else None
                  for name, value in values.items()}
+        texts = {name: None if text is None or UNSENDABLE.search(text) else text
+                 for name, text in texts.items()}
         path, lpar_uuid = texts['path'], texts['lpar_uuid']
         if path is not None and (not path.startswith('/') or why_no_path(path) is not None):
             texts['path'] = None
         if lpar_uuid is not None and not is_uuid(lpar_uuid):
             texts['lpar_uuid'] = None
-        is_number = isinstance(slot, int) and not isinstance(slot, bool)
-        return cls(slot=slot if is_number else None, is_new=False, **texts)
+        number = (int.__int__(slot) if isinstance(slot, int) and not isinstance(slot, bool)
+                  else None)
+        return cls(slot=number, is_new=False, **texts)
+
+
+def plain_text(text: str) -> str:
+    """Return a text as ``str`` itself: a probe process cannot be sent one of a subclass."""
+    return str.__str__(text)
 
 
 def is_uuid(text: str) -> bool:

@@ -10,6 +10,7 @@ import subprocess
 import threading
 
 import pytest
+from lxml import etree
 from oslo_config import cfg
 
 import powervm_fileio_connector as pfc
@@ -63,6 +64,27 @@ def served(mounter, fuse_share, place, tmp_path):
         mounter.tmpfs('gpfs1', path.parent)
         return {'device_path': str(path)}, write(path)
     return served
+
+
+class Text(str):
+    """A text of another type than ``str`` itself."""
+
+
+@pytest.mark.parametrize('make', [Text, lambda text: etree.fromstring(
+    f'<text>{text}</text>').xpath('string()')], ids=['subclass', 'lxml'])
+def test_texts_of_other_types_are_taken_everywhere(novalink, config, mounter, tmp_path, make):
+    path = str(write(mounter.tmpfs('gpfs1', tmp_path / 'gpfs') / 'volume-1'))
+    volume = {'path': make(path), 'volume_id': make('id')}
+    connector = pfc.FileIOConnector('sudo', adapter=novalink.adapter(), conf=config,
+                                    lpar_uuid=make(novalink.lpars[0].uuid))
+    info = connector.connect_volume(volume)
+    assert connector.get_volume_paths(volume) == [path]
+    assert connector.check_valid_device(make(path))
+    assert connector.get_all_available_volumes(volume) == [path]
+    assert connector.extend_volume(volume) == os.path.getsize(path)
+    connector.disconnect_volume(volume, {key: make(value) if isinstance(value, str) else value
+                                         for key, value in info.items()})
+    assert novalink.mappings() == []
 
 
 @pytest.mark.parametrize('layer', shapes.LAYERS)

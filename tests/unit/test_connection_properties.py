@@ -2,6 +2,7 @@
 """connection_properties and device_info, parsed on entry."""
 
 import copy
+import functools
 import hashlib
 import json
 import os
@@ -281,6 +282,63 @@ def test_device_info_survives_json():
     {'path': '/a' * 150_000}, {'path': '/' + 'n' * 256}, {'udid': '\ud800'}, {'volume_id': '\0'}])
 def test_device_info_that_makes_no_sense_counts_as_missing(stored):
     assert DeviceInfo.parse(stored) == DeviceInfo()
+
+
+class Text(str):
+    """A text of another type, such as lxml's, that cannot be sent to a probe process."""
+
+    def __str__(self):
+        return 'another text'
+
+    __repr__ = __format__ = __str__
+
+
+class Number(int):
+    """A number of another type."""
+
+    def __int__(self):
+        return 5
+
+    __index__ = __int__
+
+
+@pytest.mark.parametrize('key', ['export', 'name', 'path', 'device_path', 'volume_id', 'serial',
+                                 'lpar_uuid', 'mount_point_base', 'lua', 'backstore'])
+def test_a_text_of_another_type_becomes_plain_text(key):
+    value = {'path': '/mnt/v', 'device_path': '/mnt/v', 'lpar_uuid': OTHER, 'backstore': 'fileio',
+             'mount_point_base': '/mnt', 'export': 'quobyte://nas1/vols'}.get(key, 'v')
+    attribute = {'device_path': 'path', 'serial': 'volume_id'}.get(key, key)
+    other = {} if key.endswith('path') else {'export': 'nas1:/vols', 'name': 'w'}
+    for parse_one in (parse, functools.partial(parse_leniently, lpar_uuid=LPAR)):
+        taken = getattr(parse_one({**other, key: Text(value)}), attribute)
+        if taken is not None and (parse_one is parse or key not in ('lua', 'backstore')):
+            assert (type(taken), taken) == (str, value.removeprefix('quobyte://'))
+
+
+@pytest.mark.parametrize('parse_one', [connection_properties.parse, parse_leniently])
+def test_an_lpar_of_another_type_becomes_plain_text(parse_one):
+    taken = parse_one({'path': '/mnt/v'}, lpar_uuid=Text(LPAR)).lpar_uuid
+    assert (type(taken), taken) == (str, LPAR)
+
+
+def test_a_slot_of_another_type_becomes_a_plain_number():
+    for taken in (parse({'path': '/mnt/v', 'slot': Number(7)}).slot,
+                  DeviceInfo.parse({'slot': Number(7)}).slot):
+        assert (type(taken), taken) == (int, 7)
+    assert parse({'path': '/mnt/v', 'slot': Text('7')}).slot == 7
+
+
+def test_device_info_holds_plain_text_whatever_is_stored():
+    info = DeviceInfo.parse({'path': Text('/mnt/v'), 'udid': Text('u'), 'lpar_uuid': Text(LPAR)})
+    assert info == DeviceInfo(path='/mnt/v', udid='u', lpar_uuid=LPAR)
+    assert {type(value) for value in (info.path, info.udid, info.lpar_uuid)} == {str}
+
+
+def test_a_wrong_text_of_another_type_is_quoted_as_it_is():
+    for properties in ({'path': Text('v')}, {'path': '/mnt/v', 'slot': Text('v')},
+                       {'path': '/mnt/v', 'encrypted': Text('v')}):
+        with pytest.raises(exceptions.InvalidConnectionProperties, match="'v'"):
+            parse(properties)
 
 
 JSON = st.recursive(
