@@ -83,10 +83,10 @@ def parse_leniently(connection_properties: Any, *, lpar_uuid: Any = None,
                 else given.leniently(PropertyKeys.lpar, lpar_uuid))
     if need_lpar and lpar is None:
         raise _without_lpar()
-    text = functools.partial(keys.leniently, PropertyKeys.text)
+    read_id = functools.partial(keys.leniently, PropertyKeys.id)
     return VolumeSpec(
         protocol=protocol, kind=_kind(keys, protocol), **_place_leniently(keys, protocol),
-        volume_id=text('volume_id') or text('serial'), lpar_uuid=lpar or '(unknown)',
+        volume_id=read_id('volume_id') or read_id('serial'), lpar_uuid=lpar or '(unknown)',
         mount_point_base=keys.leniently(PropertyKeys.base))
 
 

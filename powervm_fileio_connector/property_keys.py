@@ -19,6 +19,7 @@ from powervm_fileio_connector.volume import UNSENDABLE
 from powervm_fileio_connector.volume import is_uuid
 from powervm_fileio_connector.volume import plain_text
 from powervm_fileio_connector.volume import why_no_path
+from powervm_fileio_connector.volume import without_blanks
 
 # PowerVM keeps client slots 0 and 1 for the virtual consoles; 65535 means "any".
 _SLOTS = range(2, 65535)
@@ -185,7 +186,11 @@ class PropertyKeys:
     def volume_id(self) -> str | None:
         """Return the id of the volume."""
         # os-brick and Nova prefer volume_id to serial too.
-        return self.text('volume_id') or self.text('serial')
+        return self.id('volume_id') or self.id('serial')
+
+    def id(self, key: str) -> str | None:
+        """Return an id, without blanks around it."""
+        return without_blanks(self.text(key))
 
     def lpar(self, default: Any = None) -> str | None:
         """Return the UUID of the client LPAR.
@@ -237,7 +242,7 @@ class PropertyKeys:
     def _refuse(self, key: str, reason: str | None) -> None:
         if reason is not None:
             raise UnsafeVolumePath(key=key, reason=f'{key} {reason}',
-                                   volume=self._keys.get('volume_id'))
+                                   volume=self.leniently(PropertyKeys.volume_id))
 
 
 def is_plain_name(name: str) -> bool:

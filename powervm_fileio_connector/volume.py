@@ -120,6 +120,7 @@ class DeviceInfo:
         texts = {name: None if text is None or UNSENDABLE.search(text) else text
                  for name, text in texts.items()}
         path, lpar_uuid = texts['path'], texts['lpar_uuid']
+        texts['volume_id'] = without_blanks(texts['volume_id'])
         if path is not None and (not path.startswith('/') or why_no_path(path) is not None):
             texts['path'] = None
         if lpar_uuid is not None and not is_uuid(lpar_uuid):
@@ -132,6 +133,14 @@ class DeviceInfo:
 def plain_text(text: str) -> str:
     """Return a text as ``str`` itself: a probe process cannot be sent one of a subclass."""
     return str.__str__(text)
+
+
+def without_blanks(volume_id: str | None) -> str | None:
+    """Return an id without blanks around it, which no NovaLink request keeps; None: there is none.
+
+    A mapping that was tagged with them could not be found by the id.
+    """
+    return (volume_id or '').strip() or None
 
 
 def is_uuid(text: str) -> bool:

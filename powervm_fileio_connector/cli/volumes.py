@@ -170,7 +170,8 @@ def absolute(path: str) -> str:
 
 
 def normal_id(text: str) -> str:
-    """The id of a volume as Cinder writes it; one that is no UUID stays as it is."""
+    """The id of a volume as Cinder writes it; one that is no UUID loses blanks around it alone."""
+    text = text.strip()
     return str(uuid.UUID(text)) if uuidutils.is_uuid_like(text) else text
 
 

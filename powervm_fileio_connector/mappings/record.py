@@ -12,6 +12,8 @@ from typing import NamedTuple
 from lxml import etree
 from pypowervm import const
 
+from powervm_fileio_connector.volume import without_blanks
+
 ANY = 65535
 """The remote slot, or partition id, of a server adapter that any client may connect to."""
 
@@ -175,7 +177,7 @@ def _storage_facts(storage: _Part | None) -> dict[str, Any]:
         return {'kind': 'none'}
     facts = storage.facts
     name = etree.QName(storage.element).localname
-    common = {'udid': facts.get(_UDID), 'tag': facts.get(_TAG)}
+    common = {'udid': facts.get(_UDID), 'tag': without_blanks(facts.get(_TAG))}
     if name != 'VirtualDisk':
         return {'kind': _KINDS.get(name, name), **common}
     path = facts.get(_LABEL) or facts.get(_NAME)

@@ -123,6 +123,7 @@ def test_show_and_extend_find_it_by_another_spelling(as_json, spellings, add_map
 def test_an_id_that_is_no_uuid_names_a_volume(operate, as_json, novalink, make_volume, add_mapping):
     add_mapping(make_volume(), tag='vol-a')
     assert as_json('show', '--volume-id', 'vol-a')['tag'] == 'vol-a'
+    assert as_json('show', '--volume-id', ' vol-a ')['tag'] == 'vol-a'
     assert operate('detach', '--volume-id', 'a').code == 0
     assert len(novalink.mappings()) == 1
     assert operate('detach', '--volume-id', 'vol-a').code == 0

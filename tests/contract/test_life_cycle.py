@@ -209,6 +209,17 @@ def test_an_lpar_that_is_none_is_an_error_of_every_call_that_needs_one(novalink,
     assert novalink.mappings() == []
 
 
+@pytest.mark.parametrize('given', ['id ', ' id', 'id\u00a0'])
+@pytest.mark.parametrize('key', ['volume_id', 'serial'])
+def test_a_volume_is_detached_by_an_id_with_blanks_around_it(connector, novalink, make_volume, key,
+                                                             given):
+    info = connector.connect_volume({'path': make_volume(), key: given})
+    assert info['volume_id'] == 'id'
+    assert connector.connect_volume({'path': make_volume()}) == info
+    connector.disconnect_volume({key: given}, None)
+    assert novalink.mappings() == []
+
+
 def test_slot_and_lua_are_given_back_and_honoured(connector, novalink, volume):
     info = connector.connect_volume(volume | {'slot': 37, 'lua': 'lun5'})
     assert (info['slot'], info['lua']) == (37, 'lun5')

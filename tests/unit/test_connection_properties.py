@@ -59,6 +59,20 @@ def test_volume_id_of_the_data_wins_after_a_retype():
     assert parse(info).volume_id == 'new'
 
 
+@pytest.mark.parametrize('given', [' id', 'id ', '\u00a0id\u00a0', '\u2003id  '])
+@pytest.mark.parametrize('key', ['volume_id', 'serial'])
+def test_blanks_around_an_id_are_no_part_of_it(key, given):
+    for parse_one in (parse, functools.partial(parse_leniently, lpar_uuid=LPAR)):
+        assert parse_one({'path': '/mnt/v', key: given}).volume_id == 'id'
+        assert parse_one({'path': '/mnt/v', key: given.replace('id', '')}).volume_id is None
+    assert DeviceInfo.parse({'volume_id': given}).volume_id == 'id'
+
+
+def test_an_id_of_blanks_hides_no_serial():
+    for parse_one in (parse, functools.partial(parse_leniently, lpar_uuid=LPAR)):
+        assert parse_one({'path': '/v', 'volume_id': ' ', 'serial': ' id'}).volume_id == 'id'
+
+
 @pytest.mark.parametrize('layer', shapes.LAYERS)
 def test_mount_point_base_is_found_beside_and_inside_data(layer):
     assert parse(shapes.LAYERS[layer]('nfs')).mount_point_base == '/var/lib/cinder/mnt'
