@@ -64,7 +64,7 @@ class PropertyKeys:
         if not isinstance(data, Mapping):
             raise invalid('data', f'it is {type(data).__name__}, not a dictionary')
         keys = {key: value for key, value in data.items()
-                if value is not None or key not in beside}
+                if not _is_empty(value) or key not in beside}
         return cls({**beside, **keys}, beside)
 
     @classmethod
@@ -77,7 +77,7 @@ class PropertyKeys:
 
     def has(self, key: str) -> bool:
         """Whether a key is there, and not empty."""
-        return self._keys.get(key) not in (None, '')
+        return self._value(key) is not None
 
     def mentions(self, key: str) -> bool:
         """Whether a key is there, though it may be empty."""
@@ -98,14 +98,11 @@ class PropertyKeys:
 
         :param is_sent: whether NovaLink is told it, which not every character survives
         """
-        value = self._keys.get(key)
+        value = self._value(key)
         if value is None:
             return None
         if not isinstance(value, str):
             raise invalid(key, f'it is {type(value).__name__}, not text')
-        value = plain_text(value)
-        if not value:
-            return None
         if is_sent and UNSENDABLE.search(value):
             raise invalid(key, 'it contains characters that no NovaLink request can carry')
         if '\0' in value:
@@ -131,11 +128,9 @@ class PropertyKeys:
 
     def flag(self, key: str) -> bool:
         """Return a truth value; a missing one is False."""
-        value = self._keys.get(key)
+        value = self._value(key)
         if value is None:
             return False
-        if isinstance(value, str):
-            value = plain_text(value)
         try:
             return strutils.bool_from_string(value, strict=True)
         except ValueError as err:
@@ -210,11 +205,9 @@ class PropertyKeys:
 
     def slot(self) -> int | None:
         """Return the number of a client slot."""
-        slot = self._keys.get('slot')
+        slot = self._value('slot')
         if slot is None:
             return None
-        if isinstance(slot, str):
-            slot = plain_text(slot)
         # No more digits than a slot has: Python refuses to read, or show, a number of thousands.
         if isinstance(slot, str) and slot.isascii() and slot.isdigit() and len(slot) < 10:
             slot = int(slot)
@@ -231,6 +224,12 @@ class PropertyKeys:
         if lua is not None and not _LUA.fullmatch(lua):
             raise invalid('lua', f'{lua!r} is no logical unit address, such as lun1')
         return lua
+
+    def _value(self, key: str) -> Any:
+        value = self._keys.get(key)
+        if _is_empty(value):
+            return None
+        return plain_text(value) if isinstance(value, str) else value
 
     def _kept_by_xml(self, key: str) -> str:
         value = self.required(key)
@@ -254,6 +253,10 @@ def invalid(key: str, reason: str) -> InvalidConnectionProperties:
     """Return the error that says what is wrong with a key."""
     return InvalidConnectionProperties(
         key=key, reason=f"connection_properties['{key}'] cannot be used: {reason}")
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not plain_text(value))
 
 
 def _shown(value: Any) -> str:

@@ -184,7 +184,7 @@ def get(keys: Mapping[str, Any], name: str) -> Any:
     """A key of connection_properties, in ``data`` or beside it."""
     data = keys.get('data')
     inner = data.get(name) if isinstance(data, Mapping) else None
-    return keys.get(name) if inner is None else inner
+    return keys.get(name) if inner in (None, '') else inner
 
 
 def put(keys: Mapping[str, Any], **more: Any) -> dict[str, Any]:

@@ -37,6 +37,17 @@ def test_attach_makes_the_mapping_that_other_tests_add(operate, novalink, make_v
     assert dataclasses.replace(made, id=added.id, target_name=added.target_name) == added
 
 
+@pytest.mark.parametrize('empty', [None, ''])
+def test_an_lpar_beside_data_that_names_none_counts(as_json, novalink, make_volume, write_json,
+                                                    empty):
+    lpar = novalink.lpars[1]
+    for named in ({'lpar': lpar.name}, {'lpar_uuid': lpar.uuid}):
+        data = {'path': make_volume(), **dict.fromkeys(named, empty)}
+        volume = write_json({'driver_volume_type': 'file', 'data': data, **named})
+        assert as_json('attach', volume)['lpar_uuid'] == lpar.uuid
+        as_json('detach', volume)
+
+
 def test_attach_twice_prints_the_same_and_sends_nothing(as_json, novalink, make_volume):
     path = make_volume()
     first = as_json('attach', path, '--lpar', 'lpar1')

@@ -26,6 +26,15 @@ LPAR = '4D2C1F61-8F2D-4C1C-9E4C-0E6C2B6D3A11'
 OTHER = '5A7E0B92-1C3D-4E5F-8A9B-0C1D2E3F4A5B'
 
 
+class Text(str):
+    """A text of another type, such as lxml's, that cannot be sent to a probe process."""
+
+    def __str__(self):
+        return 'another text'
+
+    __repr__ = __format__ = __str__
+
+
 def parse(properties, **kwargs):
     return connection_properties.parse(properties, lpar_uuid=LPAR, **kwargs)
 
@@ -270,10 +279,24 @@ def test_leniently_still_needs_an_lpar():
         parse_leniently(shapes.driver('nfs'))
 
 
-def test_a_key_that_the_data_leaves_empty_keeps_its_value_beside_the_data():
-    info = {'driver_volume_type': 'nfs', 'volume_id': 'id',
-            'data': {**shapes.data_only('nfs'), 'volume_id': None}}
-    assert parse(info).volume_id == 'id'
+@pytest.mark.parametrize('empty', [None, '', Text()])
+@pytest.mark.parametrize(('key', 'value'), [
+    ('volume_id', 'id'), ('lpar_uuid', OTHER), ('slot', 7), ('lua', 'lun3'), ('multiattach', True),
+    ('backstore', 'fileio'), ('mount_point_base', '/base'), ('export', 'nas1:/vols'),
+    ('name', 'v')])
+def test_a_key_that_the_data_leaves_empty_keeps_its_value_beside_the_data(key, value, empty):
+    data = {**shapes.data_only('nfs'), key: empty}
+    info = {'driver_volume_type': 'nfs', 'data': data, key: value}
+    assert getattr(parse(info), key) == value
+    if key not in ('slot', 'lua', 'multiattach', 'backstore'):
+        assert getattr(parse_leniently(info, lpar_uuid=LPAR), key) == value
+
+
+@pytest.mark.parametrize('empty', [None, '', Text()])
+def test_an_empty_key_counts_as_missing(empty):
+    keys = ('slot', 'lua', 'multiattach', 'encrypted', 'backstore', 'format', 'access_mode',
+            'volume_id', 'lpar_uuid', 'mount_point_base')
+    assert parse({'path': '/mnt/v', **dict.fromkeys(keys, empty)}) == parse({'path': '/mnt/v'})
 
 
 @pytest.mark.parametrize(('properties', 'named'), [
@@ -296,15 +319,6 @@ def test_device_info_survives_json():
     {'path': '/a' * 150_000}, {'path': '/' + 'n' * 256}, {'udid': '\ud800'}, {'volume_id': '\0'}])
 def test_device_info_that_makes_no_sense_counts_as_missing(stored):
     assert DeviceInfo.parse(stored) == DeviceInfo()
-
-
-class Text(str):
-    """A text of another type, such as lxml's, that cannot be sent to a probe process."""
-
-    def __str__(self):
-        return 'another text'
-
-    __repr__ = __format__ = __str__
 
 
 class Number(int):
