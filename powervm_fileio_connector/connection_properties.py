@@ -109,18 +109,19 @@ def _refuse_unsupported(keys: PropertyKeys) -> None:
     if access_mode is not None and access_mode.lower() == 'ro':
         raise _unsupported(
             keys, 'access_mode',
-            "access_mode is 'ro', and NovaLink can only give a guest write access")
+            f'access_mode is {access_mode!r}, and NovaLink can only give a guest write access')
     if access_mode is not None and access_mode.lower() != 'rw':
         raise invalid('access_mode', f"it is {access_mode!r}, not 'rw' or 'ro'")
 
 
 def _format(keys: PropertyKeys, protocol: str) -> str:
-    image_format = (keys.text('format') or 'raw').lower()
+    given = keys.text('format') or 'raw'
+    image_format = given.lower()
     # Cinder's Virtuozzo driver says iso for raw files: it inverts a table in which iso maps to raw.
     if image_format == 'iso' and protocol in ('vzstorage', FILE):
         return 'raw'
     if image_format not in BACKSTORES:
-        raise _unsupported(keys, 'format', f'format {image_format!r} is neither raw nor qcow2')
+        raise _unsupported(keys, 'format', f'format {given!r} is neither raw nor qcow2')
     return image_format
 
 

@@ -29,6 +29,9 @@ _LUA = re.compile(r'[0-9A-Za-z]+')
 
 _NOT_SENT = ('export', 'options')
 
+# Python refuses to show a number of thousands of digits.
+_MANY_DIGITS = 10 ** 20
+
 _QUOBYTE = 'quobyte://'
 
 _Value = TypeVar('_Value')
@@ -153,7 +156,9 @@ class PropertyKeys:
         base = self.text('mount_point_base')
         if base is None:
             return None
-        reason = why_no_path(base) if base.startswith('/') else 'is not an absolute path'
+        if not base.startswith('/'):
+            raise invalid('mount_point_base', f'{base!r} is not an absolute path')
+        reason = why_no_path(base)
         if reason is not None:
             raise invalid('mount_point_base', f'it {reason}')
         return base
@@ -208,14 +213,15 @@ class PropertyKeys:
         slot = self._value('slot')
         if slot is None:
             return None
-        # No more digits than a slot has: Python refuses to read, or show, a number of thousands.
+        # No more digits than a slot may have: Python refuses to read a number of thousands.
         if isinstance(slot, str) and slot.isascii() and slot.isdigit() and len(slot) < 10:
             slot = int(slot)
         if isinstance(slot, bool) or not isinstance(slot, int):
             raise invalid('slot', f'it is {_shown(slot)}, not a slot number')
         slot = int.__int__(slot)
         if slot not in _SLOTS:
-            raise invalid('slot', f'it is not between {_SLOTS.start} and {_SLOTS.stop - 1}')
+            raise invalid('slot', f'{_shown(slot)} is not between {_SLOTS.start} and '
+                          f'{_SLOTS.stop - 1}')
         return slot
 
     def lua(self) -> str | None:
@@ -260,5 +266,9 @@ def _is_empty(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """Return a value for a message; of a container or a number of any length the type."""
-    return repr(value[:40]) if isinstance(value, str) else f'of type {type(value).__name__}'
+    """Return a value for a message; of a container the type."""
+    if isinstance(value, str):
+        return repr(plain_text(value)[:40])
+    if type(value) is int and abs(value) >= _MANY_DIGITS:
+        return 'a number of many digits'
+    return repr(value) if type(value) in (bool, float, int) else f'of type {type(value).__name__}'

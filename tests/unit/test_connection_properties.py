@@ -120,6 +120,21 @@ def test_a_wrong_value_is_refused_and_its_key_named(change, key):
     assert caught.value.kwargs['key'] == key
 
 
+@pytest.mark.parametrize(('change', 'quoted'), [
+    ({'slot': 1}, '1 '), ({'slot': 70000}, '70000 '), ({'slot': '65535'}, '65535 '),
+    ({'slot': -3}, '-3 '), ({'slot': 2.5}, '2.5,'), ({'slot': True}, 'True,'),
+    ({'slot': 10 ** 5000}, 'of many digits'), ({'slot': -10 ** 5000}, 'of many digits'),
+    ({'format': 'VmDk'}, "'VmDk'"), ({'access_mode': 'Ro'}, "'Ro'"),
+    ({'access_mode': 'Wo'}, "'Wo'"), ({'encrypted': 'Maybe'}, "'Maybe'"),
+    ({'multiattach': 7}, '7,'), ({'mount_point_base': 'Mnt'}, "'Mnt'"),
+    ({'backstore': 'Tape'}, "'Tape'"), ({'driver_volume_type': 'iSCSI'}, "'iSCSI'"),
+    ({'lua': 'LUN-1'}, "'LUN-1'"), ({'lpar_uuid': 'Web01'}, "'Web01'")])
+def test_a_wrong_value_is_quoted_as_it_was_given(change, quoted):
+    with pytest.raises(exceptions.FileIOConnectorError) as caught:
+        parse(shapes.driver('nfs', **change))
+    assert quoted in str(caught.value)
+
+
 @pytest.mark.parametrize('wrong', [5, 0, ['/mnt/w'], [], {}, '\0'])
 @pytest.mark.parametrize(('key', 'beside'), [
     ('options', {'path': '/mnt/v'}), ('options', {'export': 'e', 'name': 'v'}),
