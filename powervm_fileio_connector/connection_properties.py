@@ -147,15 +147,16 @@ def _place(keys: PropertyKeys, protocol: str) -> dict[str, str]:
         shape = 'export' if protocol in EXPORT_PROTOCOLS else 'device_path'
     if shape != 'export':
         return {'path': keys.path(shape)}
-    return {'name': keys.name(), 'export': keys.export()}
+    name, (scheme, export) = keys.name(), keys.export()
+    return {'name': name, 'export_scheme': scheme, 'export': export}
 
 
 def _place_leniently(keys: PropertyKeys, protocol: str) -> dict[str, Any]:
     """Return where the file is, as connecting reads it, or else by whatever key says something."""
     name = keys.leniently(PropertyKeys.text, 'name')
     name = name if name and is_plain_name(name) else None
-    export = keys.leniently(PropertyKeys.export)
-    by_export = {'export': export, 'name': name} if export else {}
+    scheme, export = keys.leniently(PropertyKeys.export) or ('', None)
+    by_export = {'export_scheme': scheme, 'export': export, 'name': name} if export else {}
     order = ('device_path', 'path') if protocol in PATH_PROTOCOLS else ('path', 'device_path')
     path = next(filter(None, (keys.leniently(PropertyKeys.path, key) for key in order)), None)
     if name and by_export and (protocol in EXPORT_PROTOCOLS or path is None):

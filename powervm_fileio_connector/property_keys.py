@@ -175,13 +175,13 @@ class PropertyKeys:
         self._refuse('name', why_no_path(name))
         return name
 
-    def export(self) -> str:
-        """Return an export, which has to be there, without the scheme that Quobyte's may have."""
+    def export(self) -> tuple[str, str]:
+        """Return an export, which has to be there: the scheme that Quobyte's may have, the rest."""
         given = self.required('export', is_sent=False)
         export = given.removeprefix(_QUOBYTE)
         if export_module.names_nothing(export):
             raise invalid('export', f'{given!r} names no export')
-        return export
+        return given.removesuffix(export), export
 
     def volume_id(self) -> str | None:
         """Return the id of the volume."""

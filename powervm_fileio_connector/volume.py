@@ -47,6 +47,7 @@ class VolumeSpec:
     Either ``export`` and ``name`` say where its file is, or ``path`` does. From
     :func:`parse_leniently` both may be missing.
 
+    :ivar export_scheme: what was before ``export`` when it was given: Quobyte's scheme, or nothing
     :ivar kind: where its driver keeps files: a :class:`Kind`
     """
 
@@ -54,6 +55,7 @@ class VolumeSpec:
     kind: Kind = Kind.LOCAL
     # Virtuozzo's exports carry the cluster's password: never shown, see export_shown.
     export: str | None = dataclasses.field(default=None, repr=False)
+    export_scheme: str = ''
     name: str | None = None
     path: str | None = None
     format: str = 'raw'
@@ -68,8 +70,11 @@ class VolumeSpec:
 
     @property
     def export_shown(self) -> str | None:
-        """The export without any password, for messages and logs."""
-        return None if self.export is None else export.redact(self.export)
+        """The export as it was given, without any password, for messages and logs."""
+        if self.export is None:
+            return None
+        # A password is found in the export alone, or after the slashes of the scheme.
+        return export.redact(self.export_scheme + export.redact(self.export))
 
     @property
     def export_hash(self) -> str | None:

@@ -17,6 +17,8 @@ from powervm_fileio_connector.simulator import NovaLinkSimulator
     ({'export': 'nas1:/vols', 'name': ''}, exceptions.InvalidConnectionProperties, 'name'),
     ({'export': 'nas1:/vols', 'name': '../x'}, exceptions.UnsafeVolumePath, r'\.\./x'),
     ({'export': 'nas1:/vols', 'name': 'x'}, exceptions.ShareNotMounted, 'nas1:/vols'),
+    ({'export': 'quobyte://reg1/vols', 'name': 'x'}, exceptions.ShareNotMounted,
+     'quobyte://reg1/vols is not in the mount table'),
     ({'path': '/dev/shm/gone/volume-1'}, exceptions.VolumeFileNotFound, '/dev/shm/gone'),
     ({'path': '/etc/passwd'}, exceptions.UnsafeVolumePath, '/etc/passwd'),
     ({'path': '/proc/self/environ'}, exceptions.UnsafeVolumePath, '/proc'),

@@ -251,6 +251,20 @@ def test_a_password_in_an_export_is_not_shown(export, shown):
     assert 'SECRET' not in repr(spec)
 
 
+@pytest.mark.parametrize(('export', 'shown'), [
+    ('quobyte://reg1/vols', 'quobyte://reg1/vols'), ('reg1/vols', 'reg1/vols'),
+    ('quobyte://reg1:7861/vols', 'quobyte://reg1:***'),
+    ('quobyte://user:SECRET@reg1/vols', 'quobyte://user:***'),
+    ('quobyte://SECRET@reg1/vols', 'quobyte://***@reg1/vols')])
+def test_the_scheme_of_an_export_is_shown_as_it_was_given(export, shown):
+    properties = {'export': export, 'name': 'volume'}
+    for spec in (parse(properties), parse_leniently(properties, lpar_uuid=LPAR),
+                 parse_leniently({**properties, 'data': {'export': 5}}, lpar_uuid=LPAR)):
+        assert spec.export == export.removeprefix('quobyte://')
+        assert spec.export_shown == shown
+        assert 'SECRET' not in repr(spec)
+
+
 def test_leniently_takes_what_is_left_of_a_volume():
     spec = parse_leniently(
         {'data': {'export': 5, 'name': 'v', 'encrypted': 'maybe', 'format': 'vmdk',
