@@ -233,6 +233,8 @@ class VolumeInUse(FileIOConnectorError):
 class SlotOrLUAConflict(FileIOConnectorError):
     """The slot or LUA asked for is taken, or the volume has or was given another one.
 
+    Or NovaLink refused the mapping, which may be over them: its words, in the message, tell.
+
     Recovery: leave slot and LUA out, or free them first.
     """
 

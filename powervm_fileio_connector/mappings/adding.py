@@ -88,6 +88,12 @@ class AddMapping:
         """How many of slot and LUA it leaves open."""
         return (self.slot, self.lua).count(None)
 
+    @property
+    def place(self) -> str:
+        """The slot and the LUA that are asked for, in words; empty: neither is."""
+        return ' with '.join(f'{name} {value}' for name, value in (
+            ('slot', self.slot), ('LUA', self.lua)) if value is not None)
+
     @functools.cached_property
     def keys(self) -> frozenset[str]:
         """The volume's paths and ids; edits that share one are carried out in their order."""
@@ -250,11 +256,9 @@ class AddMapping:
                 break
         else:
             record = mine[0]
-            place = ' and '.join(f'{name} {value}' for name, value in (
-                ('slot', self.slot), ('LUA', self.lua)) if value is not None)
             raise exceptions.SlotOrLUAConflict(
                 reason=f'{record.path} is mapped in slot {record.slot} as {record.lua}, but '
-                f'{place} was asked for', path=self.path, slot=self.slot, lua=self.lua)
+                f'{self.place} was asked for', path=self.path, slot=self.slot, lua=self.lua)
         if not self._is_compatible_backstore(record.backstore):
             raise exceptions.MappingFailed(
                 reason=f'{record.path} is mapped with backstore {record.backstore}, but '

@@ -22,6 +22,9 @@ LOG = logging.getLogger(__name__)
 
 _FAULT_TRIES = 3
 
+_REMEDY_PLACE = ('If that is about the slot or the LUA, leave them out to get free ones, or free '
+                 "them first; otherwise act on NovaLink's words, then retry.")
+
 
 def handle_failure(err: RequestFailed, rest: Rest, deadline: Deadline, jobs: list[Job],
                    pending: list[PendingEdit]) -> None:
@@ -115,11 +118,13 @@ def _unready(err: RequestFailed, job: Job, lpar: LparInfo | exceptions.FileIOCon
 def _diagnose(err: RequestFailed, job: Job) -> exceptions.FileIOConnectorError:
     """Return the error that says best why one edit was refused."""
     edit = job.edit
-    if isinstance(edit, AddMapping) and edit.slot is not None and job.change.makes_adapters:
-        # The bus was not one of the LPAR's in the document, so something else has the slot.
+    # A slot that the document shows the LPAR to have is not why. Whether another one, or a LUA, is,
+    # only the server's words tell.
+    if isinstance(edit, AddMapping) and (edit.lua is not None or (
+            edit.slot is not None and job.change.makes_adapters)):
         return exceptions.SlotOrLUAConflict(
-            reason=f'slot {edit.slot} is not available: {_reason(err, job)}', slot=edit.slot,
-            lua=edit.lua)
+            reason=f'{edit.place} was asked for, and {_reason(err, job)}', slot=edit.slot,
+            lua=edit.lua, lpar=edit.lpar_uuid, path=edit.path, remedy=_REMEDY_PLACE)
     return exceptions.MappingFailed(reason=_reason(err, job), lpar=edit.lpar_uuid,
                                     path=edit.paths[0] if edit.paths else None)
 

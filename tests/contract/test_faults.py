@@ -374,6 +374,35 @@ class TestRefusals:
         with pytest.raises(exceptions.SlotOrLUAConflict, match='slot 1 '):
             vios.submit(AddMapping(lpar, make_volume(), slot=1), deadline())
 
+    @pytest.mark.parametrize(('slot', 'lua', 'named'), [
+        (5, 'lun0', 'slot 5 with LUA lun0 was asked for'), (None, 'lun0', 'LUA lun0 was asked for'),
+        (1, None, 'slot 1 was asked for'), (1, 'lun1', 'slot 1 with LUA lun1 was asked for')])
+    @pytest.mark.parametrize('has_disks', [False, True])
+    def test_a_refused_slot_or_lua_is_named(self, novalink, vios, lpar, make_volume, slot, lua,
+                                            named, has_disks):
+        if has_disks:
+            vios.submit(AddMapping(lpar, make_volume('first'), slot=5), deadline())
+        path, before = make_volume(), novalink.mappings()
+        with pytest.raises(exceptions.SlotOrLUAConflict, match=named) as caught:
+            vios.submit(AddMapping(lpar, path, slot=slot, lua=lua), deadline())
+        assert caught.value.kwargs.get('slot') == slot
+        assert caught.value.kwargs.get('lua') == lua
+        assert caught.value.kwargs['path'] == path
+        assert novalink.mappings() == before
+
+    def test_a_refusal_blames_no_slot_that_the_server_has_not_named(self, vios, lpar):
+        with pytest.raises(exceptions.SlotOrLUAConflict) as caught:
+            vios.submit(AddMapping(lpar, '/dev/shm/none', slot=5), deadline())
+        assert 'not available' not in str(caught.value)
+        assert '/dev/shm/none does not exist' in caught.value.kwargs['reason']
+        assert 'otherwise act on' in caught.value.kwargs['remedy']
+
+    def test_a_refusal_in_a_slot_that_the_lpar_has_is_not_about_the_slot(self, vios, lpar,
+                                                                         make_volume):
+        vios.submit(AddMapping(lpar, make_volume(), slot=5), deadline())
+        with pytest.raises(exceptions.MappingFailed, match='/dev/shm/none does not exist'):
+            vios.submit(AddMapping(lpar, '/dev/shm/none', slot=5), deadline())
+
     def test_the_words_of_the_server_are_passed_on(self, vios, lpar):
         with pytest.raises(exceptions.MappingFailed, match='/dev/shm/none does not exist'):
             vios.submit(AddMapping(lpar, '/dev/shm/none'), deadline())
