@@ -182,7 +182,8 @@ class FileIOConnector(base.BaseLinuxConnector):
             self, connection_properties: dict[str, Any] | None = None) -> list[str]:
         """Return the files on the mounts of the volume's export, or below the search paths.
 
-        A mount that does not answer in time is left out, with a warning.
+        A mount that does not answer in time is left out, with a warning, and so is what lies on the
+        root file system, unless the deployer trusts its directory.
         """
         spec = None
         if connection_properties is not None:

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from oslo_log import log as logging
 
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.deadline import Deadline
+from powervm_fileio_connector.host import checks
 from powervm_fileio_connector.host import exports
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
@@ -20,6 +22,8 @@ LOG = logging.getLogger(__name__)
 def list_files(spec: VolumeSpec | None, settings: Settings, *, prober: probe.Prober,
                deadline: Deadline | None = None) -> list[str]:
     """Return the files directly in the known mounts; mounts that don't answer are left out.
+
+    So is what lies on the root file system, unless the deployer trusts its directory.
 
     However many do not answer, those of the others are returned by the deadline.
 
@@ -33,9 +37,7 @@ def list_files(spec: VolumeSpec | None, settings: Settings, *, prober: probe.Pro
     files: set[str] = set()
     for key, answer in zip(asked, answers, strict=True):
         if answer.facts is None:
-            why = answer.failure or (
-                'no answer' if answer.is_hung else os.strerror(answer.errno or 0))
-            LOG.warning('The files in %s are left out: %s', ', '.join(directories[key]), why)
+            _leave_out(directories[key], answer)
             continue
         files.update(os.path.join(place, name) for place in directories[key]
                      for name in answer.facts.names)
@@ -44,9 +46,24 @@ def list_files(spec: VolumeSpec | None, settings: Settings, *, prober: probe.Pro
 
 def _directories(spec: VolumeSpec | None, settings: Settings, prober: probe.Prober,
                  deadline: Deadline) -> dict[object, list[str]]:
-    """Return the directories to list, those together that are known to be the same one."""
+    """Return the directories to list, those together that are known to be the same one.
+
+    None of them lies where nothing is mounted for volumes, unless the deployer trusts it.
+    """
+    is_trusted = checks.trust(settings, prober, deadline)
     if spec is not None and spec.path is not None:
         directory = os.path.dirname(spec.path)
+        answer = prober.probe(probe.PathProbe(directory), deadline)
+        if answer.errno is not None or answer.facts is None:
+            _leave_out([directory], answer)
+            return {}
+        # Only now: the probe may have made autofs mount what belongs here.
+        table = mount_table.table()
+        mount = table.by_id(answer.mount_id)
+        if mount is None or not _may_hold_volumes(table, mount, answer.facts.path, is_trusted):
+            LOG.warning('The files in %s are left out: no file system for volumes is mounted '
+                        'there, and trusted_directories does not name it', directory)
+            return {}
         return {directory: [directory]}
     bases = list(settings.mount_point_base)
     if spec is not None and spec.mount_point_base is not None:
@@ -57,12 +74,24 @@ def _directories(spec: VolumeSpec | None, settings: Settings, prober: probe.Prob
         mounts = exports.of_export(table, spec.export, exports.conventional_places(
             spec.export_hash or '', bases))
     else:
-        mounts = tuple(mount for mount in table if mount.fstype != 'autofs'
-                       and os.path.dirname(mount.mount_point) in bases)
+        mounts = tuple(mount for mount in table if os.path.dirname(mount.mount_point) in bases)
     found: dict[object, list[str]] = {}
     for mount in mounts:
-        found.setdefault(mount.share, []).append(mount.mount_point)
+        if _may_hold_volumes(table, mount, mount.mount_point, is_trusted):
+            found.setdefault(mount.share, []).append(mount.mount_point)
     return found
+
+
+def _may_hold_volumes(table: mount_table.MountTable, mount: mount_table.Mount, directory: str,
+                      is_trusted: checks.IsTrusted) -> bool:
+    """Whether a file directly in a directory of a mount may be a volume, by where it lies."""
+    return (mount.fstype not in mount_table.PSEUDO_FILE_SYSTEMS
+            and not checks.is_unmounted(table, mount, os.path.join(directory, '.'), is_trusted))
+
+
+def _leave_out(directories: list[str], answer: probe.Answer[Any]) -> None:
+    why = answer.failure or ('no answer' if answer.is_hung else os.strerror(answer.errno or 0))
+    LOG.warning('The files in %s are left out: %s', ', '.join(directories), why)
 
 
 def _without_symlinks(bases: list[str], prober: probe.Prober, deadline: Deadline) -> list[str]:

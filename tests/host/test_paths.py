@@ -342,3 +342,34 @@ def test_files_below_the_bases_are_listed(mounter, tmp_path, settings, prober):
             str(tmp_path / 'c/volume-3')]
     assert host.list_files(
         VolumeSpec(path=str(other / 'x')), settings, prober=prober) == [str(other / 'volume-2')]
+
+
+@pytest.mark.parametrize('directory', ['/', '/proc', '/proc/self/root/proc', '/dev', '/gone',
+                                       '/etc/passwd'])
+def test_no_files_are_listed_where_no_volume_can_be(settings, prober, directory):
+    spec = VolumeSpec(path=os.path.join(directory, 'x'))
+    assert host.list_files(spec, settings, prober=prober) == []
+
+
+def test_files_on_the_root_file_system_are_listed_where_it_is_trusted(mounter, tmp_path, settings,
+                                                                      prober):
+    (tmp_path / 'plain').mkdir()
+    path = write(tmp_path / 'plain/volume-1')
+    (tmp_path / 'link').symlink_to('plain')
+    bound = mounter.bind(tmp_path / 'plain', tmp_path / 'nova/bound')
+    trusting = dataclasses.replace(settings, trusted_directories=(str(tmp_path / 'plain'),))
+    for directory in (tmp_path / 'plain', tmp_path / 'link', bound):
+        spec = VolumeSpec(path=str(directory / 'x'))
+        assert host.list_files(spec, settings, prober=prober) == []
+        expected = [str(directory / 'volume-1')] if directory != bound else []
+        assert host.list_files(spec, trusting, prober=prober) == expected
+    assert host.list_files(None, settings, prober=prober) == []
+    trusting = dataclasses.replace(settings, trusted_directories=(str(tmp_path / 'nova'),))
+    assert host.list_files(None, trusting, prober=prober) == [str(bound / path.name)]
+
+
+def test_files_of_a_share_are_listed_by_a_symlink_to_it(share, tmp_path, settings, prober):
+    write(share / 'volume-1')
+    (tmp_path / 'link').symlink_to(share)
+    spec = VolumeSpec(path=str(tmp_path / 'link/x'))
+    assert host.list_files(spec, settings, prober=prober) == [str(tmp_path / 'link/volume-1')]
