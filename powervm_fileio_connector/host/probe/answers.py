@@ -27,6 +27,13 @@ _ROOT_DEV = os.stat('/').st_dev
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Answer a request; an error is part of the answer."""
+    answered = _answer_once(request)
+    # The kernel may have gone by what it remembers of a file that was replaced at its server. It
+    # has forgotten that now; where the mount itself is stale, it answers the same again.
+    return _answer_once(request) if answered.get('errno') == errno.ESTALE else answered
+
+
+def _answer_once(request: dict[str, Any]) -> dict[str, Any]:
     try:
         return _KINDS[request['op']](request)
     except OSError as err:

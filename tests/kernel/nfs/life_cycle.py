@@ -10,8 +10,13 @@ import dataclasses
 import os
 import pathlib
 
+from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.volume import VolumeSpec
 from tests.kernel import cases
+from tests.kernel.nfs import server as nfs_server
 from tests.kernel.nfs import site as sites
 
 V4 = ('4.0', '4.1', '4.2')
@@ -132,6 +137,38 @@ def attach_by_the_second_export_maps_the_file(share):
     assert len(share.site.mapped_paths()) == 1
 
 
+def a_file_made_anew_with_its_inode_number_is_another(share):
+    share.site.detach_all()
+    spec, settings = VolumeSpec(path=share.by_path['path']), conf.Settings()
+    prober = probe.Prober(30)
+    found = finder.find(spec, settings, prober=prober)
+    finder.recheck(found, settings, prober=prober)
+    _make_anew(share, is_inode_wanted=True)
+    with share.site.refused(exceptions.UnsafeVolumePath):
+        finder.recheck(found, settings, prober=prober)
+
+
+def a_file_made_anew_at_the_server_is_attached(share):
+    share.site.attach(share.by_path)
+    share.site.detach_all()
+    _make_anew(share)
+    share.site.attach(share.by_path)
+    _make_anew(share)
+    assert share.site.connector().extend_volume(share.by_path) == share.file.stat().st_size
+    share.site.detach_all()
+
+
+def _make_anew(share, is_inode_wanted=False):
+    """Delete the file at the server, and make another one of its name there."""
+    inode, directory = share.file.stat().st_ino, share.file.parent.relative_to(nfs_server.ROOT)
+    for _ in range(1000):       # others make files too
+        share.file.unlink()
+        sites.make_volume(directory, share.file.name)
+        if not is_inode_wanted or share.file.stat().st_ino == inode:
+            return
+    raise RuntimeError('the server used no inode number again')
+
+
 # In an order in which most of them find attached, or detached, what they need so.
 ONE_DISK = (
     repeat_by_path_keeps_the_mapping,
@@ -159,6 +196,10 @@ def _checks(way, version):
     steps = _PERHAPS_ONE_DISK if version in way.other_address else ONE_DISK
     if _is_an_export_of_its_own(way):
         steps = (*steps, attach_by_the_second_export_maps_the_file)
+    if way.name == 'directory':
+        steps = (*steps, a_file_made_anew_at_the_server_is_attached)
+        if version != '4.0':    # which tells no handles
+            steps = (*steps, a_file_made_anew_with_its_inode_number_is_another)
     if way.name == 'nosharecache':
         steps = (*steps, second_lpar_by_a_hard_link_is_refused)
     return (*steps, sites.no_process_is_left)
