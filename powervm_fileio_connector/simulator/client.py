@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import abc
 import logging
+import os
 import threading
 import warnings
 import weakref
@@ -50,6 +51,7 @@ class Reachable(abc.ABC):
         if password is not None and username is None:
             username = 'simulator'
         logging.getLogger('pypowervm.adapter').addFilter(_is_no_warning_of_http)
+        _except_from_proxies(self.url, self.host)
         session = adapter.Session(host=self.host, port=self.port, protocol='http',
                                   username=username, password=password, **kwargs)
         with self._sessions_lock:
@@ -84,6 +86,18 @@ def _pypowervm_adapter() -> Any:
         warnings.simplefilter('ignore')
         from pypowervm import adapter
     return adapter
+
+
+def _except_from_proxies(url: str, host: str) -> None:
+    """Have this process go to a host directly: no proxy leads to a loopback address of ours.
+
+    pypowervm asks by requests, which can be told so by the environment alone.
+    """
+    from requests import utils
+
+    if utils.get_environ_proxies(url):
+        hosts = os.environ.get('no_proxy') or os.environ.get('NO_PROXY')
+        os.environ['no_proxy'] = ','.join(filter(None, (hosts, host)))
 
 
 def _is_no_warning_of_http(record: logging.LogRecord) -> bool:

@@ -27,6 +27,12 @@ def test_demo_shows_each_step_and_leaves_nothing_behind(run):
     assert glob.glob('/dev/shm/powervm-fileio-demo-*') == []
 
 
+def test_demo_runs_behind_a_proxy(run):
+    proxy = 'http://127.0.0.1:9'
+    outcome = run('demo', environment={'http_proxy': proxy, 'https_proxy': proxy, 'no_proxy': ''})
+    assert (outcome.code, 'Next: run' in outcome.err) == (0, True)
+
+
 def test_demo_counts_the_requests_of_each_step(run):
     outcome = run('demo', '-f', 'json')
     rows = {row['step']: row for row in json.loads(outcome.out)}

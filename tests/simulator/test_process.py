@@ -105,6 +105,18 @@ def test_lpar_that_is_not_there_is_a_value_error(cls):
                 call('nonsense')
 
 
+@pytest.mark.parametrize('cls', [s.NovaLinkSimulator, s.NovaLinkProcess])
+@pytest.mark.parametrize('excepted', ['', 'example.com', '*'])
+def test_the_simulators_client_goes_past_proxies(cls, excepted, monkeypatch):
+    for name in ('http_proxy', 'all_proxy'):
+        monkeypatch.setenv(name, 'http://127.0.0.1:9')
+        monkeypatch.setenv(name.upper(), 'http://127.0.0.1:9')
+    monkeypatch.setenv('no_proxy', excepted)
+    monkeypatch.delenv('NO_PROXY', raising=False)
+    with cls() as novalink:
+        assert len(vios.VIOS.get(novalink.adapter())) == 1
+
+
 def test_stopped_process_no_longer_listens():
     with s.NovaLinkProcess() as running:
         url = running.url
