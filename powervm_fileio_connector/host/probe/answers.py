@@ -28,9 +28,13 @@ _ROOT_DEV = os.stat('/').st_dev
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Answer a request; an error is part of the answer."""
     answered = _answer_once(request)
-    # The kernel may have gone by what it remembers of a file that was replaced at its server. It
-    # has forgotten that now; where the mount itself is stale, it answers the same again.
-    return _answer_once(request) if answered.get('errno') == errno.ESTALE else answered
+    if answered.get('errno') != errno.ESTALE:
+        return answered
+    # The kernel may have gone by what it remembers of a file, or of a directory on its path, that
+    # was replaced at its server. Where the mount itself is stale, it answers the same again.
+    from powervm_fileio_connector.host.probe import system_calls
+    system_calls.look_up_afresh(os.path.join(request.get('mount_point', '/'), request['path']))
+    return _answer_once(request)
 
 
 def _answer_once(request: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,9 @@ import struct
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
-_AT_EMPTY_PATH = 0x1000         # linux/fcntl.h
+_AT_FDCWD = -100                # linux/fcntl.h
+_AT_SYMLINK_NOFOLLOW = 0x100
+_AT_EMPTY_PATH = 0x1000
 _AT_STATX_FORCE_SYNC = 0x2000
 _BASIC_STATS = 0x7FF            # linux/stat.h
 _MNT_ID = 0x1000
@@ -49,6 +51,17 @@ def status(descriptor: int, is_fresh: bool = True) -> tuple[int | None, int | No
     # mount has.
     return (size, (mount_id or None) if mask & _MNT_ID else None,
             bool(attributes & _ATTR_APPEND))
+
+
+def look_up_afresh(path: str) -> None:
+    """Have a network file system forget what it remembers of a path and does not hold any more.
+
+    Where the server no longer knows what is remembered, the kernel asks it for each component of
+    the path anew; it does so only where it is given the path as a whole.
+    """
+    if hasattr(_LIBC, 'statx'):
+        _LIBC.statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW | _AT_STATX_FORCE_SYNC,
+                    _BASIC_STATS, ctypes.create_string_buffer(256))
 
 
 def file_handle(descriptor: int) -> str | None:

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import shutil
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
@@ -158,6 +159,42 @@ def a_file_made_anew_at_the_server_is_attached(share):
     share.site.detach_all()
 
 
+def a_directory_made_anew_at_the_server_is_entered(share):
+    directory = share.file.with_name(f'directory-{share.file.name}')
+    by_path = sites.by_path(
+        pathlib.Path(share.by_path['path']).with_name(directory.name) / share.file.name)
+    for _ in range(2):
+        directory.mkdir()
+        sites.make_volume(directory.relative_to(nfs_server.ROOT), share.file.name)
+        share.site.attach(by_path)
+        share.site.detach_all()
+        shutil.rmtree(directory)
+    with share.site.refused(exceptions.VolumeFileNotFound):
+        share.site.attach(by_path)
+
+
+def a_file_that_was_missing_is_found_once_it_is_there(share):
+    share.file.unlink()
+    with share.site.refused(exceptions.VolumeFileNotFound):
+        share.site.attach(share.by_path)
+    sites.make_volume(share.file.parent.relative_to(nfs_server.ROOT), share.file.name)
+    share.site.attach(share.by_path)
+    share.site.detach_all()
+
+
+def a_link_made_anew_at_the_server_is_followed_to_its_new_target(share):
+    link = share.file.with_name(f'anew-{share.file.name}')
+    by_link = sites.by_path(pathlib.Path(share.by_path['path']).with_name(link.name))
+    link.symlink_to(share.file.name)
+    share.site.attach(by_link)
+    share.site.detach_all()
+    link.unlink()
+    link.symlink_to('/etc/passwd')
+    with share.site.refused(exceptions.UnsafeVolumePath):
+        share.site.attach(by_link)
+    link.unlink()
+
+
 def _make_anew(share, is_inode_wanted=False):
     """Delete the file at the server, and make another one of its name there."""
     inode, directory = share.file.stat().st_ino, share.file.parent.relative_to(nfs_server.ROOT)
@@ -179,6 +216,12 @@ ONE_DISK = (
     extend_by_export_returns_the_new_size_at_once,
     detach_by_export_removes_the_mapping,
 )
+_CHANGED_AT_THE_SERVER = (
+    a_file_made_anew_at_the_server_is_attached,
+    a_directory_made_anew_at_the_server_is_entered,
+    a_file_that_was_missing_is_found_once_it_is_there,
+    a_link_made_anew_at_the_server_is_followed_to_its_new_target,
+)
 # Replicas may have equal file handles, or directories, as well, so these only refuse.
 _PERHAPS_ONE_DISK = (
     second_lpar_by_path_is_refused,
@@ -197,7 +240,7 @@ def _checks(way, version):
     if _is_an_export_of_its_own(way):
         steps = (*steps, attach_by_the_second_export_maps_the_file)
     if way.name == 'directory':
-        steps = (*steps, a_file_made_anew_at_the_server_is_attached)
+        steps = (*steps, *_CHANGED_AT_THE_SERVER)
         if version != '4.0':    # which tells no handles
             steps = (*steps, a_file_made_anew_with_its_inode_number_is_another)
     if way.name == 'nosharecache':
