@@ -3,10 +3,10 @@
 
 It holds one file, ``volume-1``, which can also be opened by any longer name. Commands come on
 standard input, one word a line: ``answer``, ``any-case`` (the file has its name in any case),
-``hang``, ``stale``, ``deny``, ``only-once`` (deny all processes but those that were started with
-``--once``) and ``only-once-hang`` (the same, and hang for those). On standard output it says
-``ready`` when it is mounted, ``done`` after each command, and ``taken`` when it holds a request
-that it does not answer.
+``hang``, ``stale``, ``stale-once``, ``deny``, ``only-once`` (deny all processes but those that
+were started with ``--once``) and ``only-once-hang`` (the same, and hang for those). On standard
+output it says ``ready`` when it is mounted, ``done`` after each command, and ``taken`` when it
+holds a request that it does not answer.
 """
 
 import errno
@@ -53,7 +53,9 @@ class Share(fuse.Operations):
                 mode = self._mode
                 say('taken')
                 self._changed.wait_for(lambda: self._mode != mode)
-            if self._mode == 'stale':
+            if self._mode.startswith('stale'):
+                if self._mode == 'stale-once':
+                    self._mode = 'answer'
                 raise fuse.FuseOSError(errno.ESTALE)
             if self._mode == 'deny' or (self._mode.startswith('only-once') and not asked_once()):
                 raise fuse.FuseOSError(errno.EACCES)

@@ -91,6 +91,12 @@ def test_a_share_that_hangs_only_for_a_while_is_found(share, settings, prober):
         assert found.result().path == f'{share.place}/volume-1'
 
 
+def test_a_file_that_is_replaced_while_it_is_looked_up_is_no_stale_mount(share, settings, prober):
+    for spec in both_specs(share):
+        share.tell('stale-once')
+        assert finder.find(spec, settings, prober=prober).path == f'{share.place}/volume-1'
+
+
 def test_a_stale_share_is_told(share, settings, prober):
     share.tell('stale')
     for spec in both_specs(share):

@@ -30,8 +30,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     answered = _answer_once(request)
     if answered.get('errno') != errno.ESTALE:
         return answered
-    # The kernel may have gone by what it remembers of a file, or of a directory on its path, that
-    # was replaced at its server. Where the mount itself is stale, it answers the same again.
+    # What was replaced at the server meanwhile, or so soon after the last change of its directory
+    # that the directory shows no other time. Where the mount is stale, the answer stays the same.
     from powervm_fileio_connector.host.probe import system_calls
     system_calls.look_up_afresh(os.path.join(request.get('mount_point', '/'), request['path']))
     return _answer_once(request)

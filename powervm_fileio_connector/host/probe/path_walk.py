@@ -87,12 +87,16 @@ class PathWalk:
             device's stable name
         :raises OSError: the file system's error
         """
+        from powervm_fileio_connector.host.probe import system_calls
         self.rest = path.split('/')
         while self.rest:
             name = self.rest[0] or '.'
+            # A network file system remembers what a name was, or that there was none, until it is
+            # told that the directory has changed.
+            system_calls.status(self.end)
             try:
                 # Also makes autofs mount what belongs here.
-                self._passed.append(self._open_directory(name))
+                self._passed.append(os.open(name, _DIRECTORY, dir_fd=self.end))
             except NotADirectoryError:
                 self._passed.append(os.open(name, _ANYTHING, dir_fd=self.end))
                 if stat.S_ISLNK(os.fstat(self.end).st_mode) and not (
@@ -106,25 +110,10 @@ class PathWalk:
             while len(self._passed) > 2:
                 os.close(self._passed.pop(0))
 
-    def _open_directory(self, name: str) -> int:
-        try:
-            return os.open(name, _DIRECTORY, dir_fd=self.end)
-        except FileNotFoundError:
-            # A network file system remembers for a while which names there are not, until it is
-            # told that the directory has changed. Autofs is asked once: it would mount again.
-            before = os.fstat(self.end)
-            _ask_server(self.end)
-            now = os.fstat(self.end)
-            if (before.st_mtime_ns, before.st_ctime_ns) == (now.st_mtime_ns, now.st_ctime_ns):
-                raise
-            return os.open(name, _DIRECTORY, dir_fd=self.end)
-
     def _follow_link(self) -> None:
         """Put the target of a symlink, which is the last component, in its place."""
         link = self._passed.pop()
         try:
-            # Where another one has its name now, the server says that it is stale.
-            _ask_server(link)
             target, lies_on = os.readlink('', dir_fd=link), mount_id(link)
         finally:
             os.close(link)
@@ -140,12 +129,6 @@ class PathWalk:
         """Whether the last component, a symlink, is in /dev and leads to a block device."""
         return self.path.startswith('/dev/') and stat.S_ISBLK(
             os.stat(name, dir_fd=self.directory).st_mode)
-
-
-def _ask_server(descriptor: int) -> None:
-    """Have a network file system ask its server for the attributes of a file."""
-    from powervm_fileio_connector.host.probe import system_calls
-    system_calls.status(descriptor)
 
 
 def mount_id(descriptor: int) -> int:

@@ -159,6 +159,18 @@ def a_file_made_anew_at_the_server_is_attached(share):
     share.site.detach_all()
 
 
+def a_file_that_was_renamed_at_the_server_is_not_found_by_its_old_name(share):
+    share.site.attach(share.by_path)
+    share.site.detach_all()
+    aside = share.file.rename(share.file.with_name(f'old-{share.file.name}'))
+    sites.make_volume(share.file.parent.relative_to(nfs_server.ROOT), share.file.name)
+    size = share.grow()
+    share.site.attach(share.by_path)
+    assert share.site.connector().extend_volume(share.by_path) == size
+    share.site.detach_all()
+    aside.unlink()
+
+
 def a_directory_made_anew_at_the_server_is_entered(share):
     directory = share.file.with_name(f'directory-{share.file.name}')
     by_path = sites.by_path(
@@ -218,6 +230,7 @@ ONE_DISK = (
 )
 _CHANGED_AT_THE_SERVER = (
     a_file_made_anew_at_the_server_is_attached,
+    a_file_that_was_renamed_at_the_server_is_not_found_by_its_old_name,
     a_directory_made_anew_at_the_server_is_entered,
     a_file_that_was_missing_is_found_once_it_is_there,
     a_link_made_anew_at_the_server_is_followed_to_its_new_target,
