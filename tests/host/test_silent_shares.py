@@ -321,3 +321,11 @@ def test_a_share_that_hangs_for_the_root_helper_is_told_by_the_deadline(
         finder.find(SPEC, settings, prober=prober)
     assert time.monotonic() - started < prober.timeout_s + SLACK_S
     share.wait_until_it_holds_a_request()
+
+def test_a_thousand_probes_are_asked_again_through_the_root_helper(share, prober_with_root_helper):
+    """Linux takes 128 KiB in one argument of a command."""
+    share.tell('only-once')
+    requests = [probe.FileProbe(str(share.place), f'volume-1-{number}-{"x" * 90}')
+                for number in range(1000)]
+    assert all(answer.facts and answer.is_from_root_helper
+               for answer in prober_with_root_helper(60).probe_all(requests))
