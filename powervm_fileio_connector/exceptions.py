@@ -52,6 +52,9 @@ class FileIOConnectorError(exception.BrickException):
             self.args = (self.msg,)
         return self
 
+    def copy(self) -> FileIOConnectorError:
+        """Return an equal error, without the traceback, which keeps what its callers had."""
+        return type(self)(self.msg if self._is_verbatim else None, **self.kwargs)
 
     def note_left_mapped(self, path: str | None, why: FileIOConnectorError) -> None:
         """Say that a mapping which was to be removed over this error remains, and why."""

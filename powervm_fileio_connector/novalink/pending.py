@@ -93,7 +93,7 @@ class PendingEdit:
         return self._result if self._error is None else self._error
 
     def _set_error(self, error: exceptions.FileIOConnectorError) -> None:
-        self._error = type(error)(**error.kwargs)
+        self._error = error.copy()
         self._error.__cause__ = error.__cause__
 
     def _with_earlier_tries(self, failure: RequestFailed) -> RequestFailed:

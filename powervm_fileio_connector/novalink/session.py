@@ -148,18 +148,14 @@ class SharedValue(Generic[_T]):
                 raise exceptions.NovaLinkUnavailable(reason=f'another caller is still {making}')
             if self.value is None:
                 if self._failure is not None and self._failure[0] > asked_at:
-                    raise _copy_of(self._failure[1])
+                    raise self._failure[1].copy()
                 try:
                     self.value = make()
                 except exceptions.FileIOConnectorError as err:
                     # The traceback of the error itself would keep the session for ever.
-                    self._failure = time.monotonic(), _copy_of(err)
+                    self._failure = time.monotonic(), err.copy()
                     raise
             return self.value
-
-
-def _copy_of(error: exceptions.FileIOConnectorError) -> exceptions.FileIOConnectorError:
-    return type(error)(**error.kwargs)
 
 
 class LazyAdapter:
