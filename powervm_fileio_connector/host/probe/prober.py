@@ -18,7 +18,6 @@ from collections.abc import Hashable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
-from typing import TypeVar
 
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host.probe import helper as helper_module
@@ -35,8 +34,6 @@ _MOST_IN_ONE = 64       # shares that one helper probes at the same time, but fo
 _MOST_WAIT_S = 3600.0   # that can be asked for at once
 _HEADSTART_S = 1.0      # for the first of several equally good probes
 _MOST_BYTES = 100_000   # that the root helper is told at once: Linux takes 128 KiB in an argument
-
-_T = TypeVar('_T')
 
 _NO_TIME: Answer[Any] = Answer(failure='the time for all probes of one call (probe_timeout_s) was '
                                        'used up by others')
@@ -136,9 +133,9 @@ class Prober:
         started = time.monotonic()
         message = _message({index: requests[index] for index in denied})
         if len(denied) > 1 and len(json.dumps(message)) > _MOST_BYTES:
-            first, second = _halves(denied)
-            return {**self._as_root(requests, first, deadline),
-                    **self._as_root(requests, second, deadline)}
+            pairs, middle = list(denied.items()), len(denied) // 2
+            return {**self._as_root(requests, dict(pairs[:middle]), deadline),
+                    **self._as_root(requests, dict(pairs[middle:]), deadline)}
         try:
             told = root_helper_module.ask(self._execute, self.root_helper, message, deadline)
         except root_helper_module.RootHelperFailed as err:
@@ -229,12 +226,6 @@ class _InFlight:
             self.count += len(requests)
             self._failed.update(dict.fromkeys(requests, Answer(
                 failure='the share probe process exited unexpectedly')))
-
-
-def _halves(answers: Mapping[int, _T]) -> tuple[dict[int, _T], dict[int, _T]]:
-    pairs = list(answers.items())
-    middle = len(pairs) // 2
-    return dict(pairs[:middle]), dict(pairs[middle:])
 
 
 def _message(requests: Mapping[int, Request[Any]]) -> list[list[tuple[int, dict[str, Any]]]]:
