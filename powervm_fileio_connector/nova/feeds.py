@@ -35,7 +35,7 @@ class LPARFeed:
         paths = tuple(paths)
         return self._ask(lambda table: mappings.find(table, self._lpar_uuid, paths, tag), deadline)
 
-    def mappings(self, deadline: Any) -> list[MappingRecord] | None:
+    def attached(self, deadline: Any) -> list[MappingRecord] | None:
         """Return all mappings; None: the task has no management partition.
 
         :raises NovaLinkUnavailable: the server does not answer

@@ -224,7 +224,7 @@ class InstanceVolumes:
             return
         operation.is_pruned = True
         try:
-            attached = self._feed(feed_task).mappings(self._deadlines().requests)
+            attached = self._feed(feed_task).attached(self._deadlines().requests)
         except exceptions.FileIOConnectorError as err:
             LOG.warning('The slot map may hold files that are not attached any more: %s', err)
             return
