@@ -52,6 +52,17 @@ def test_a_whole_message_is_kept_as_it_is():
 
 
 @pytest.mark.parametrize('cls', CLASSES)
+def test_a_copy_of_an_error_is_equal_and_has_no_traceback(cls):
+    for given in cls(path='/mnt/v'), cls('own words'):
+        try:
+            raise given
+        except cls as err:
+            copy = err.copy()
+        assert (type(copy), str(copy), copy.kwargs) == (cls, str(given), given.kwargs)
+        assert copy.__traceback__ is None
+
+
+@pytest.mark.parametrize('cls', CLASSES)
 def test_errors_can_be_pickled(cls):
     err = cls(reason='it rained', path='/mnt/a')
     copy = pickle.loads(pickle.dumps(err))
