@@ -249,10 +249,14 @@ def _sorted(rows: list[list[Any]], keys: list[str],
         return rows
     places = [keys.index(key) for key in _chosen(keys, parsed_args.sort_columns)]
 
-    def order(row: list[Any]) -> list[tuple[bool, Any]]:
-        return [((value := _plain(row[place], None)) is None, value or 0) for place in places]
+    return sorted(rows, key=lambda row: [_order(row[place]) for place in places],
+                  reverse=parsed_args.sort_direction == 'desc')
 
-    return sorted(rows, key=order, reverse=parsed_args.sort_direction == 'desc')
+
+def _order(value: Any) -> tuple[bool, bool, Any]:
+    """What a value is sorted by: numbers before texts, unknown ones last."""
+    plain = _plain(value, None)
+    return plain is None, isinstance(plain, str), 0 if plain is None else plain
 
 
 def _width(stdout: Any, parsed_args: argparse.Namespace) -> int | None:

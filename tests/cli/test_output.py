@@ -243,6 +243,14 @@ def test_rows_are_sorted_by_their_values_with_unknown_ones_last(options, sizes, 
     assert [row['size_bytes'] >> 20 for row in rows] == sizes
 
 
+def test_rows_are_sorted_by_a_column_that_holds_numbers_texts_and_nothing(run):
+    rows = run('config', '--sort-column', 'value', '-f', 'json').json
+    values = [row['value'] for row in rows]
+    assert values[:4] == [False, 10.0, 32, 600.0]
+    assert values[4:7] == ['', '/etc/ssl/certs/', '/var/lib/nova/mnt,/var/lib/cinder/mnt']
+    assert values[-4:] == [None] * 4
+
+
 def test_a_column_to_sort_by_that_does_not_exist_is_a_usage_error(operate):
     outcome = operate('list', '--sort-column', 'colour')
     assert (outcome.code, outcome.out) == (2, '')
