@@ -104,7 +104,10 @@ class Table(lister.Lister, parser_module.CommandBase):
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         with self.naming_help():
-            super().run(parsed_args)
+            try:
+                super().run(parsed_args)
+            except UsageError as err:
+                raise UsageError(f'{err}{self._done}') from err
         return self.exit_code
 
     def say(self, text: str) -> None:
@@ -117,8 +120,6 @@ class Table(lister.Lister, parser_module.CommandBase):
         try:
             self._write(parsed_args, list(column_names), [*data])
             self.app.stdout.flush()
-        except UsageError as err:
-            raise UsageError(f'{err}{self._done}') from err
         except OSError as err:
             if isinstance(err, BrokenPipeError) and not self.was_done:
                 raise       # the reader has what it wants

@@ -279,6 +279,16 @@ def test_metrics_are_of_what_is_left(operate, tmp_path, make_volume, novalink):
     assert 'powervm_fileio_disks{' not in text
 
 
+def test_metrics_that_cannot_be_written_do_not_hide_what_was_removed(operate, make_volume,
+                                                                     novalink):
+    assert operate('attach', make_volume(), '--lpar', 'lpar1').code == 0
+    novalink.remove_lpar(novalink.lpars[0].uuid, leave_orphans=True)
+    outcome = operate('audit', '--fix', '--yes', '--metrics', '/no/such/directory/file')
+    assert (outcome.code, outcome.out) == (2, '')
+    assert 'But the command was carried out: 1 removed.' in outcome.err
+    assert novalink.mappings() == []
+
+
 def test_a_column_may_be_called_by_its_heading(operate, make_volume):
     assert operate('attach', make_volume(), '--lpar', 'lpar1').code == 0
     shown = operate('list', '-c', 'Size', '-c', 'lpar', '-f', 'json').json
