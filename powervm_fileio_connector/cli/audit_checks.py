@@ -98,6 +98,8 @@ def remove_orphans(host: CommandContext, found: list[Finding],
                    are_doubtful_agreed: bool) -> list[Finding]:
     """Remove orphans, and return the findings with what was done about each.
 
+    What else was found of a disk that is removed is left out: it is over.
+
     :param are_doubtful_agreed: the user has seen the doubtful ones, and wants them removed
     :raises MappingFailed: by now the list of LPARs is empty or incomplete
     """
@@ -112,7 +114,7 @@ def remove_orphans(host: CommandContext, found: list[Finding],
             else dataclasses.replace(finding, is_fixed=True, detail='removed')
             if finding.record in removed
             else dataclasses.replace(finding, detail='not removed: it is no orphan any more')
-            for finding in found]
+            for finding in found if is_wanted(finding) or finding.record not in removed]
 
 
 def check_client(disk: inventory.Disk, lpars: Mapping[str, int]) -> list[Finding]:

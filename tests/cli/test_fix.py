@@ -4,6 +4,7 @@
 import dataclasses
 import re
 import subprocess
+import uuid
 
 import pytest
 
@@ -136,3 +137,15 @@ def test_an_audit_finds_disks_of_lpars_that_novalink_does_not_list(as_json, nova
     findings = as_json('audit', code=12)
     assert [finding['finding'] for finding in findings] == ['unknown LPAR'] * (2 - keep)
     assert 'LPAR with id' in findings[0]['detail']
+
+
+def test_fix_of_a_disk_ends_all_that_was_found_of_it(operate, novalink, make_volume):
+    path = make_volume(f'volume-{uuid.uuid4()}')
+    attached = operate('attach', path, '--lpar', 'lpar1', '--volume-id', uuid.uuid4())
+    assert attached.code == 0, attached
+    novalink.remove_lpar(novalink.lpars[0].uuid)
+    found = operate('audit', '-f', 'json')
+    assert [row['finding'] for row in found.json] == ['orphan', 'tag mismatch']
+    fixed = operate('audit', '--fix', '--yes', '-f', 'json')
+    assert [row['detail'] for row in fixed.json] == ['removed']
+    assert fixed.code == 0
