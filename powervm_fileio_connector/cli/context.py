@@ -153,10 +153,11 @@ class CommandContext:
             self, err: exceptions.FileIOConnectorError) -> exceptions.FileIOConnectorError:
         """Have an error call LPARs by their names too, where these are known anyway."""
         for lpar in vars(self).get('lpars', []):
+            named = f'{lpar.name} ({lpar.uuid})'
             for field in ('doing', 'reason', 'remedy'):
                 err.kwargs[field] = re.sub(
-                    rf'{lpar.uuid}|(?<=\bLPAR )with id {lpar.id}\b', f'{lpar.name} ({lpar.uuid})',
-                    err.kwargs[field]).replace(f'the LPAR {lpar.name} (', f'LPAR {lpar.name} (')
+                    rf'{lpar.uuid}|(?<=\bLPAR )with id {lpar.id}\b', named.replace('\\', r'\\'),
+                    err.kwargs[field]).replace(f'the LPAR {named}', f'LPAR {named}')
         return err.add_context()
 
     @functools.cached_property

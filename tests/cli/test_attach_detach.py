@@ -147,6 +147,13 @@ def test_json_that_is_no_volume_is_a_usage_error(operate, content, words):
     assert words in outcome.err
 
 
+def test_an_error_names_an_lpar_whose_name_has_a_backslash(operate, novalink, make_volume):
+    lpar = novalink.add_lpar(r'web\1', rmc_state='inactive')
+    outcome = operate('attach', make_volume(), '--lpar', lpar.name)
+    assert outcome.code == 7
+    assert rf'to LPAR web\1 ({lpar.uuid})' in outcome.err
+
+
 def test_an_lpar_that_contradicts_the_json_is_refused(operate, novalink, connection_info,
                                                       write_json):
     volume = write_json(connection_info(lpar_uuid=novalink.lpars[0].uuid))
