@@ -150,7 +150,7 @@ def read_json(place: str) -> Any:
             return json.load(file)
     except OSError as err:
         raise UsageError(f'{name} cannot be read: {err.strerror}.') from err
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:     # the latter where it nests too deep
         raise UsageError(f'{name} is not JSON: {err}.') from err
 
 

@@ -139,7 +139,7 @@ def test_a_refusal_says_why_and_changes_nothing(operate, novalink, arguments, co
 
 @pytest.mark.parametrize(('content', 'words'), [
     ('{', 'stdin is not JSON'), ('[]', 'empty list'), ('3', 'no connection_info but 3'),
-    ('[{}, "x"]', 'entry 2 of stdin'),
+    ('[{}, "x"]', 'entry 2 of stdin'), ('[' * 200_000, 'stdin is not JSON'),
 ])
 def test_json_that_is_no_volume_is_a_usage_error(operate, content, words):
     outcome = operate('attach', '-', '--lpar', 'lpar1', stdin=content)
