@@ -15,6 +15,7 @@ from lxml import etree
 from powervm_fileio_connector.cli.qualification import ALL_LINES
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import NovaLinkSimulator
+from powervm_fileio_connector.simulator.http_messages import Dropped
 from powervm_fileio_connector.simulator.state import State
 from tests.simulator.assumptions import assumptions
 
@@ -106,6 +107,49 @@ def test_a_signal_at_a_random_moment_removes_what_was_made(forks, host, director
         assert child.wait(120) == 128 + number
     assert host.mappings() == before
     assert os.listdir(directory) == []
+
+
+class AtTheEnd(Fault):
+    """Concerns requests that come after the last rescan, which are those that clean up."""
+
+    def __init__(self, **fields):
+        super().__init__(**fields)
+        object.__setattr__(self, 'left', ['extend', 'job_at_once', 'udid_known'])
+
+    def concerns(self, request):
+        if request.method == 'PUT' and request.path.endswith('/do/RescanVirtualDisk'):
+            self.left.pop()
+            return False
+        return not self.left and super().concerns(request)
+
+
+class LostAtTheEnd(AtTheEnd):
+    def on_request(self, exchange):
+        raise Dropped
+
+
+class ForbiddenAtTheEnd(AtTheEnd):
+    def on_request(self, exchange):
+        return exchange.error(403, 'Forbidden', 'The session is over.')
+
+
+def test_a_lost_answer_does_not_end_the_cleaning_up(qualify, host, directory):
+    before = host.mappings()
+    host.faults.add(LostAtTheEnd(method='POST'))
+    outcome = qualify('--yes', '-f', 'json')
+    assert host.faults.pending() == []
+    assert outcome.code == 0, outcome
+    assert host.mappings() == before
+    assert os.listdir(directory) == []
+
+
+def test_what_cannot_be_removed_is_said(qualify, host, directory):
+    host.faults.add(ForbiddenAtTheEnd(times=None))
+    outcome = qualify('--yes')
+    assert (outcome.code, outcome.out) == (9, '')
+    [left] = os.listdir(directory)
+    assert outcome.err.startswith(
+        f'Not removed: {directory}/{left} and the mappings of files in it.\n')
 
 
 def test_without_an_answer_of_yes_nothing_is_done(qualify, host, directory):

@@ -66,8 +66,6 @@ class Qualify(output.Table):
         documents = _documents(site)
         findings, remaining = qualification.qualify(
             site, lambda line, found: self.app.LOG.info('%s: %s', line.key, found.verdict.value))
-        if remaining:
-            self.say(f'Not removed: {", ".join(remaining)}.')
         verdicts = [found.verdict for _, found in findings]
         self.was_done = ', '.join(f'{verdicts.count(one)} {one.value}'
                                   for one in qualification.Verdict)

@@ -20,8 +20,10 @@ from lxml import etree
 from pypowervm.wrappers import storage
 from pypowervm.wrappers import virtual_io_server
 
+from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.attachments import Attachments
 from powervm_fileio_connector.cli.context import doing
+from powervm_fileio_connector.cli.errors import LOG
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.deadline import Deadline
@@ -40,6 +42,7 @@ GROUP = 'ViosSCSIMapping'
 _UOM = '/rest/api/uom'
 _TYPE = 'application/vnd.ibm.powervm.uom+xml; type=VirtualIOServer'
 _CLEAN_UP_S = 120.0
+_PAUSE_S = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,25 +192,38 @@ class Site:
     # -- cleaning up ---------------------------------------------------------------------------
 
     def clean_up(self) -> list[str]:
-        """Remove what this made, mappings first; return what remains."""
+        """Remove what this made, mappings first; return what remains, which is logged, too."""
         remaining = self._remove_mappings()
         if not remaining:
             shutil.rmtree(self.directory, ignore_errors=True)
             if os.path.lexists(self.directory):
                 remaining.append(self.directory)
+        if remaining:
+            # Here, since the error or signal that ends a qualification hides what it returns.
+            LOG.error('Not removed: %s.', ', '.join(remaining))
         return remaining
 
     def _remove_mappings(self) -> list[str]:
+        """Remove the mappings of our files, whichever answer is lost; return those that remain."""
         until = Deadline(_CLEAN_UP_S)
+        remaining = [f'{self.directory} and the mappings of files in it']
         while True:
-            table = self.table()
-            own = self.own(table)
-            if not own or until.has_passed:
-                return [str(entry.record.path) for entry in own]
-            for entry in own:
-                table.remove(entry)
-            self.post(table.body(), table.vios_w.etag)
+            try:
+                table = self.table()
+                own = self.own(table)
+                remaining = [str(entry.record.path) for entry in own]
+                if not own or until.has_passed:
+                    return remaining
+                for entry in own:
+                    table.remove(entry)
+                is_done = self.post(table.body(), table.vios_w.etag).status < 300
+            except exceptions.FileIOConnectorError:     # the mappings cannot be read
+                return remaining
+            except exchange.RequestFailed:
+                is_done = False
             self.client.committer(self.partition.uuid).forget()
+            if not is_done:
+                time.sleep(_PAUSE_S)
 
     def _send(self, method: str, path: str, body: bytes, headers: dict[str, str],
               is_logged_on: bool = True, deadline: Deadline | None = None) -> Exchange:
