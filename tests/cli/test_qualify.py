@@ -15,6 +15,7 @@ from lxml import etree
 from powervm_fileio_connector.cli.qualification import ALL_LINES
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import NovaLinkSimulator
+from powervm_fileio_connector.simulator.http_messages import Answer
 from powervm_fileio_connector.simulator.http_messages import Dropped
 from powervm_fileio_connector.simulator.state import State
 from tests.simulator.assumptions import assumptions
@@ -52,7 +53,7 @@ def test_every_statement_holds_of_the_simulator_and_nothing_is_left(qualify, hos
     assert outcome.code == 0, outcome
     found = verdicts(outcome)
     assert {line for line, verdict in found.items() if verdict != 'holds'} <= {
-        *NOT_TRIED, 'qcow2'}
+        *NOT_TRIED, 'qcow2', 'lost_answer'}
     assert 'differs' not in found.values()
     assert host.mappings() == before
     assert os.listdir(directory) == []
@@ -76,6 +77,47 @@ def test_each_rule_that_a_server_lacks_differs_in_the_report(qualify, host, dire
     assert [line for line in RULES.values() if found[line] != 'differs'] == []
     assert host.mappings() == before
     assert os.listdir(directory) == []
+
+
+class HTMLOfQuickProperties(Fault):
+    def on_request(self, exchange):
+        is_concerned = exchange.request.path.endswith('/quick/All') and exchange.group is None
+        return Answer(200, b'<html/>') if is_concerned else None
+
+
+class RefusesLost(Fault):
+    """Refuses the change whose answer is to be lost, in a document with that disk alone."""
+
+    def concerns(self, request):
+        return request.method == 'POST' and b'/lost<' in request.body
+
+    def on_request(self, exchange):
+        return exchange.error(400, 'Bad Request', 'No.')
+
+
+def test_quick_properties_that_are_not_json_differ_and_end_nothing(qualify, host, directory):
+    host.faults.add(HTMLOfQuickProperties(times=None))
+    outcome = qualify('--yes', '-f', 'json')
+    assert outcome.code == 12
+    found = verdicts(outcome)
+    assert [line for line, verdict in found.items() if verdict == 'differs'] == [
+        'quick_properties']
+    assert os.listdir(directory) == []
+
+
+def test_a_change_that_is_refused_is_none_whose_answer_is_lost(qualify, host):
+    host.faults.add(RefusesLost(times=None))
+    # The refusal may come too late on a machine that is busy, and is lost then.
+    assert verdicts(qualify('--yes', '-f', 'json'))['lost_answer'] in ('differs', 'not tried')
+
+
+def test_a_tool_that_fails_on_this_host_is_no_difference_and_ends_nothing(qualify, tmp_path):
+    (tmp_path / 'qemu-img').write_text('#!/bin/sh\nexit 1\n')
+    (tmp_path / 'qemu-img').chmod(0o755)
+    outcome = qualify('--yes', '-f', 'json', environment={
+        'PATH': f'{tmp_path}:{os.environ["PATH"]}'})
+    assert outcome.code == 0, outcome
+    assert verdicts(outcome)['qcow2'] == 'not tried'
 
 
 class SignalAt(Fault):

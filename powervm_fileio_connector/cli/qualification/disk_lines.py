@@ -205,14 +205,15 @@ def _lost_answer(site: Site) -> Finding:
     table.append(site.mapping(table, path))
     try:
         answer = site.post(table.body(), table.vios_w.etag, Deadline(0.02))
-        if answer.status < 300:
-            return holds('the answer came in time')
     except exchange.RequestFailed as err:
         lost = str(err)
+    else:
+        return not_tried('the answer came in time') if answer.status < 300 else differs(
+            f'status {answer.status}')
     until = Deadline(_SHOWN_WITHIN_S)
     while not any(entry.record.path == path for entry in site.own()):
         if until.has_passed:
-            return holds('it was not carried out')
+            return not_tried('the change was lost as well as its answer')
     return holds(lost)
 
 

@@ -11,6 +11,7 @@ from pypowervm.wrappers import job
 
 from powervm_fileio_connector.cli.qualification.lines import Finding
 from powervm_fileio_connector.cli.qualification.lines import Lines
+from powervm_fileio_connector.cli.qualification.lines import differs
 from powervm_fileio_connector.cli.qualification.lines import expect
 from powervm_fileio_connector.cli.qualification.lines import not_tried
 from powervm_fileio_connector.cli.qualification.site import GROUP
@@ -61,8 +62,13 @@ def _quick_without_group(site: Site) -> Finding:
 def _quick_properties(site: Site) -> Finding:
     answer = site.get(site.vios_path('/quick/All', group=None))
     if answer.status != 200:
-        return expect(False, f'status {answer.status}')
-    found = json.loads(answer.answer)
+        return differs(f'status {answer.status}')
+    try:
+        found = json.loads(answer.answer)
+    except ValueError:
+        return differs('it is not JSON')
+    if not isinstance(found, dict):
+        return differs('it is no JSON object')
     names = {'UUID', 'PartitionName', 'PartitionID'} - set(found)
     return expect(not names, f'missing: {", ".join(sorted(names))}' if names else '')
 
@@ -95,7 +101,7 @@ def _unchanged_post(site: Site) -> Finding:
     table = site.table()
     answer = site.post(table.body(), table.vios_w.etag)
     if answer.status >= 300:
-        return expect(False, f'status {answer.status}')
+        return differs(f'status {answer.status}')
     after = site.table().vios_w.etag
     return expect(after == table.vios_w.etag, f'POST took {answer.took_s:.2f} s')
 

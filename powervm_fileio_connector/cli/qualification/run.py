@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import signal
+import subprocess
 from collections.abc import Callable
 
 from powervm_fileio_connector import exceptions
@@ -64,3 +65,5 @@ def _tried(line: Line, site: Site) -> Finding:
         return line.check(site)
     except (exceptions.FileIOConnectorError, RequestFailed) as err:
         return Finding(Verdict.DIFFERS, str(err), type(err).__name__)
+    except (OSError, subprocess.SubprocessError) as err:    # of this host, and not of NovaLink
+        return Finding(Verdict.NOT_TRIED, str(err), type(err).__name__)
