@@ -107,7 +107,8 @@ def load(recordings: str | Path | Iterable[str | Path]) -> State:
     recordings = list(recordings)
     try:
         return _state([one for recording in recordings for one in read(recording)])
-    except (ValueError, etree.LxmlError, LookupError, AttributeError, RecursionError) as err:
+    except (ValueError, TypeError, etree.LxmlError, LookupError, AttributeError,
+            RecursionError) as err:
         names = ', '.join(map(str, recordings))
         raise ValueError(f'{names} cannot be read as a recording: {err}') from err
 

@@ -166,7 +166,7 @@ def test_recordings_of_one_machine_are_put_together(make_file):
     lambda text: text.replace('VirtualOpticalMedia', 'VirtualTeapot'),
     lambda text: text.replace('<VirtualSCSIMappings ', '<VirtualTeapots '),
     lambda text: text.replace('<PartitionName', '\x00<PartitionName'),
-    lambda text: '', lambda text: '<a>' * 100_000])
+    lambda text: '', lambda text: '<a>' * 100_000, lambda text: '{"documents": null}'])
 def test_broken_recording_is_a_value_error(tmp_path, change):
     path = tmp_path / 'recording.txt'
     path.write_text(change((recordings.directory() / 'fake_vios_mappings.txt').read_text()))
