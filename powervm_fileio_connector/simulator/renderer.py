@@ -60,7 +60,8 @@ class Renderer:
             return known[1]
         mappings = {m.id: m for m in self.state.mappings(vios_uuid)}
         if len(self._chunks) > 2 * len(mappings) + 1000:
-            self._chunks = {i: c for i, c in self._chunks.items() if i in mappings}
+            # Of a copy: other threads add to it meanwhile.
+            self._chunks = {i: c for i, c in self._chunks.copy().items() if i in mappings}
         served = Served({i: self.chunk(m)[:-_END] for i, m in mappings.items()}, mappings)
         with self._lock:
             self._served[vios_uuid] = (version, served)

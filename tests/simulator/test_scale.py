@@ -2,8 +2,11 @@
 """The simulator must not be the bottleneck of what it measures."""
 
 import contextlib
+import dataclasses
+import itertools
 import socket
 import statistics
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +24,7 @@ from powervm_fileio_connector.simulator import NovaLinkSimulator
 from powervm_fileio_connector.simulator import Slow
 from powervm_fileio_connector.simulator import posted
 from powervm_fileio_connector.simulator.faults import Fault
+from powervm_fileio_connector.simulator.renderer import Renderer
 
 
 def test_starting_it_costs_less_than_50_ms():
@@ -147,3 +151,32 @@ def test_a_stop_ends_a_request_that_waits():
         thread.start()
     thread.join(3)
     assert not thread.is_alive()
+
+
+def test_mappings_are_rendered_while_those_that_are_gone_are_forgotten():
+    with NovaLinkSimulator(lpars=1, mappings=2000) as sim:
+        renderer = Renderer(sim.state, sim.url)
+        known, ids, is_over = sim.mappings(), itertools.count(10_000), threading.Event()
+
+        def render():
+            while not is_over.is_set():
+                renderer.chunk(dataclasses.replace(known[0], id=next(ids)))
+
+        def forget():
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                sim.state.touch(sim.vios_uuid)
+                renderer.served(sim.vios_uuid)
+
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            with ThreadPoolExecutor(3) as pool:
+                rendering = [pool.submit(render) for _ in range(2)]
+                try:
+                    forget()
+                finally:
+                    is_over.set()
+            assert [future.result() for future in rendering] == [None, None]
+        finally:
+            sys.setswitchinterval(before)
