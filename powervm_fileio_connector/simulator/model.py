@@ -110,7 +110,6 @@ class NewMapping:
     lpar_uuid: str | None = None
     slot: int | None = None
     server_slot: int | None = None  # put it on the bus of this server adapter
-    has_client: bool = True
     lua: str | None = None
     target_name: str | None = None
     udid: str | None = None

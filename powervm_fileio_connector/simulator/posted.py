@@ -202,8 +202,7 @@ def _wish(part: etree._Element,
     storage = part.find(f'{_U}Storage')
     common: dict[str, Any] = {
         'lpar_uuid': uuids[-1] if uuids else None, 'slot': slot, 'server_slot': server_slot,
-        'has_client': part.find(f'{_U}ClientAdapter') is not None, 'lua': lua,
-        'target_name': _text(device, 'TargetName') if device is not None else None}
+        'lua': lua, 'target_name': _text(device, 'TargetName') if device is not None else None}
     if storage is not None and len(storage):
         common.update(_storage(storage[0]))
     key = None
