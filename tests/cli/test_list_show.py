@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+from powervm_fileio_connector.host.health import MountState
+
 VOLUME_ID = '7c1e0b1e-2a34-4a57-9d7c-51ce44f0f5a1'
 
 
@@ -129,3 +131,9 @@ def test_show_takes_one_volume(operate, connection_info, write_json):
     outcome = operate('show', write_json([connection_info('a'), connection_info('b')]))
     assert outcome.code == 2
     assert 'has 2 volumes; this command takes one' in outcome.err
+
+
+@pytest.mark.parametrize('state', [state.value for state in MountState])
+def test_disks_may_be_listed_by_each_state_of_a_mount(operate, state):
+    outcome = operate('list', '--state', state)
+    assert (outcome.code, outcome.err) == (0, 'No disk fits.\n')
