@@ -252,8 +252,14 @@ class State:
                 self._buses[partition.uuid] = {}
             self._changed(partition, '', '', 'add')
 
-    def change_partition(self, uuid: str, **fields: Any) -> Partition:
-        """Change fields of a partition, e.g. ``rmc_state='inactive'``."""
+    def change_partition(self, uuid: str, /, **fields: Any) -> Partition:
+        """Change fields of a partition, e.g. ``rmc_state='inactive'``.
+
+        :raises ValueError: a field is one that mappings go by, or of another type
+        """
+        fixed = {'uuid', 'id', 'is_io_server'} & fields.keys()
+        if fixed:
+            raise ValueError(f'{", ".join(sorted(fixed))} of a partition cannot be changed')
         with self._lock:
             partition = replace(self.partition(uuid), **fields)
             check_partition(partition)

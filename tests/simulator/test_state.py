@@ -96,6 +96,14 @@ def test_os400_and_stopped_lpars_can_change_their_io():
     assert replace(lpar, state='not activated').can_change_io
 
 
+@pytest.mark.parametrize('fields', [{'id': 3}, {'is_io_server': True}, {'uuid': 'B'}])
+def test_what_mappings_go_by_is_no_field_to_change(state, fields):
+    before = state.partitions()
+    with pytest.raises(ValueError, match='cannot be changed'):
+        state.change_partition(state.lpars[0].uuid, **fields)
+    assert state.partitions() == before
+
+
 def test_removed_lpar_takes_its_mappings_if_told_to(state):
     lpar = state.partitions(False)[0]
     state.remove_partition(lpar.uuid, leave_orphans=False)
