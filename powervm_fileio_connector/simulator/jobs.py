@@ -44,6 +44,11 @@ class Job:
     started: int = 0
     completed: int = 0
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it will not change any more."""
+        return self.status.startswith('COMPLETED')
+
 
 class Jobs:
     """The jobs of the server.
@@ -77,7 +82,7 @@ class Jobs:
     def get(self, context: Context) -> Answer:
         """A job as it is now; each read brings it nearer to its end."""
         job = self._job(context)
-        if job.status in ('NOT_STARTED', 'RUNNING'):
+        if not job.is_over:
             job.polls_left -= 1
             job.status = 'RUNNING'
             if job.polls_left <= 0:
@@ -94,10 +99,10 @@ class Jobs:
         return Answer(204)
 
     def cancel(self, context: Context) -> Answer:
-        """End a job before its time."""
+        """End a job before its time; one that is over stays as it is."""
         job = self._job(context)
-        job.polls_left = 0
-        _finish(job, 'COMPLETED_WITH_ERROR', {'result': 'The job was cancelled.'})
+        if not job.is_over:
+            _finish(job, 'COMPLETED_WITH_ERROR', {'result': 'The job was cancelled.'})
         return Answer(204)
 
     def _job(self, context: Context) -> Job:
@@ -161,7 +166,7 @@ def _request_xml(parameters: dict[str, str]) -> str:
 
 
 def _response_xml(job: Job) -> str:
-    over = job.status.startswith('COMPLETED')
+    over = job.is_over
     return ''.join((
         f'<RequestURL {_ROR} href="VirtualIOServer/{job.vios_uuid}/do/{RESCAN}" rel="via" '
         'title="The URL to which the JobRequest was submitted."/>',

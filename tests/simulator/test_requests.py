@@ -159,6 +159,20 @@ def test_job_is_cancelled(novalink, token):
     assert status_of(novalink, token, name) == 'COMPLETED_WITH_ERROR'
 
 
+def test_job_that_is_over_stays_as_it_is_when_it_is_cancelled(novalink, token):
+    name = job(novalink, token, 0)
+    results = [_results(novalink, token, name)]
+    assert ask(novalink, 'POST', f'/rest/api/uom/jobs/{name}/cancel', token=token)[0] == 204
+    results.append(_results(novalink, token, name))
+    assert 'RETURN_CODE' in results[0]
+    assert results[0] == results[1]
+
+
+def _results(sim, token, name):
+    root = etree.fromstring(ask(sim, 'GET', f'/rest/api/uom/jobs/{name}', token=token)[1])
+    return ''.join(root.find('.//{*}Results').itertext())
+
+
 def administer(sim, method, what, data=None):
     status, body = ask(sim, method, f'/simulator/{what}', json.dumps(data) if data else None)
     return status, json.loads(body)
