@@ -28,15 +28,16 @@ def require_one_lpar_each(host: CommandContext, given: list[volumes.Volume]) -> 
     # Symlinks followed; those on shares that do not answer are left out.
     leads_to = {path: answer.facts.whole_path
                 for path, answer in zip(ordered, answers, strict=True) if answer.facts is not None}
-    first: dict[str, int] = {}
+    earlier: dict[str, list[int]] = {}
     for number, volume in enumerate(given):
         for key in _keys(volume, paths[number], leads_to):
-            other = first.setdefault(key, number)
-            if lpars[other] != lpars[number] and not (
-                    _is_multiattach(volume) and _is_multiattach(given[other])):
-                raise UsageError(
-                    f'Volume {volume.label} is given for two LPARs, {given[other].lpar} and '
-                    f'{volume.lpar}. Remove one entry, or set "multiattach": true in both.')
+            for other in earlier.setdefault(key, []):
+                if lpars[other] != lpars[number] and not (
+                        _is_multiattach(volume) and _is_multiattach(given[other])):
+                    raise UsageError(
+                        f'Volume {volume.label} is given for two LPARs, {given[other].lpar} and '
+                        f'{volume.lpar}. Remove one entry, or set "multiattach": true in both.')
+            earlier[key].append(number)
 
 
 def _lpar_uuid(host: CommandContext, volume: volumes.Volume) -> str | None:

@@ -102,6 +102,17 @@ def test_one_volume_for_two_lpars_is_refused_before_anything_is_sent(
     assert len(novalink.mappings()) == 3
 
 
+def test_each_entry_of_a_volume_for_two_lpars_needs_multiattach(operate, novalink, make_volume,
+                                                                write_json):
+    path = make_volume()
+    volumes = [{'path': path, 'lpar': 'lpar1', 'multiattach': True},
+               {'path': path, 'lpar': 'lpar1'},
+               {'path': path, 'lpar': 'lpar2', 'multiattach': True}]
+    outcome = operate('attach', write_json(volumes))
+    assert (outcome.code, posts(novalink)) == (2, 0)
+    assert 'is given for two LPARs, lpar1 and lpar2' in outcome.err
+
+
 @pytest.mark.parametrize('more', [[], ['--dry-run']], ids=['', 'dry run'])
 def test_an_unattached_volume_leaves_the_others_of_an_extend_alone(operate, many, write_json,
                                                                    more):
