@@ -50,9 +50,10 @@ def add_novalink(parser: argparse.ArgumentParser) -> None:
             help='seconds to wait for NovaLink (default: the option rest_timeout_s)')
 
 
-def add_lpar(parser: argparse.ArgumentParser, text: str) -> None:
+def add_lpar(parser: argparse.ArgumentParser, text: str, *, is_required: bool = False) -> None:
     """Let the user name an LPAR."""
-    parser.add_argument('--lpar', type=_lpar, metavar='LPAR', help=f'{text}; by name, id or UUID')
+    parser.add_argument('--lpar', type=_lpar, metavar='LPAR', required=is_required,
+                        help=f'{text}; by name, id or UUID')
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:

@@ -47,6 +47,8 @@ ERRORS = {
     'detach /x -c colour': 'There is no key colour. There are volume',
     'detach /x --lpar ""': 'it is empty',
     'list --lpar " "': 'it is empty',
+    'cinder attach x --lpar ""': 'it is empty',
+    'qualify --directory /x --lpar ""': 'it is empty',
     'list --config-file /dev/shm': '/dev/shm',
     'attach /x': 'Which LPAR?',
     'attach': 'Which volume?',

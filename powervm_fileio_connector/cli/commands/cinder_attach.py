@@ -22,8 +22,7 @@ class CinderAttach(cinder_command.CinderCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument('--lpar', metavar='LPAR', required=True,
-                            help='LPAR to attach to; by name, id or UUID')
+        options.add_lpar(parser, 'LPAR to attach to', is_required=True)
         options.add_place(parser)
 
     def take_action(self, parsed_args: argparse.Namespace) -> output.Output:

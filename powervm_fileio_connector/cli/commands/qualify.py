@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from powervm_fileio_connector.cli import options
 from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli.errors import ExitCode
 from powervm_fileio_connector.cli.errors import UsageError
@@ -35,8 +36,7 @@ class Qualify(output.Table):
     example = 'powervm-fileio qualify --lpar test01 --directory /mnt/vols'
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument('--lpar', metavar='LPAR', required=True,
-                            help='LPAR that may be used; by name, id or UUID')
+        options.add_lpar(parser, 'LPAR that may be used', is_required=True)
         parser.add_argument('--directory', metavar='DIR', required=True,
                             help='where to make a directory with small files')
         parser.add_argument('--report', metavar='FILE', help='write the report to a new file')
