@@ -225,6 +225,12 @@ def test_a_report_identifies_nothing_and_starts_a_simulator(qualify, host, direc
     assert _mappings(shown) == _mappings(reported['documents'][1].encode())
 
 
+def test_the_name_of_the_lpar_may_hold_what_no_address_does(qualify, host):
+    lpar = host.add_lpar('büro 1')
+    outcome = qualify('--yes', '--lpar', lpar.name, '-f', 'json')
+    assert verdicts(outcome)['search'] == 'holds'
+
+
 def test_a_report_is_not_written_over_a_file(qualify, tmp_path):
     report = tmp_path / 'report.json'
     report.write_text('mine')

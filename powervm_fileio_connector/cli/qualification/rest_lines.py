@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from urllib import parse
 
 from pypowervm.wrappers import job
 
@@ -75,7 +76,8 @@ def _quick_properties(site: Site) -> Finding:
 
 @LINES.add('search', 'partitions can be searched by name', 'Partitions can be searched')
 def _search(site: Site) -> Finding:
-    answer = site.get(f"/rest/api/uom/LogicalPartition/search/(PartitionName=='{site.lpar.name}')")
+    name = parse.quote(site.lpar.name, safe='')
+    answer = site.get(f"/rest/api/uom/LogicalPartition/search/(PartitionName=='{name}')")
     return expect(answer.status == 200 and site.lpar.uuid.upper().encode() in answer.answer.upper(),
                   f'status {answer.status}')
 
