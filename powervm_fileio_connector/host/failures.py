@@ -9,12 +9,17 @@ import os
 from typing import Any
 from typing import NoReturn
 
+from oslo_log import log as logging
+
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host.mount_table import Mount
 
+LOG = logging.getLogger(__name__)
+
 _MISSING = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG))
-_OF_PATH = _MISSING | {*probe.NO_ACCESS, errno.ELOOP}
+_ABSENT = _MISSING | {errno.ELOOP}
+_OF_PATH = _ABSENT | {*probe.NO_ACCESS}
 
 # How a file system says that it is cut off from its server, and EIO, which a soft mount also
 # answers while its server is down.
@@ -85,6 +90,32 @@ def is_silent(answer: probe.Answer[Any], mount: Mount | None) -> bool:
     return answer.is_hung or bool(answer.failure) or (
         answer.errno is not None and answer.errno != errno.EROFS
         and not is_of_path(answer.errno) and not is_stale(answer.errno, mount))
+
+
+def require_told(answer: probe.Answer[Any], path: str, mount: Mount, file: str, *,
+                 is_own_share: bool) -> None:
+    """Check that a probe told whether a path leads to a file, be it by an error about the path.
+
+    Another share that hangs or is cut off tells nothing either, and neither does a path that is
+    denied to root, which NovaLink is. These are warned of: they may hold up no attach.
+
+    :param mount: that the path lies on
+    :param is_own_share: the file lies there, too
+    :raises MountNotResponding: this host, the root helper, or the file's own share, failed to tell
+    """
+    if answer.facts is not None or answer.refusal is not None or answer.errno in _ABSENT:
+        return
+    try:
+        raise_for(answer, ErrorContext(path, mount, {}))
+        why = 'another file system has been mounted there'
+    except exceptions.FileIOConnectorError as err:
+        why = err.kwargs['reason']
+    if (shortage(answer) or is_denied_to_us_alone(answer) or answer.root_helper_failure
+            or (is_own_share and answer.errno not in probe.NO_ACCESS)):
+        raise exceptions.MountNotResponding(
+            reason=f'whether {path} is {file} by another name is not known: {why}',
+            remedy='Mend that, then retry.', path=file)
+    LOG.warning('Whether %s is %s by another name is not known: %s', path, file, why)
 
 
 def raise_for(answer: probe.Answer[Any], context: ErrorContext) -> None:

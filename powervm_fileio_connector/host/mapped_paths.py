@@ -41,10 +41,11 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
     with what it is over, and a qcow2 image with its backing files. No other mounts are probed.
 
     :param paths: such as those of all mappings
+    :raises MountNotResponding: whether one of them is the file could not be found out
     """
     table = mount_table.table()
     index = same_file.index(table)
-    asked: list[str] = []
+    asked: list[tuple[str, mount_table.Mount]] = []
     requests: list[probe.Request[Any]] = []
     # A file with one name has it in other cases only.
     names = {os.path.basename(path).casefold() for path in file.spellings}
@@ -73,7 +74,7 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
             requests.append(probe.HandleProbe(mount.mount_point, below, share=mount.share))
         else:
             continue
-        asked.append(path)
+        asked.append((path, mount))
     if not asked:
         return MappedNames()
     own, *answers = prober.probe_all([probe.HandleProbe(
@@ -86,9 +87,14 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
                     else (facts.dev, facts.ino) == file.identity)
         return facts is not None and facts.handle is not None and facts == own.facts
 
+    if any(isinstance(request, probe.HandleProbe) for request in requests):
+        failures.raise_for(own, failures.ErrorContext(file.path, file.mount, {'path': file.path}))
     same: list[str] = []
     conflicts: list[tuple[str, str]] = []
-    for path, answer in zip(asked, answers, strict=True):
+    for (path, mount), answer in zip(asked, answers, strict=True):
+        # What hangs below a block device is not told by the mount that its node lies on.
+        failures.require_told(answer, path, mount, file.path, is_own_share=(
+            mount.device == file.mount.device and not file.is_block_device))
         if is_file(answer.facts):
             same.append(path)
         elif not isinstance(answer.facts, probe.FileFacts):

@@ -16,6 +16,7 @@ from powervm_fileio_connector import export as export_module
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import exports
+from powervm_fileio_connector.host import failures
 from powervm_fileio_connector.host import lookup
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
@@ -100,6 +101,9 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
     a handle, one inode number at one address is one file; at other addresses it is the second kind
     if the directory agrees as well, which two servers have changed in the same nanosecond only if
     one is a copy of the other.
+
+    :raises MountNotResponding: a path may be the same file, which could not be found out; what the
+        probe of ``path`` itself fails with is raised likewise
     """
     others = same_file.index(table).under_other_names(mount, path)
     if not others:
@@ -114,13 +118,12 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
     if any(_differ_in_time(own, answer) for answer in answers):
         # Perhaps a file was made or removed between two probes.
         own, *answers = _facts([(mount, path), *others], prober, deadline)
+    failures.raise_for(own, failures.ErrorContext(path, mount, {'path': path}))
     is_changing = own.facts != before.facts
     certain: list[str] = []
     lookalikes: list[str] = []
     for (other, other_path), answer in zip(others, answers, strict=True):
-        if answer.is_hung:
-            LOG.warning('Whether %s is the same file as %s is not known: %s did not answer.',
-                        other_path, path, other)
+        failures.require_told(answer, other_path, other, path, is_own_share=False)
         is_one_server = same_file.agree_on_server(mount, other)
         if _are_equal(own, answer, is_one_server) or (
                 is_changing and _differ_in_time(own, answer)):

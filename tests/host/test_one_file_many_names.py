@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One file has many paths: whichever is used, it is one disk, of one LPAR."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
 from powervm_fileio_connector.attachments import Attachments
 from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.novalink import client_for
 from powervm_fileio_connector.volume import VolumeSpec
 from tests.host.conftest import write
@@ -200,6 +202,52 @@ def test_names_of_one_inode_are_found_among_others(share, settings, prober):
     assert found.may_have_other_names
     assert host.names_among(found, [str(share / 'second'), str(share / 'third'), '/gone/x'],
                             prober=prober) == ((str(share / 'second'),), ())
+
+
+class Failing(probe.Prober):
+    """A prober one of whose answers, about a file of this name, is another."""
+
+    def __init__(self, name, **answer):
+        super().__init__(timeout_s=20)
+        self.name = name
+        self.answer = answer
+
+    def probe_all(self, requests, deadline=None):
+        return [answer if os.path.basename(request.path) != self.name
+                else probe.Answer(**self.answer)
+                for request, answer in zip(requests, super().probe_all(requests, deadline),
+                                           strict=True)]
+
+
+@pytest.mark.parametrize(('answer', 'words'), [
+    ({'errno': errno.EACCES, 'root_helper_failure': 'sudo: timed out'}, 'sudo: timed out'),
+    ({'failure': 'this process cannot start a thread'}, 'cannot start a thread'),
+    ({'errno': errno.ENFILE}, 'shortage of this host'),
+    ({'is_hung': True, 'is_from_root_helper': True}, 'did not answer'),
+    ({'errno': errno.EPERM, 'is_from_root_helper': True}, None),
+    ({'errno': errno.ENOENT}, None),
+    ({'refusal': probe.Refusal('path', 'it is a directory')}, None),
+])
+@pytest.mark.parametrize('multiattach', [False, True])
+def test_a_mapped_path_that_may_be_the_file_is_no_other_file(novalink, share, settings, prober,
+                                                             answer, words, multiattach):
+    os.link(share / 'cinder/volume-1', share / 'other-name')
+    client = client_for(settings, novalink.adapter())
+
+    def attach(prober, path, lpar):
+        attachments = Attachments(settings, prober, client)
+        return attachments.carry_out(attachments.plan_attach(VolumeSpec(
+            path=str(path), lpar_uuid=novalink.lpars[lpar].uuid, multiattach=multiattach)))
+
+    attach(prober, share / 'cinder/volume-1', 0)
+    failing = Failing('volume-1', **answer)
+    if words is None:
+        attach(failing, share / 'other-name', 1)
+        return
+    with pytest.raises(exceptions.MountNotResponding, match=words) as caught:
+        attach(failing, share / 'other-name', 1)
+    assert f'{share}/cinder/volume-1' in str(caught.value)
+    assert len(novalink.mappings()) == 1
 
 
 def test_dots_behind_a_symlink_are_no_other_path(connectors, novalink, share, tmp_path):

@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
@@ -14,6 +15,7 @@ from tests.kernel import tables
 from tests.unit.host.test_mount_table import table_of
 
 RECORDED = tables.recorded()
+OWN = probe.Answer(probe.HandleFacts('1:02', 2))
 
 
 def test_a_server_that_hangs_takes_half_of_the_time_that_is_left(caplog):
@@ -24,13 +26,29 @@ def test_a_server_that_hangs_takes_half_of_the_time_that_is_left(caplog):
     class HangingProber:
         def probe_all(self, probes, deadline):
             asked.append(deadline.left())
-            return [probe.Answer(is_hung=True) for _ in probes]
+            return [OWN, *(probe.Answer(is_hung=True) for _ in probes[1:])]
 
     deadline = Deadline(100)
     assert spellings.of_other_servers(
         table, table.covering(path), path, HangingProber(), deadline) == ((), ())
     assert asked[0] <= 50 < deadline.left()
     assert 'did not answer' in caplog.text
+
+
+@pytest.mark.parametrize('answer', [
+    {'errno': errno.EACCES, 'root_helper_failure': 'sudo: timed out'},
+    {'failure': 'this process cannot start a thread'}, {'errno': errno.ENOMEM}])
+def test_what_could_not_be_asked_is_not_taken_for_another_file(answer):
+    table = mount_table.parse(RECORDED['3-second_name_nosharecache'].encode())
+    path = f'{place_of("nas1:/vols/cinder")}/v'
+
+    class FailingProber:
+        def probe_all(self, probes, deadline):
+            return [OWN, *(probe.Answer(**answer) for _ in probes[1:])]
+
+    with pytest.raises(exceptions.MountNotResponding, match=r'another name is not known: \S'):
+        spellings.of_other_servers(
+            table, table.covering(path), path, FailingProber(), Deadline(100))
 
 
 def test_one_call_makes_sixteen_probes_for_handles_at_most(caplog):
@@ -42,7 +60,8 @@ def test_one_call_makes_sixteen_probes_for_handles_at_most(caplog):
     class CountingProber:
         def probe_all(self, probes, deadline):
             asked.extend(probes)
-            return [probe.Answer(errno=errno.EOPNOTSUPP) for _ in probes]
+            return [probe.Answer(probe.HandleFacts(None, number))
+                    for number, _ in enumerate(probes)]
 
     assert spellings.of_other_servers(
         table, table.at('/a'), '/a/v', CountingProber(), Deadline(1)) == ((), ())
