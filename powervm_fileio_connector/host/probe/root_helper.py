@@ -21,13 +21,12 @@ from powervm_fileio_connector.host.probe import helper
 _MOST = 4
 """Threads of the process that may be in ``execute`` at the same time."""
 
-_SOON_S = 0.5           # within which one of them ends, unless its root helper or share hangs
 _PAUSE_S = 0.02
 _MARGIN_S = 0.5
 _LONGEST_TEXT = 300
 
 _free = collections.deque(range(_MOST))         # numbers of threads that may be started
-_since = dict.fromkeys(range(_MOST), 0.0)       # when each was started last
+_deadlines: dict[int, Deadline | None] = dict.fromkeys(range(_MOST))    # of those in ``execute``
 
 
 class RootHelperFailed(Exception):
@@ -52,6 +51,7 @@ def ask(execute: Callable[..., Any], root_helper: str | None, message: object,
 
     def give_back() -> None:
         while taken:
+            _deadlines[taken[-1]] = None
             _free.append(taken.pop())
 
     def run() -> None:
@@ -88,15 +88,20 @@ def ask(execute: Callable[..., Any], root_helper: str | None, message: object,
 
 
 def _take_one(taken: list[int], deadline: Deadline) -> None:
-    """Take the number of a thread; where none is free, wait only if one may end soon."""
+    """Take the number of a thread; where none is free, wait for one, unless all of them hang.
+
+    One hangs whose caller has given it up. A root helper that has yet to start takes seconds.
+    """
+    patience = deadline.half()
     while True:
         try:
             # In one step, so that no exception comes between taking it and keeping it.
             taken.extend(map(collections.deque.pop, [_free]))
-            _since[taken[0]] = time.monotonic()
+            _deadlines[taken[0]] = deadline
             return
         except IndexError:
-            if deadline.has_passed or time.monotonic() - max(_since.values()) > _SOON_S:
+            if patience.has_passed or all(
+                    other is not None and other.has_passed for other in _deadlines.values()):
                 raise TooManyHang(f'{_MOST} probes through the root helper do not answer already. '
                                   'Find out why the root helper or the share hangs') from None
         time.sleep(_PAUSE_S)
@@ -116,6 +121,7 @@ def _text_of(error: BaseException) -> str:
 
 
 def _forget_all() -> None:
+    _deadlines.update(dict.fromkeys(range(_MOST)))
     _free.clear()
     _free.extend(range(_MOST))
 
