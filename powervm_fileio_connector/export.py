@@ -12,6 +12,9 @@ import re
 # Ceph's, since Linux 5.17: user, cluster and file system, directory.
 _CEPH = re.compile(r'[^@/]*@([^@=/]*)=(/.*)', re.DOTALL)
 
+# As the options of mount.cifs and mount.ceph are called.
+_PASSWORD_OPTION = re.compile(r'\b(pass\w*|secret)=[^,;&\s]+', re.IGNORECASE)
+
 # A bare IPv6 address before the path, which some drivers send without brackets.
 _BARE_IPV6 = re.compile(r'[0-9a-fA-F]*(?::[0-9a-fA-F]*){2,}:/[^:]*')
 
@@ -68,9 +71,10 @@ def redact(export: str) -> str:
     """Return an export without the password that it may carry.
 
     Virtuozzo's are ``[mds1,mds2:/]cluster:PASSWORD``, as os-brick's remotefs client takes them
-    apart; SMB's may be ``//user:PASSWORD@host/share``. An NFS export of the first shape loses its
-    tail too: rather too little shown than too much.
+    apart; SMB's may be ``//user:PASSWORD@host/share``, and in any a mount option may have been put.
+    An NFS export of the first shape loses its tail too: rather too little shown than too much.
     """
+    export = _PASSWORD_OPTION.sub(r'\1=***', export)
     virtuozzo = re.fullmatch(r'((?:.*?:/)?[A-Za-z0-9_-]+:)(?!/).+', export, re.DOTALL)
     if virtuozzo and not _BARE_IPV6.fullmatch(export):
         return virtuozzo[1] + '***'

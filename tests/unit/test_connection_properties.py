@@ -242,6 +242,8 @@ def test_export_hash_is_that_of_os_brick(kind):
     ('cluster1:SECRET', 'cluster1:***'), ('mds1,mds2:/cluster1:SECRET', 'mds1,mds2:/cluster1:***'),
     ('mds1:/cluster1:SEC/RET', 'mds1:/cluster1:***'), ('mds1:/c:SECRET:/x', 'mds1:/c:***'),
     ('//user:SECRET@nas/share', '//***@nas/share'), ('//user:p@SECRET@nas/s', '//***@nas/s'),
+    ('//nas/share,password=SECRET', '//nas/share,password=***'),
+    ('//nas/share?vers=3&PASS=SECRET&ro', '//nas/share?vers=3&PASS=***&ro'),
     ('192.0.2.10:/exports/cinder', '192.0.2.10:/exports/cinder'),
     ('[fd00::1]:/vol', '[fd00::1]:/vol'), ('fd00::3:/vol', 'fd00::3:/vol')])
 def test_a_password_in_an_export_is_not_shown(export, shown):
