@@ -229,15 +229,22 @@ class Answer(Generic[FactsT_co]):
 
 def answer_of(request: Request[Facts], message: dict[str, Any],
               took_s: float) -> Answer[Facts]:
-    """Return the answer that the share probe process wrote."""
+    """Return the answer that the share probe process wrote.
+
+    It may be of another version, where the package was replaced while this process runs.
+    """
     # The worker's answer, which nobody else refers to.
     errno, mount_id = message.pop('errno', None), message.pop('mount_id', None)
     failure, refusal = message.pop('failure', None), message.pop('refusal', None)
     for name, value in message.items():
         if isinstance(value, list):
             message[name] = _frozen(value)
-    return Answer(request.FACTS(**message) if message else None, took_s, errno=errno,
-                  mount_id=mount_id, failure=failure, refusal=refusal and Refusal(*refusal))
+    try:
+        return Answer(request.FACTS(**message) if message else None, took_s, errno=errno,
+                      mount_id=mount_id, failure=failure, refusal=refusal and Refusal(*refusal))
+    except TypeError as err:
+        return Answer(failure='the share probe process is of another version of this package than '
+                              f'its caller, which has to be started again ({err})')
 
 
 def _frozen(value: Any) -> Any:

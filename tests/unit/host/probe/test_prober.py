@@ -18,6 +18,7 @@ from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host.probe import helper as helper_module
 from powervm_fileio_connector.host.probe import pool
+from powervm_fileio_connector.host.probe import protocol
 
 
 def guards():
@@ -339,3 +340,11 @@ def test_probes_of_one_share_are_made_in_turn_by_one_process(prober, share):
     requests = [probe.ListFiles(str(share), share=number % 70) for number in range(700)]
     assert all(answer.facts == probe.Listing(()) for answer in prober.probe_all(requests))
     assert len(guards()) == 2       # 64 shares each
+
+
+@pytest.mark.parametrize('told', [
+    {'names': [], 'more': 1}, {'name': []}, {'refusal': ['path', 'why', 'more']}])
+def test_an_answer_of_another_version_is_a_failure_that_says_so(told):
+    """Helpers that start after an upgrade are of the new version, and their caller is not."""
+    answer = protocol.answer_of(probe.ListFiles('/'), told, 0.1)
+    assert 'of another version' in answer.failure
