@@ -61,12 +61,13 @@ class Subject:
     is_trusted: IsTrusted
 
 
-def require_attachable(facts: probe.FileFacts, subject: Subject) -> None:
+def require_attachable(answer: probe.Answer[probe.FileFacts], subject: Subject) -> None:
     """Raise unless the file may be handed to an LPAR.
 
-    :param facts: of the probe that found it
+    :param answer: of the probe that found it
     """
-    context = subject.context
+    facts, context = answer.facts, subject.context
+    assert facts is not None
     _check_text(context, subject.backstore)
     if stat.S_ISBLK(facts.mode):
         _check_block_device(facts, subject)
@@ -79,9 +80,7 @@ def require_attachable(facts: probe.FileFacts, subject: Subject) -> None:
         raise exceptions.UnsupportedVolume(
             reason=f'{subject.mount} is mounted read-only, and NovaLink needs to write',
             remedy='Mount it read-write, then retry.', **context.fields)
-    if facts.access_errno is not None:
-        failures.raise_for_errno(facts.access_errno, context,
-                                 ' (to read and write it as root)')
+    failures.require_access(answer, context)
     if facts.is_append_only:
         context.refuse('is append-only, so that not even root can open it to write to it',
                        remedy='Remove the attribute with chattr -a.')

@@ -132,20 +132,30 @@ def raise_for(answer: probe.Answer[Any], context: ErrorContext) -> None:
         raise _REFUSALS[answer.refusal.kind](
             reason=f'{context.path}: {answer.refusal.reason}', **context.fields)
     if answer.errno is not None:
-        note = ''
-        if answer.is_from_root_helper:
-            note = ', also through the root helper'
-        elif answer.root_helper_failure:
-            note = f', and the root helper failed: {answer.root_helper_failure}'
-        raise_for_errno(answer.errno, context, note)
+        _raise_for_errno(answer.errno, text_of(answer.errno, answer), context)
 
 
-def raise_for_errno(number: int, context: ErrorContext, note: str = '') -> NoReturn:
-    """Raise the error that the errno of a file system stands for.
+def require_access(answer: probe.Answer[probe.FileFacts], context: ErrorContext) -> None:
+    """Raise the error that root would get who opens a file that was found, if any."""
+    if answer.facts is not None and answer.facts.access_errno is not None:
+        number = answer.facts.access_errno
+        _raise_for_errno(
+            number, f'{text_of(number, answer)} (to read and write it as root)', context)
 
-    :param note: what follows the errno's text
-    """
-    text, share, fields = os.strerror(number) + note, context.share, context.fields
+
+def text_of(number: int, answer: probe.Answer[Any]) -> str:
+    """Return the text of an errno, and what became of the probe at the root helper."""
+    text = os.strerror(number)
+    if answer.is_from_root_helper:
+        return f'{text}, also through the root helper'
+    if answer.root_helper_failure:
+        return f'{text}, and the root helper failed: {answer.root_helper_failure}'
+    return text
+
+
+def _raise_for_errno(number: int, text: str, context: ErrorContext) -> NoReturn:
+    """Raise the error that the errno of a file system stands for."""
+    share, fields = context.share, context.fields
     if number in _SHORTAGE:
         raise exceptions.MountNotResponding(
             reason=f'{context.path} could not be probed: {text}. This is a shortage of this host, '

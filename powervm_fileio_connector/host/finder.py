@@ -184,7 +184,7 @@ def _find_once(spec: VolumeSpec, settings: Settings, prober: probe.Prober,
                 kind=spec.kind, backstore=spec.backstore,
                 may_be_block_device=spec.path is not None and spec.protocol in _DEVICE_PROTOCOLS,
                 is_trusted=checks.trust(settings, prober, deadline))
-            checks.require_attachable(facts, subject)
+            checks.require_attachable(found.answer, subject)
             checks.require_own_mount(spec, path, subject, prober, deadline)
             return _volume_file(spec, settings, found, facts, path, resolved, prober, deadline)
     raise exceptions.MountNotResponding(

@@ -207,7 +207,7 @@ def _file_health(answer: probe.Answer[Any], health: MountHealth,
     try:
         failures.raise_for(answer, subject.context)
         if facts is not None:
-            checks.require_attachable(facts, subject)
+            checks.require_attachable(answer, subject)
     except exceptions.FileIOConnectorError as err:
         if failures.shortage(answer) is not None:
             state = MountState.UNKNOWN

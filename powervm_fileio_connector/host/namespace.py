@@ -41,7 +41,8 @@ def require_same_namespace(file: VolumeFile, *, prober: probe.Prober,
             reason="this process runs in a pid namespace of its own, so that PID 1 is not the "
                    "host's, and whether NovaLink sees the same files cannot be checked",
             remedy=_REMEDY, path=file.path)
-    if _has_mounts_of_pid_1():
+    has_its_mounts = _has_mounts_of_pid_1()
+    if has_its_mounts:
         return
     mount_point = file.mount.mount_point
     answer = prober.probe(probe.FileProbe(
@@ -55,18 +56,23 @@ def require_same_namespace(file: VolumeFile, *, prober: probe.Prober,
     if facts is not None:
         why = f'the host has another file at {file.path}'
     elif answer.errno is not None:
-        why = f'{file.path} could not be found as the host sees it: {os.strerror(answer.errno)}'
+        why = (f'{file.path} could not be found as the host sees it: '
+               f'{failures.text_of(answer.errno, answer)}')
     else:
         why = f'{file.path} is not on a mount as the host sees it'
+    what = ('whether this process has the mounts of PID 1, as NovaLink has, cannot be looked at'
+            if facts is None and has_its_mounts is None
+            else 'this process has not the mounts of PID 1, as NovaLink has')
     raise exceptions.NotOnNovaLink(
-        reason=f'this process has not the mounts of PID 1, as NovaLink has, and {why}',
+        reason=f'{what}, and {why}',
         remedy=_REMEDY, path=file.path, mount_point=mount_point)
 
 
-def _has_mounts_of_pid_1() -> bool:
+def _has_mounts_of_pid_1() -> bool | None:
+    """Whether this process sees what PID 1 sees; None: only root may look."""
     try:
         return all(os.path.samestat(os.stat(f'/proc/1/{what}'),
                                     os.stat(f'/proc/thread-self/{what}'))
                    for what in ('ns/mnt', 'root'))
     except OSError:
-        return False        # only root may look; the probe may ask the root helper
+        return None

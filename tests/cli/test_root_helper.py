@@ -61,6 +61,17 @@ def test_a_file_that_only_the_root_helper_may_see_is_present(as_operator, closed
         assert shown == []
 
 
+def test_a_file_that_only_the_root_helper_may_open_is_present(as_operator, closed):
+    """Root without the rights that a container lacks is denied what NovaLink is not."""
+    os.chmod(os.path.dirname(closed), 0o755)
+    os.chmod(closed, 0o600)
+    os.chown(closed, 65534, 65534)
+    [row] = [row for row in as_operator('echo no rights >&2; exit 1', 'check', closed)
+             if row['error_type'] is not None]
+    assert 'the root helper failed: no rights' in row['detail']
+    assert as_operator(f'chmod 666 {closed}; exec "$@"', 'audit') == []
+
+
 def test_a_root_helper_that_fails_is_named_with_its_reason(as_operator, closed):
     [row] = [row for row in as_operator('echo no rights >&2; exit 1', 'check', closed)
              if row['error_type'] is not None]

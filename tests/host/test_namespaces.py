@@ -4,6 +4,7 @@
 import concurrent.futures
 import ctypes
 import dataclasses
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
 from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.volume import VolumeSpec
 from tests.host.conftest import CLONE_NEWNS
 from tests.host.conftest import write
@@ -45,6 +47,7 @@ import sys
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.volume import VolumeSpec
@@ -96,6 +99,7 @@ import sys
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.host import finder
+from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.volume import VolumeSpec
 
@@ -155,8 +159,26 @@ def on_private_mount(mounter, tmp_path, settings, prober):
 
 
 def test_a_file_that_the_host_does_not_see_is_refused(check, on_private_mount):
-    with pytest.raises(exceptions.NotOnNovaLink, match='has not the mounts of PID 1'):
+    words = 'has not the mounts of PID 1'
+    try:
+        os.stat('/proc/1/ns/mnt')
+    except PermissionError:
+        words = 'whether this process has the mounts of PID 1.* cannot be looked at'
+    with pytest.raises(exceptions.NotOnNovaLink, match=words):
         check(on_private_mount)
+
+
+def test_a_root_helper_that_cannot_look_at_pid_1_is_told(on_private_mount, tmp_path):
+    class Denied(probe.Prober):
+        def probe_all(self, requests, deadline=None):
+            return [probe.Answer(errno=errno.EACCES, root_helper_failure='no sudo here')
+                    for _ in requests]
+
+    (tmp_path / 'lparcfg').touch()
+    with pytest.raises(exceptions.NotOnNovaLink, match='the root helper failed: no sudo here'):
+        host.require_same_namespace(
+            on_private_mount, prober=Denied(20), lparcfg=str(tmp_path / 'lparcfg'),
+            host_pid_namespace=os.stat('/proc/self/ns/pid').st_ino)
 
 
 def test_a_decoy_at_the_same_path_of_the_host_is_refused(check, on_private_mount, settings, prober,

@@ -41,6 +41,7 @@ _NO_TIME: Answer[Any] = Answer(failure='the time for all probes of one call (pro
 # The caller's own rights end here; its root helper's may not.
 NO_ACCESS = (errno.EACCES, errno.EPERM)
 
+
 class Prober:
     """Probes shares on behalf of one connector.
 
@@ -82,7 +83,7 @@ class Prober:
         finally:
             if running.helpers:
                 pool.end(list(running.helpers))
-        denied = {index: answer for index, answer in answers.items() if answer.errno in NO_ACCESS}
+        denied = {index: answer for index, answer in answers.items() if _is_denied(answer)}
         if denied:
             answers.update(self._as_root(requests, denied, deadline))
         if len(answers) < len(requests):
@@ -109,7 +110,7 @@ class Prober:
             running.start({0: requests[0]})
             while running.count and not deadline.has_passed:
                 for index, answer in running.wait(until).items():
-                    if answer.errno in NO_ACCESS:
+                    if _is_denied(answer):
                         answer = self._as_root(requests, {index: answer}, deadline)[index]
                     if is_good(answer):
                         return index, answer
@@ -239,6 +240,12 @@ def _message(requests: Mapping[int, Request[Any]]) -> list[list[tuple[int, dict[
         key = index if request.share is None else (request.share,)
         message.setdefault(key, []).append((index, request.to_message()))
     return list(message.values())
+
+
+def _is_denied(answer: Answer[Any]) -> bool:
+    """Whether this process lacks a right, which its root helper may have, also where it is root."""
+    return answer.errno in NO_ACCESS or (
+        isinstance(answer.facts, protocol.FileFacts) and answer.facts.access_errno in NO_ACCESS)
 
 
 def _hung(deadline: Deadline) -> Answer[Any]:
