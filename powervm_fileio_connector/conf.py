@@ -22,6 +22,10 @@ GROUP = 'powervm_fileio'
 MOST_MAPPINGS_PER_BUS = 32
 """Disks that a Linux client finds on one bus (``ibmvscsi``, run with Linux 6.1)."""
 
+LPARCFG = '/proc/ppc64/lparcfg'
+"""Where Linux says which partition it is. It is there on Power alone; elsewhere, NovaLink is a
+simulator."""
+
 
 class _Directories(types.List):
     """Absolute paths, at least one."""

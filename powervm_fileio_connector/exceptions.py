@@ -10,9 +10,15 @@ which LPAR, adds that with :meth:`FileIOConnectorError.add_context`. All fields 
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from os_brick import exception
+
+SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+"""Errors of the operating system that say what this host or process lacks, whoever is asked."""
+
+REMEDY_SHORTAGE = 'Raise the limit that was met (descriptors, processes or memory), then retry.'
 
 
 class FileIOConnectorError(exception.BrickException):

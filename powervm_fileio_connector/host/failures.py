@@ -25,8 +25,6 @@ _OF_PATH = _ABSENT | {*probe.NO_ACCESS}
 # answers while its server is down.
 _STALE = frozenset((errno.ESTALE, errno.ENOTCONN, errno.ESHUTDOWN, errno.ENODEV, errno.ENXIO))
 
-_SHORTAGE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
-
 _REFUSALS: dict[str, type[exceptions.FileIOConnectorError]] = {
     'path': exceptions.UnsafeVolumePath,
     'format': exceptions.UnsafeVolumeFormat,
@@ -76,7 +74,7 @@ def shortage(answer: probe.Answer[Any]) -> str | None:
     """Return why nothing could be probed, for a want of this host's; None: that is not so."""
     if answer.failure:
         return answer.failure
-    return os.strerror(answer.errno) if answer.errno in _SHORTAGE else None
+    return os.strerror(answer.errno) if answer.errno in exceptions.SHORTAGES else None
 
 
 def is_denied_to_us_alone(answer: probe.Answer[Any]) -> bool:
@@ -156,10 +154,10 @@ def text_of(number: int, answer: probe.Answer[Any]) -> str:
 def _raise_for_errno(number: int, text: str, context: ErrorContext) -> NoReturn:
     """Raise the error that the errno of a file system stands for."""
     share, fields = context.share, context.fields
-    if number in _SHORTAGE:
+    if number in exceptions.SHORTAGES:
         raise exceptions.MountNotResponding(
             reason=f'{context.path} could not be probed: {text}. This is a shortage of this host, '
-                   'not of the share', remedy='Raise the limit that was met, then retry.', **fields)
+                   'not of the share', remedy=exceptions.REMEDY_SHORTAGE, **fields)
     if number in _MISSING:
         reason = f'{share} is mounted and answers, but {context.path} does not exist there ({text})'
         raise exceptions.VolumeFileNotFound(reason=_with_autofs(reason, context), **fields)

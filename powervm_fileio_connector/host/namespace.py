@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 
+from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import failures
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host.finder import VolumeFile
-
-LPARCFG = '/proc/ppc64/lparcfg'
-"""There on Power alone. Elsewhere NovaLink is a simulator, and nothing is checked."""
 
 # Of the initial pid namespace (include/linux/proc_ns.h, PROC_PID_INIT_INO).
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
@@ -25,17 +23,16 @@ _REMEDY = ("Run it with the host's pid namespace, as root or with a root helper,
 
 
 def require_same_namespace(file: VolumeFile, *, prober: probe.Prober,
-                           deadline: Deadline | None = None, lparcfg: str = LPARCFG,
+                           deadline: Deadline | None = None,
                            host_pid_namespace: int = _INITIAL_PID_NAMESPACE) -> None:
     """Raise unless PID 1 has this process's mounts and root, or sees the same file at the path.
 
-    :param lparcfg: where it does not exist, nothing is checked
     :param host_pid_namespace: inode number of the host's pid namespace
     :raises NotOnNovaLink: it sees another file or none, cannot be looked at, or is not the host's
     :raises MountNotResponding: its mount does not answer
     """
-    if not os.path.exists(lparcfg):
-        return
+    if not os.path.exists(conf.LPARCFG):
+        return      # NovaLink is a simulator
     if os.stat('/proc/self/ns/pid').st_ino != host_pid_namespace:
         raise exceptions.NotOnNovaLink(
             reason="this process runs in a pid namespace of its own, so that PID 1 is not the "

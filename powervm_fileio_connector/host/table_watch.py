@@ -116,4 +116,4 @@ def _unreadable(err: OSError) -> exceptions.FileIOConnectorError:
             reason=reason, remedy='Mount /proc where this process runs, then retry.')
     return exceptions.MountNotResponding(
         reason=f'{reason}. This is a shortage of this host or process, not of the share',
-        remedy='Raise the limit that was met, then retry.')
+        remedy=exceptions.REMEDY_SHORTAGE)

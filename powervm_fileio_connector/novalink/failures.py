@@ -37,7 +37,7 @@ NOT_SENT = (FailureKind.UNREACHABLE, FailureKind.SHORTAGE, FailureKind.BUSY, Fai
 UNKNOWN = (FailureKind.LOST, FailureKind.LATE, FailureKind.FAULT)
 REFUSED = (FailureKind.REFUSED, FailureKind.MISSING)
 
-_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
+_SHORTAGES = exceptions.SHORTAGES | {errno.ENOBUFS, errno.EAGAIN}
 
 
 class RequestFailed(Exception):
@@ -129,6 +129,9 @@ def as_error(err: RequestFailed, **fields: Any) -> exceptions.FileIOConnectorErr
             remedy='Check the credentials and open a new session.', **fields)
     if err.kind in REFUSED:
         return exceptions.MappingFailed(reason=f'NovaLink says: {err.detail}', **fields)
+    if err.kind is FailureKind.SHORTAGE:
+        return exceptions.NovaLinkUnavailable(
+            reason=err.reason, remedy=exceptions.REMEDY_SHORTAGE, **fields)
     return exceptions.NovaLinkUnavailable(reason=err.reason, **fields)
 
 

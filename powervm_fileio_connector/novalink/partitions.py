@@ -9,6 +9,7 @@ from typing import Any
 from pypowervm.wrappers import logical_partition
 from pypowervm.wrappers import virtual_io_server
 
+from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.novalink import failures
@@ -18,9 +19,6 @@ from powervm_fileio_connector.novalink.rest import Rest
 
 LOOKUP_S = 5.0
 """How long all edits that are committed together wait for what is asked about their LPARs."""
-
-LPARCFG = '/proc/ppc64/lparcfg'
-"""Where a Linux on Power says which partition it is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +123,7 @@ def _own_partition_id() -> int | None:
     :raises NovaLinkUnavailable: this process has no descriptor left to read it, or may not
     """
     try:
-        with open(LPARCFG, encoding='ascii', errors='replace') as lines:
+        with open(conf.LPARCFG, encoding='ascii', errors='replace') as lines:
             for line in lines:
                 name, _, value = line.partition('=')
                 if name == 'partition_id' and value.strip().isdecimal():
@@ -134,8 +132,8 @@ def _own_partition_id() -> int | None:
         pass
     except OSError as err:
         raise exceptions.NovaLinkUnavailable(
-            reason=f'which partition this is cannot be read from {LPARCFG}: {err.strerror}',
-            remedy='Raise the limit that this process has met, then retry.') from err
+            reason=f'which partition this is cannot be read from {conf.LPARCFG}: {err.strerror}',
+            remedy=exceptions.REMEDY_SHORTAGE) from err
     return None
 
 

@@ -87,7 +87,9 @@ class Waiting:
     def failing(self, failure: RequestFailed, retry: Retry) -> None:
         """Say that something is tried again, if it takes long until it is."""
         if retry.next_try_s >= SILENCE_S:
-            self._say(f'does not serve requests ({failure.detail}); trying again', retry.until_s)
+            what = ('cannot be asked' if failure.kind is FailureKind.SHORTAGE
+                    else 'does not serve requests')
+            self._say(f'{what} ({failure.detail}); trying again', retry.until_s)
 
     def _say(self, what: str, until_s: float) -> None:
         now = time.monotonic()

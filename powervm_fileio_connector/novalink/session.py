@@ -111,6 +111,8 @@ def log_on(settings: conf.Settings, deadline: Deadline, waiting: Waiting) -> Loc
     try:
         return retry_transient(deadline, attempt, waiting)
     except RequestFailed as err:
+        if err.kind is FailureKind.SHORTAGE:
+            raise failures.as_error(err) from None
         raise exceptions.NovaLinkUnavailable(reason='cannot log on to NovaLink at '
                                              f'{settings.novalink_host}: {err.detail}') from None
 

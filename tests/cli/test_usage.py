@@ -246,10 +246,9 @@ def test_a_simulator_is_used_on_a_power_lpar_of_any_id(novalink, make_volume, tm
         'attach', make_volume(), '--lpar', 'lpar1', '--simulator', novalink.url]}[name]
     (tmp_path / 'lparcfg').write_text('partition_id=7\n')
     code = ('import sys\n'
+            'from powervm_fileio_connector import conf\n'
             'from powervm_fileio_connector.cli import main\n'
-            'from powervm_fileio_connector.host import namespace\n'
-            'from powervm_fileio_connector.novalink import partitions\n'
-            f'partitions.LPARCFG = namespace.LPARCFG = {str(tmp_path / "lparcfg")!r}\n'
+            f'conf.LPARCFG = {str(tmp_path / "lparcfg")!r}\n'
             f'sys.exit(main.main({arguments!r}))')
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True,
                           text=True, timeout=120, check=False)

@@ -132,17 +132,21 @@ def test_what_the_server_says_of_a_logon_that_it_refuses_is_passed_on(novalink, 
 
 
 def test_a_thread_that_cannot_be_started_is_our_own_shortage(novalink, connect, make_volume,
-                                                             monkeypatch):
+                                                             monkeypatch, caplog):
     path = make_volume()
 
     def start(thread):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr('powervm_fileio_connector.novalink.retry.PATIENCE_S', 0.2)
+    monkeypatch.setattr('powervm_fileio_connector.novalink.retry.SILENCE_S', 0.01)
     with monkeypatch.context() as patch:
         patch.setattr('powervm_fileio_connector.novalink.exchange.threading.Thread.start', start)
-        with pytest.raises(exceptions.NovaLinkUnavailable, match='new thread'):
+        with pytest.raises(exceptions.NovaLinkUnavailable,
+                           match=r'this process lacks .* new thread\. Raise the limit'):
             connect(path)
+    assert 'does not serve requests' not in caplog.text
+    assert "cannot be asked (can't start new thread)" in caplog.text
     assert connect(path)['path'] == path
 
 

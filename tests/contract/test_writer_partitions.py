@@ -6,10 +6,10 @@ import time
 
 import pytest
 
+from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.novalink import jobs
-from powervm_fileio_connector.novalink import partitions
 from powervm_fileio_connector.simulator import Busy503
 from powervm_fileio_connector.simulator import NovaLinkSimulator
 from powervm_fileio_connector.simulator import Slow
@@ -39,7 +39,7 @@ def test_the_host_has_to_be_the_management_partition(novalink, tmp_path, monkeyp
                                                      is_here):
     lparcfg = tmp_path / 'lparcfg'
     lparcfg.write_text(text.format(id=novalink.vios_id))
-    monkeypatch.setattr(partitions, 'LPARCFG', str(lparcfg))
+    monkeypatch.setattr(conf, 'LPARCFG', str(lparcfg))
     client = client_of(novalink.adapter())
     if is_here:
         assert client.management_partition(deadline())

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
 from powervm_fileio_connector.host import finder
@@ -140,13 +141,17 @@ def test_a_btrfs_beside_that_of_the_root_directory_holds_volumes(tmp_path, mount
 
 
 @pytest.fixture
-def check(prober, tmp_path):
-    """Check a file as on Power, in the host's pid namespace unless told otherwise."""
+def on_power(tmp_path, monkeypatch):
     (tmp_path / 'lparcfg').touch()
+    monkeypatch.setattr(conf, 'LPARCFG', str(tmp_path / 'lparcfg'))
 
+
+@pytest.fixture
+def check(prober, on_power):
+    """Check a file as on Power, in the host's pid namespace unless told otherwise."""
     def check(found, **options):
-        host.require_same_namespace(found, prober=prober, **{
-            'lparcfg': str(tmp_path / 'lparcfg'),
+        host.require_same_namespace(found, **{
+            'prober': prober,
             'host_pid_namespace': os.stat('/proc/self/ns/pid').st_ino} | options)
     return check
 
@@ -168,17 +173,14 @@ def test_a_file_that_the_host_does_not_see_is_refused(check, on_private_mount):
         check(on_private_mount)
 
 
-def test_a_root_helper_that_cannot_look_at_pid_1_is_told(on_private_mount, tmp_path):
+def test_a_root_helper_that_cannot_look_at_pid_1_is_told(check, on_private_mount):
     class Denied(probe.Prober):
         def probe_all(self, requests, deadline=None):
             return [probe.Answer(errno=errno.EACCES, root_helper_failure='no sudo here')
                     for _ in requests]
 
-    (tmp_path / 'lparcfg').touch()
     with pytest.raises(exceptions.NotOnNovaLink, match='the root helper failed: no sudo here'):
-        host.require_same_namespace(
-            on_private_mount, prober=Denied(20), lparcfg=str(tmp_path / 'lparcfg'),
-            host_pid_namespace=os.stat('/proc/self/ns/pid').st_ino)
+        check(on_private_mount, prober=Denied(20))
 
 
 def test_a_decoy_at_the_same_path_of_the_host_is_refused(check, on_private_mount, settings, prober,
@@ -205,5 +207,6 @@ def test_a_pid_namespace_of_its_own_cannot_be_checked(check, on_private_mount):
         check(on_private_mount, host_pid_namespace=1)
 
 
-def test_nothing_is_checked_off_power(check, on_private_mount):
-    check(on_private_mount, lparcfg='/nowhere')
+def test_nothing_is_checked_off_power(check, on_private_mount, monkeypatch):
+    monkeypatch.setattr(conf, 'LPARCFG', '/nowhere')
+    check(on_private_mount)

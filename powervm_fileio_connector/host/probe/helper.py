@@ -24,6 +24,7 @@ import time
 import weakref
 from typing import Any
 
+from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.host.probe.channel import Channel
 from powervm_fileio_connector.host.probe.channel import socket_pair
 
@@ -33,7 +34,7 @@ REAP_S = 0.1
 """How long a worker that was killed is waited for, where it is our child."""
 
 # What says that this host or process has no more to give, not that a share is ill.
-_SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC))
+_SHORTAGES = exceptions.SHORTAGES | {errno.EAGAIN, errno.ENOSPC}
 
 Identity = tuple[Any, ...]
 
