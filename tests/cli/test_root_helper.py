@@ -34,9 +34,9 @@ def closed(share, make_volume, add_mapping):
 
 @pytest.fixture
 def as_operator(novalink, tmp_path):
-    """Run a command as a user for whom ``sudo`` does what a script says."""
+    """Run a command as a user for whom ``sudo`` does what a script says, if told not to ask."""
     def as_operator(sudo, *arguments):
-        (tmp_path / 'sudo').write_text(f'#!/bin/sh\n{sudo}\n')
+        (tmp_path / 'sudo').write_text(f'#!/bin/sh\n[ "$1" = -n ] && shift || exit 9\n{sudo}\n')
         (tmp_path / 'sudo').chmod(0o755)
         done = subprocess.run(
             [*OPERATOR, *arguments, '--simulator', novalink.url, '-f', 'json'],
