@@ -28,13 +28,16 @@ def md5(export: str) -> str:
 def server_and_directory(source: str) -> tuple[str, str] | None:
     """Return which directory of which server an export, or the source of a mount, names.
 
-    None where it has none of the forms that say so. The case of a server's name, slashes that are
-    doubled or trail, and the spelling of an IPv6 address, brackets included, make no difference.
+    None where it has none of the forms that say so. The case of a server's name, and of an SMB
+    share's, slashes that are doubled or trail, and the spelling of an IPv6 address, brackets
+    included, make no difference.
     """
     if source.startswith('//'):
         host, _, share = source.lstrip('/').partition('/')
         host = _host(host.rpartition('@')[2])
-        return (f'//{host}', single_slashes(f'/{share}')) if host and share.strip('/') else None
+        # The name of a share has no case; what lies in it may have.
+        name, separator, below = single_slashes(f'/{share}').lstrip('/').partition('/')
+        return (f'//{host}', f'/{name.lower()}{separator}{below}') if host and name else None
     ceph = _CEPH.fullmatch(source) if '=/' in source else None
     if ceph:
         return ceph[1], single_slashes(ceph[2])

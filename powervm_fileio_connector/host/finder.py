@@ -85,6 +85,7 @@ class VolumeFile:
     def may_have_other_names(self) -> bool:
         """Whether names that ``spellings`` lacks may lead to its data; see :func:`names_among`."""
         return (bool(self.same_as) or self.has_hard_links or self.ignores_case
+                or self.mount.makes_up_inodes
                 or any(hard_links > 1 for *_, hard_links in self.chain))
 
 

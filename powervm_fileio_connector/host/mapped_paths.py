@@ -81,11 +81,25 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
         file.mount.mount_point, file.mount.below(file.path) or '', share=file.mount.share),
         *requests], deadline)
 
-    def is_file(facts: probe.FileFacts | probe.HandleFacts | None) -> bool:
+    def inside(path: str, mount: mount_table.Mount) -> str:
+        location = index.location(mount, path)
+        return '' if location is None else location[1]
+
+    own_inside = inside(file.path, file.mount)
+
+    def differs_in_case_at_most(path: str, mount: mount_table.Mount) -> bool:
+        return inside(path, mount).casefold() == own_inside.casefold()
+
+    def is_file(facts: probe.FileFacts | probe.HandleFacts | None, path: str,
+                mount: mount_table.Mount) -> bool:
         if isinstance(facts, probe.FileFacts):
             return (facts.devices[:1] == (file.device,) if file.is_block_device
                     else (facts.dev, facts.ino) == file.identity)
-        return facts is not None and facts.handle is not None and facts == own.facts
+        if facts is None or own.facts is None or facts.handle != own.facts.handle:
+            return False
+        # Without a handle, the inode numbers are of one file system if the paths there are one.
+        return facts.handle is not None or (
+            facts.ino == own.facts.ino and differs_in_case_at_most(path, mount))
 
     if any(isinstance(request, probe.HandleProbe) for request in requests):
         failures.raise_for(own, failures.ErrorContext(file.path, file.mount, {'path': file.path}))
@@ -95,8 +109,12 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
         # What hangs below a block device is not told by the mount that its node lies on.
         failures.require_told(answer, path, mount, file.path, is_own_share=(
             mount.device == file.mount.device and not file.is_block_device))
-        if is_file(answer.facts):
+        if is_file(answer.facts, path, mount):
             same.append(path)
+        elif (mount.makes_up_inodes and answer.facts is not None
+              and inside(path, mount) != own_inside and differs_in_case_at_most(path, mount)):
+            conflicts.append((path, f'may be {file.path}: only the case of letters differs, and '
+                                    'without the mount option serverino nothing tells'))
         elif not isinstance(answer.facts, probe.FileFacts):
             continue
         elif (answer.facts.dev, answer.facts.ino) in {link[:2] for link in file.chain}:

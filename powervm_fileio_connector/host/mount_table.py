@@ -87,6 +87,14 @@ class Mount:
         options = f',{self.options},'
         return ',soft,' in options or ',softerr,' in options
 
+    @property
+    def makes_up_inodes(self) -> bool:
+        """Whether inode numbers are this host's own, and not those of the server.
+
+        That is CIFS with ``noserverino``, which Linux also sets by itself, and does not show.
+        """
+        return self.fstype in ('cifs', 'smb3') and ',serverino,' not in f',{self.options},'
+
     @functools.cached_property
     def location(self) -> tuple[str | None, str]:
         """The name of the server, if the source has one, and the directory of it that is mounted.

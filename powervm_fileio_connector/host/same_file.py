@@ -27,8 +27,8 @@ from powervm_fileio_connector.volume import UNSENDABLE
 
 # Their kernel shows the source of the first mount for each further one of the same server.
 _WITH_SHARED_NAMES = frozenset(('nfs', 'nfs4', 'cifs', 'smb3'))
-# Those that have a file handle which comes from the server.
-_WITH_FILE_HANDLES = frozenset(('nfs', 'nfs4'))
+# Those whose files have a handle, or at least an inode number, which comes from the server.
+_WITH_SERVER_FACTS = frozenset(('nfs', 'nfs4', 'cifs', 'smb3'))
 
 _MOST_REMEMBERED = 4096
 
@@ -47,7 +47,7 @@ class SameFiles:
         # Those without, and those with further mounts on them, which may cover what is asked for.
         self._plain: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
         self._carrying: dict[tuple[str, str], list[Mount]] = collections.defaultdict(list)
-        self._with_handles: dict[str, dict[str, Mount]] = collections.defaultdict(dict)
+        self._with_facts: dict[str, dict[str, Mount]] = collections.defaultdict(dict)
         self._devices = collections.Counter(mount.device for mount in table)
         self._leaders: dict[str, str] = {}
         self._groups: dict[str, set[str]] = collections.defaultdict(set)
@@ -130,17 +130,17 @@ class SameFiles:
     def under_other_names(self, mount: Mount, path: str) -> list[tuple[Mount, str]]:
         """Return where the same path of what may be the same server can be reached.
 
-        One mount for each device; only where file handles can tell whether the files are one.
+        One mount for each device; only where facts of the server can tell whether it is one file.
         """
         location = None
-        if mount.fstype in _WITH_FILE_HANDLES:
+        if mount.fstype in _WITH_SERVER_FACTS:
             location = self.location(mount, path)
         if location is None:
             return []
         group, inside = location
         found = {}
         for directory, rest in _splits(inside):
-            for device, other in self._with_handles.get(directory, {}).items():
+            for device, other in self._with_facts.get(directory, {}).items():
                 spelling = other.mount_point.rstrip('/') + rest
                 if (self._group[device] != group and device not in found
                         and self._table.covering(spelling) is other):
@@ -154,9 +154,10 @@ class SameFiles:
                 and self._group[mount.device] in self._groups.get(server, ()))
 
     def are_of_one_server(self, one: Mount, other: Mount) -> bool:
-        """Whether two mounts are of one server that gives file handles."""
-        return (one.fstype in _WITH_FILE_HANDLES and other.fstype in _WITH_FILE_HANDLES
-                and self._group[one.device] == self._group[other.device])
+        """Whether two mounts are of one server, by name or address, that tells of its files."""
+        return (one.fstype in _WITH_SERVER_FACTS and other.fstype in _WITH_SERVER_FACTS
+                and (self._group[one.device] == self._group[other.device]
+                     or agree_on_server(one, other)))
 
     def may_have_another_name(self, mount: Mount) -> bool:
         """Whether the kernel may show another name of the server than was given to mount it."""
@@ -177,10 +178,10 @@ class SameFiles:
         if name is None:
             return
         self._groups[name].add(group)
-        if mount.fstype in _WITH_FILE_HANDLES:
-            self._with_handles[directory].setdefault(mount.device, mount)
+        if mount.fstype in _WITH_SERVER_FACTS:
+            self._with_facts[directory].setdefault(mount.device, mount)
             if mount.address:
-                self._groups[mount.address].add(group)
+                self._groups[f'{"//" * name.startswith("//")}{mount.address}'].add(group)
 
     def _leader(self, name: str) -> str:
         """Return the name that stands for all names of the same server."""

@@ -100,7 +100,8 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
     is equal too, which are the same file for certain; the second are all others. Where neither has
     a handle, one inode number at one address is one file; at other addresses it is the second kind
     if the directory agrees as well, which two servers have changed in the same nanosecond only if
-    one is a copy of the other.
+    one is a copy of the other. Where inode numbers are made up, a file at the same path of one
+    address is of the second kind.
 
     :raises MountNotResponding: a path may be the same file, which could not be found out; what the
         probe of ``path`` itself fails with is raised likewise
@@ -125,6 +126,10 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
     for (other, other_path), answer in zip(others, answers, strict=True):
         failures.require_told(answer, other_path, other, path, is_own_share=False)
         is_one_server = same_file.agree_on_server(mount, other)
+        if mount.makes_up_inodes or other.makes_up_inodes:
+            if is_one_server and answer.facts is not None:
+                lookalikes.extend(same_file.index(table).spellings(other, other_path))
+            continue
         if _are_equal(own, answer, is_one_server) or (
                 is_changing and _differ_in_time(own, answer)):
             same = same_file.index(table).spellings(other, other_path)

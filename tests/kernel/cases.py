@@ -6,11 +6,15 @@ A group sets something up once, and its checks, which are functions, run in it o
 
 import dataclasses
 import json
+import pathlib
 import time
 import traceback
 from collections.abc import Callable
 
 from os_brick import exception
+
+RESULTS = pathlib.Path('/run/machine')
+"""In the machine: a directory of the host's."""
 
 AT_THE_END = 'no_process_outlives_the_connector'
 
@@ -91,6 +95,23 @@ class Recorder:
 
     def _write(self, result):
         self._file.write(json.dumps(dataclasses.asdict(result)) + '\n')
+
+
+def run_facts(facts, words, run=lambda fact: fact()):
+    """Run facts, which are functions: those that the host selected, or named by a word, or all.
+
+    :param run: calls one
+    """
+    (RESULTS / 'kernel').write_text(pathlib.Path('/proc/version').read_text())
+    selected = RESULTS / 'selected'
+    names = selected.read_text().split() if selected.exists() else [
+        fact.__name__ for fact in facts if not words or any(
+            word in fact.__name__ for word in words)]
+    recorder = Recorder(RESULTS / 'results-facts')
+    for fact in facts:
+        if fact.__name__ in names:
+            passed = recorder.record(fact.__name__, run, fact)
+            print(f'{fact.__name__}: {"holds" if passed else "does not hold"}', flush=True)
 
 
 def read(directories):

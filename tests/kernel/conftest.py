@@ -6,8 +6,9 @@ import pytest
 from tests.kernel import apt
 from tests.kernel import cases
 from tests.kernel import machine
-from tests.kernel.lio import facts
+from tests.kernel.lio import facts as lio_facts
 from tests.kernel.nfs import suite
+from tests.kernel.smb import facts as smb_facts
 
 _TIMEOUT_S = 1500
 
@@ -39,8 +40,15 @@ def nfs(request, tmp_path_factory):
 @pytest.fixture(scope='session')
 def lio(request, tmp_path_factory):
     """The results of all facts about LIO that were selected, of one machine."""
-    names = {fact.__name__ for fact in facts.FACTS}
+    names = {fact.__name__ for fact in lio_facts.FACTS}
     return _outcome(request, tmp_path_factory, 'lio', [names], 'tcmu-runner', 'qemu-utils')
+
+
+@pytest.fixture(scope='session')
+def smb(request, tmp_path_factory):
+    """The results of all SMB cases that were selected, of one machine."""
+    names = {fact.__name__ for fact in smb_facts.FACTS}
+    return _outcome(request, tmp_path_factory, 'smb', [names], 'samba', 'cifs-utils')
 
 
 def _outcome(request, tmp_path_factory, kind, by_machine, *more_packages):

@@ -13,17 +13,15 @@ import time
 from tests.kernel import cases
 from tests.kernel.nfs import server
 
-RESULTS = pathlib.Path('/run/machine')
-
 
 def main(*words):
-    (RESULTS / 'kernel').write_text(pathlib.Path('/proc/version').read_text())
+    (cases.RESULTS / 'kernel').write_text(pathlib.Path('/proc/version').read_text())
     # The server starts while the package, the simulator and os-brick are imported.
     with concurrent.futures.ThreadPoolExecutor() as pool:
         starting = pool.submit(_start_server)
         from tests.kernel.nfs import suite
     _print_time('imported')
-    names = RESULTS / 'selected'
+    names = cases.RESULTS / 'selected'
     selected = set(names.read_text().split()) if names.exists() else {
         name for name in suite.names() if not words or any(word in name for word in words)}
     server_ = starting.result()
@@ -61,10 +59,10 @@ def _run(groups, server_, selected):
     if server_:
         server.leave_the_mounts_of_others()
     else:
-        server.leave_the_server_of_others(RESULTS)
+        server.leave_the_server_of_others(cases.RESULTS)
         server_ = server.Server()
     recorder = _recorder()
-    with site.Site.started(server_, RESULTS / f'tables-{os.getpid()}') as here:
+    with site.Site.started(server_, cases.RESULTS / f'tables-{os.getpid()}') as here:
         for group in groups:
             recorder.run(group, here, selected)
             _print_time(f'{group.version} {group.name}')
@@ -77,7 +75,7 @@ def _print_time(what):
 
 def _recorder():
     # One file for each process: the share that they are on knows no common end of a file.
-    return cases.Recorder(RESULTS / f'results-{os.getpid()}')
+    return cases.Recorder(cases.RESULTS / f'results-{os.getpid()}')
 
 
 def _no_process_is_left():

@@ -31,7 +31,7 @@ def test_directories_nest_by_their_sources(fstype, device):
 
 
 @pytest.mark.parametrize(('upper', 'lower'), [
-    ('//srv/share', '//SRV/share/dir'), ('one@fsid.fs=/', 'other@fsid.fs=/dir'),
+    ('//srv/share', '//SRV/SHARE/dir'), ('one@fsid.fs=/', 'other@fsid.fs=/dir'),
     ('nas1:/', 'NAS1:/dir/'), ('[fd00::3]:/', 'fd00:0::3:/dir'), ('mgs@tcp:/fs', 'mgs@tcp:/fs/dir'),
     ('//u:pw@srv/share', '//srv/share/dir')])
 def test_every_form_that_carries_a_directory_nests(upper, lower):

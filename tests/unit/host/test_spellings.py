@@ -7,10 +7,12 @@ import hashlib
 import pytest
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector import host
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host import spellings
+from powervm_fileio_connector.host.finder import VolumeFile
 from tests.kernel import tables
 from tests.unit.host.test_mount_table import table_of
 
@@ -87,14 +89,18 @@ def test_of_one_file_under_many_paths_one_is_probed(monkeypatch):
     assert set(found) == {*paths, *(path.replace('link', 'target') for path in paths)}
 
 
-class Prober:
-    """Answers the probes for handles, in their order, with facts given beforehand."""
+class AnsweringProber:
+    """Answers the probes for handles, in their order, with facts given beforehand.
+
+    None stands for a file that is not there.
+    """
 
     def __init__(self, *facts):
         self._facts = facts
 
     def probe_all(self, probes, deadline):
-        return [probe.Answer(facts, 0.0) for _, facts in zip(probes, self._facts, strict=True)]
+        return [probe.Answer(errno=errno.ENOENT) if facts is None else probe.Answer(facts)
+                for _, facts in zip(probes, self._facts, strict=True)]
 
 
 def place_of(export):
@@ -130,9 +136,50 @@ def test_handle_or_inode_number_tells_one_file_under_another_name(
     path = f'{place_of("nas1:/vols/cinder")}/v'
     found = spellings.of_other_servers(
         table, table.covering(path), path,
-        Prober(probe.HandleFacts(*facts), probe.HandleFacts(*other_facts)), Deadline(1))
+        AnsweringProber(probe.HandleFacts(*facts), probe.HandleFacts(*other_facts)), Deadline(1))
     assert found == {'certain': ((other_path,), ()), 'lookalike': ((), (other_path,)),
                      'none': ((), ())}[expected]
+
+
+def smb(number, device, source, place, inodes='serverino,'):
+    """As Linux 6.1 shows a share of Samba."""
+    return (f'{number} 27 {device} / {place} rw,relatime - cifs {source} rw,vers=3.1.1,'
+            f'cache=strict,username=root,addr=192.0.2.1,file_mode=0755,soft,nounix,{inodes}mapposix,actimeo=1')
+
+
+@pytest.mark.parametrize(('inodes', 'other_facts', 'expected'), [
+    ('serverino,', (None, 7, (2, 3)), 'certain'), ('serverino,', (None, 8, (2, 3)), 'none'),
+    ('', (None, 8, (2, 3)), 'lookalike'), ('', None, 'none')])
+def test_an_inode_number_of_the_server_tells_one_file_of_smb_under_another_name(
+        inodes, other_facts, expected):
+    table = table_of(smb(30, '0:31', '//nas1/vols', '/a', inodes),
+                     smb(31, '0:32', '//nas2/vols', '/b', inodes))
+    other = None if other_facts is None else probe.HandleFacts(*other_facts)
+    found = spellings.of_other_servers(
+        table, table.at('/a'), '/a/v', AnsweringProber(probe.HandleFacts(None, 7, (2, 3)), other),
+        Deadline(1))
+    assert found == {'certain': (('/b/v',), ()), 'lookalike': ((), ('/b/v',)),
+                     'none': ((), ())}[expected]
+
+
+@pytest.mark.parametrize(('inodes', 'path', 'ino', 'expected'), [
+    ('serverino,', '/b/VOLUME', 7, 'same'), ('serverino,', '/b/VOLUME', 8, 'none'),
+    ('serverino,', '/c/VOLUME', 7, 'none'), ('', '/b/VOLUME', 8, 'conflict'),
+    ('', '/c/VOLUME', 8, 'none')])
+def test_a_name_of_smb_in_another_case_is_told_on_each_mount(monkeypatch, inodes, path, ino,
+                                                             expected):
+    table = table_of(smb(30, '0:31', '//nas1/vols', '/a', inodes),
+                     smb(31, '0:32', '//nas2/vols', '/b', inodes),
+                     smb(32, '0:33', '//nas1/other', '/c', inodes))
+    monkeypatch.setattr(mount_table, 'table', lambda: table)
+    file = VolumeFile(path='/a/volume', spellings=('/a/volume',), size=512, format='raw',
+                      identity=(31, 7), is_block_device=False, mount=table.at('/a'),
+                      ignores_case=bool(inodes))
+    assert file.may_have_other_names
+    found = host.names_among(file, [path], prober=AnsweringProber(
+        probe.HandleFacts(None, 7, (2, 3)), probe.HandleFacts(None, ino, (2, 3))))
+    assert found.same == ((path,) if expected == 'same' else ())
+    assert [path for path, _ in found.conflicts] == [path] * (expected == 'conflict')
 
 
 @pytest.mark.parametrize(('rounds', 'expected'), [
