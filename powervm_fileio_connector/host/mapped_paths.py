@@ -18,6 +18,7 @@ from powervm_fileio_connector.host import failures
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host import same_file
+from powervm_fileio_connector.host import spellings
 from powervm_fileio_connector.host.finder import VolumeFile
 
 
@@ -71,24 +72,14 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
         elif (mount.device == file.mount.device if is_named else mount.device in file_systems):
             requests.append(probe.FileProbe(mount.mount_point, below, mount.id, share=mount.share))
         elif is_named and index.are_of_one_server(mount, file.mount):
-            requests.append(probe.HandleProbe(mount.mount_point, below, share=mount.share))
+            requests.append(spellings.handle_probe(mount, plain))
         else:
             continue
         asked.append((path, mount))
     if not asked:
         return MappedNames()
-    own, *answers = prober.probe_all([probe.HandleProbe(
-        file.mount.mount_point, file.mount.below(file.path) or '', share=file.mount.share),
-        *requests], deadline)
-
-    def inside(path: str, mount: mount_table.Mount) -> str:
-        location = index.location(mount, path)
-        return '' if location is None else location[1]
-
-    own_inside = inside(file.path, file.mount)
-
-    def differs_in_case_at_most(path: str, mount: mount_table.Mount) -> bool:
-        return inside(path, mount).casefold() == own_inside.casefold()
+    here = file.mount, file.path
+    own, *answers = prober.probe_all([spellings.handle_probe(*here), *requests], deadline)
 
     def is_file(facts: probe.FileFacts | probe.HandleFacts | None, path: str,
                 mount: mount_table.Mount) -> bool:
@@ -97,9 +88,8 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
                     else (facts.dev, facts.ino) == file.identity)
         if facts is None or own.facts is None or facts.handle != own.facts.handle:
             return False
-        # Without a handle, the inode numbers are of one file system if the paths there are one.
         return facts.handle is not None or (
-            facts.ino == own.facts.ino and differs_in_case_at_most(path, mount))
+            facts.ino == own.facts.ino and index.may_share_inode((mount, path), here))
 
     if any(isinstance(request, probe.HandleProbe) for request in requests):
         failures.raise_for(own, failures.ErrorContext(file.path, file.mount, {'path': file.path}))
@@ -112,7 +102,8 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
         if is_file(answer.facts, path, mount):
             same.append(path)
         elif (mount.makes_up_inodes and answer.facts is not None
-              and inside(path, mount) != own_inside and differs_in_case_at_most(path, mount)):
+              and path not in (*file.spellings, *file.lookalikes)
+              and index.may_share_inode((mount, path), here)):
             conflicts.append((path, f'may be {file.path}: only the case of letters differs, and '
                                     'without the mount option serverino nothing tells'))
         elif not isinstance(answer.facts, probe.FileFacts):

@@ -27,8 +27,10 @@ from powervm_fileio_connector.volume import UNSENDABLE
 
 # Their kernel shows the source of the first mount for each further one of the same server.
 _WITH_SHARED_NAMES = frozenset(('nfs', 'nfs4', 'cifs', 'smb3'))
+# Its inode numbers are made of random UUIDs, so that they are of the whole volume.
+_GLUSTER = 'fuse.glusterfs'
 # Those whose files have a handle, or at least an inode number, which comes from the server.
-_WITH_SERVER_FACTS = frozenset(('nfs', 'nfs4', 'cifs', 'smb3'))
+_WITH_SERVER_FACTS = frozenset(('nfs', 'nfs4', 'cifs', 'smb3', _GLUSTER))
 
 _MOST_REMEMBERED = 4096
 
@@ -158,6 +160,17 @@ class SameFiles:
         return (one.fstype in _WITH_SERVER_FACTS and other.fstype in _WITH_SERVER_FACTS
                 and (self._group[one.device] == self._group[other.device]
                      or agree_on_server(one, other)))
+
+    def may_share_inode(self, one: tuple[Mount, str], other: tuple[Mount, str]) -> bool:
+        """Whether equal inode numbers mean one file, at two paths of one server without handles.
+
+        The paths have to show that both lie on one file system there: case makes no difference.
+        """
+        places = [self.location(*one), self.location(*other)]
+        insides = [place[1].casefold() for place in places if place is not None]
+        if one[0].fstype == other[0].fstype == _GLUSTER:
+            insides = [inside.split('/')[1] for inside in insides]
+        return len(insides) == 2 and insides[0] == insides[1]
 
     def may_have_another_name(self, mount: Mount) -> bool:
         """Whether the kernel may show another name of the server than was given to mount it."""

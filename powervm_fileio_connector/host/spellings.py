@@ -137,11 +137,15 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
     return tuple(certain), tuple(lookalikes)
 
 
+def handle_probe(mount: Mount, path: str) -> probe.HandleProbe:
+    """Return the probe for what the server knows a file by."""
+    return probe.HandleProbe(mount.mount_point, mount.below(path) or '', share=mount.share,
+                             has_handles=not mount.may_change_handles)
+
+
 def _facts(files: list[tuple[Mount, str]], prober: probe.Prober,
            deadline: Deadline) -> list[_HandleAnswer]:
-    return prober.probe_all([
-        probe.HandleProbe(mount.mount_point, mount.below(path) or '', share=mount.share)
-        for mount, path in files], deadline)
+    return prober.probe_all([handle_probe(mount, path) for mount, path in files], deadline)
 
 
 def _are_equal(one: _HandleAnswer, other: _HandleAnswer, is_one_server: bool) -> bool:

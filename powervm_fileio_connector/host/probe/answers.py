@@ -109,8 +109,9 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     from powervm_fileio_connector.host.probe import system_calls
     with PathWalk(request['mount_point']) as walk:
         _follow_inside(walk, request['path'])
-        facts: dict[str, Any] = {'handle': system_calls.file_handle(walk.end),
-                                 'ino': os.fstat(walk.end).st_ino}
+        facts: dict[str, Any] = {
+            'handle': system_calls.file_handle(walk.end) if request['has_handles'] else None,
+            'ino': os.fstat(walk.end).st_ino}
         if facts['handle'] is None:
             system_calls.status(walk.directory)     # has its attributes asked for anew
             seen = os.fstat(walk.directory)

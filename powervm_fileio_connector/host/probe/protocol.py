@@ -96,7 +96,7 @@ class Listing:
 class HandleFacts:
     """What a file's file system knows it by.
 
-    :ivar handle: None where it tells none, as Linux does for NFS 4.0
+    :ivar handle: None where it tells none that is the server's, as Linux does for NFS 4.0
     :ivar directory: inode number and time of the last change, in nanoseconds, of the directory that
         it is in, as the server knows them now; None where there is a handle
     """
@@ -180,13 +180,17 @@ class ListFiles(Request[Listing]):
 
 @dataclasses.dataclass(frozen=True)
 class HandleProbe(Request[HandleFacts]):
-    """Probe for the handle of a file of a mount; see :class:`FileProbe`."""
+    """Probe for the handle of a file of a mount; see :class:`FileProbe`.
+
+    :ivar has_handles: False where the handles of the file system are not the server's
+    """
 
     KIND: ClassVar[str] = 'handle'
     FACTS: ClassVar[type] = HandleFacts
 
     mount_point: str
     path: str
+    has_handles: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

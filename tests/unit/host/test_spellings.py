@@ -97,8 +97,10 @@ class AnsweringProber:
 
     def __init__(self, *facts):
         self._facts = facts
+        self.asked = []
 
     def probe_all(self, probes, deadline):
+        self.asked += probes
         return [probe.Answer(errno=errno.ENOENT) if facts is None else probe.Answer(facts)
                 for _, facts in zip(probes, self._facts, strict=True)]
 
@@ -180,6 +182,40 @@ def test_a_name_of_smb_in_another_case_is_told_on_each_mount(monkeypatch, inodes
         probe.HandleFacts(None, 7, (2, 3)), probe.HandleFacts(None, ino, (2, 3))))
     assert found.same == ((path,) if expected == 'same' else ())
     assert [path for path, _ in found.conflicts] == [path] * (expected == 'conflict')
+
+
+def gluster(number, device, source, place):
+    """As Linux 6.1 shows a volume of GlusterFS 10."""
+    return (f'{number} 27 {device} / {place} rw,relatime - fuse.glusterfs {source} rw,user_id=0,'
+            'group_id=0,default_permissions,allow_other,max_read=131072')
+
+
+@pytest.mark.parametrize(('ino', 'expected'), [(7, ('/b/v',)), (8, ())])
+def test_a_file_of_gluster_may_be_one_under_another_name_of_its_servers(ino, expected):
+    """All servers of a pool serve each volume. A copy on another pool has equal numbers, too."""
+    table = table_of(gluster(30, '0:31', 'nas1:/vols', '/a'),
+                     gluster(31, '0:32', 'nas2:/vols', '/b'))
+    prober = AnsweringProber(probe.HandleFacts(None, 7, (2, 3)),
+                             probe.HandleFacts(None, ino, (2, 3)))
+    assert spellings.of_other_servers(
+        table, table.at('/a'), '/a/v', prober, Deadline(1)) == ((), expected)
+    assert not any(request.has_handles for request in prober.asked)
+
+
+@pytest.mark.parametrize(('path', 'ino', 'is_same'), [
+    ('/b/other', 7, True), ('/b/other', 8, False), ('/c/other', 7, False)])
+def test_a_hard_link_of_gluster_is_found_on_each_mount_of_the_volume(monkeypatch, path, ino,
+                                                                     is_same):
+    table = table_of(gluster(30, '0:31', 'nas1:/vols', '/a'),
+                     gluster(31, '0:32', 'nas1:/vols', '/b'),
+                     gluster(32, '0:33', 'nas1:/more', '/c'))
+    monkeypatch.setattr(mount_table, 'table', lambda: table)
+    file = VolumeFile(path='/a/volume', spellings=('/a/volume',), size=512, format='raw',
+                      identity=(31, 7), is_block_device=False, mount=table.at('/a'),
+                      has_hard_links=True)
+    assert host.names_among(file, [path], prober=AnsweringProber(
+        probe.HandleFacts(None, 7, (2, 3)), probe.HandleFacts(None, ino, (4, 5)))
+    ) == ((path,) if is_same else (), ())
 
 
 @pytest.mark.parametrize(('rounds', 'expected'), [

@@ -166,6 +166,8 @@ def test_two_names_of_a_file_have_one_handle_and_another_file_has_another(tmp_pa
     if None in handles:
         pytest.skip('the file system of temporary files tells no handles')
     assert handles[0] == handles[1] != handles[2]
+    request = probe.HandleProbe(str(tmp_path), 'v', has_handles=False)
+    assert worker.answer(request.to_message())['handle'] is None
 
 
 def test_of_a_file_without_a_handle_the_directory_and_its_last_change_are_told(
