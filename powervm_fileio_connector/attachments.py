@@ -10,10 +10,12 @@ that may tell its mapping is gathered, which needs neither the share nor the fil
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import operator
 from collections.abc import Callable
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from oslo_log import log as logging
@@ -42,6 +44,7 @@ _MOST_PROBES = 16       # of files that were attached together
 
 Result = DeviceInfo | tuple[MappingRecord, ...]
 Find = Callable[[VolumeSpec, CallDeadlines, int], host.VolumeFile]
+Asking = Callable[[], AbstractContextManager[None]]
 
 
 class Attachments:
@@ -168,6 +171,47 @@ class Attachments:
         with concurrent.futures.ThreadPoolExecutor(min(len(pairs), _MOST_PROBES)) as pool:
             return list(pool.map(lambda pair: self._finish(*pair), pairs))
 
+    def confirm(self, plan: Plan, record: MappingRecord,
+                asking: Asking = contextlib.nullcontext) -> None:
+        """Check that a mapping that was just made is of the file that was planned, and its alone.
+
+        If it is not, it is removed again. One that was there before is left as it is.
+
+        :param asking: makes a context in which the share is asked
+        :raises UnsafeVolumePath: another file, or another mount, is there; nothing is mapped
+        :raises VolumeFileNotFound: the file is gone; nothing is mapped
+        :raises VolumeInUse: another LPAR got the file by another of its names; nothing is mapped
+        """
+        if not record.is_new:
+            return
+        assert plan.file is not None
+        try:
+            self.recheck(plan, asking)
+            if plan.file.may_have_other_names:
+                self._require_unshared(plan, plan.file, record, asking)
+        except exceptions.FileIOConnectorError as err:
+            self._roll_back(plan, err)
+            raise
+
+    def recheck(self, plan: Plan, asking: Asking = contextlib.nullcontext) -> None:
+        """Check that the path of a plan to attach still leads to the file that was checked.
+
+        NovaLink takes a path, and the edits of others may have taken a while. A share that does
+        not answer now says nothing, which is no error.
+
+        :param asking: makes a context in which the share is asked
+        :raises UnsafeVolumePath: another file, or another mount, is there
+        :raises VolumeFileNotFound: the file is gone
+        """
+        assert plan.file is not None
+        try:
+            with asking(), plan.deadlines.probing(is_last=True) as probes:
+                host.recheck(plan.file, self.settings, prober=self.prober, deadline=probes)
+        except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound):
+            raise
+        except exceptions.FileIOConnectorError as err:
+            LOG.warning('%s could not be checked again: %s', plan.file.path, err)
+
     def extend(self, spec: VolumeSpec) -> int:
         """Have NovaLink find out the size of a volume's file. Safe to repeat.
 
@@ -247,15 +291,12 @@ class Attachments:
                     raise answer
                 if plan.file is None:
                     return self._detached(plan, answer)
-                return self._attached(plan, plan.file, answer)
+                return self._attached(plan, answer)
         except exceptions.FileIOConnectorError as err:
             return err
 
-    def _attached(self, plan: Plan, file: host.VolumeFile, record: MappingRecord) -> DeviceInfo:
-        if record.is_new:
-            self._recheck(plan, file)
-            if file.may_have_other_names:
-                self._require_unshared(plan, file, record)
+    def _attached(self, plan: Plan, record: MappingRecord) -> DeviceInfo:
+        self.confirm(plan, record)
         spec = plan.spec
         LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
                  '%(lua)s.', {'volume': spec.label, 'path': record.path, 'lpar': spec.lpar_uuid,
@@ -270,38 +311,20 @@ class Attachments:
                   or 'it was not attached'})
         return removed
 
-    def _recheck(self, plan: Plan, file: host.VolumeFile) -> None:
-        """Check that the path that NovaLink was given still leads to the file that was checked.
+    def _require_unshared(self, plan: Plan, file: host.VolumeFile, record: MappingRecord,
+                          asking: Asking) -> None:
+        """Check that no other LPAR got the file by another of its names meanwhile.
 
-        NovaLink takes a path, and the edits of others may have taken a while. A share that does
-        not answer now says nothing, so that the mapping is kept.
-
-        :raises UnsafeVolumePath: another file, or another mount, is there; nothing is mapped
-        :raises VolumeFileNotFound: the file is gone; nothing is mapped
+        :raises VolumeInUse: one did
         """
         try:
-            with plan.deadlines.probing(is_last=True) as probes:
-                host.recheck(file, self.settings, prober=self.prober, deadline=probes)
-        except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound) as err:
-            self._roll_back(plan, err)
-            raise
-        except exceptions.FileIOConnectorError as err:
-            LOG.warning('%s could not be checked again after it was attached: %s', file.path, err)
-
-    def _require_unshared(self, plan: Plan, file: host.VolumeFile, record: MappingRecord) -> None:
-        """Undo an attach where another LPAR got the file by another of its names meanwhile."""
-        committer, deadline = self.client.committer(plan.partition.uuid), plan.deadlines.requests
-        try:
-            table = committer.read_table(deadline)
-            names = self._names_in(table, file, plan.deadlines, is_last=True)
+            table = self.client.committer(plan.partition.uuid).read_table(plan.deadlines.requests)
+            with asking():
+                names = self._names_in(table, file, plan.deadlines, is_last=True)
         except exceptions.FileIOConnectorError as err:
             LOG.warning('Whether others have %s by another name is not known: %s', file.path, err)
             return
-        try:
-            plans.require_unshared(plan.spec, file, record, table, names)
-        except exceptions.VolumeInUse as err:
-            self._roll_back(plan, err)
-            raise
+        plans.require_unshared(plan.spec, file, record, table, names)
 
     def _roll_back(self, plan: Plan, error: exceptions.FileIOConnectorError) -> None:
         """Remove what was mapped; where that fails, the error that it is for says so."""

@@ -87,15 +87,18 @@ class InstanceVolumes:
                         lpar_uuid=self.lpar_uuid, vios_uuid=plan.partition.uuid,
                         backstore=plan.spec.backstore), plan.edit.paths[0])
 
+        def asking() -> AbstractContextManager[None]:
+            return operations.noting_silence(plan.spec, slot_mgr, is_asked_once=True)
+
         def report(record: MappingRecord) -> None:
-            if record.is_new:
-                self._recheck_or_roll_back(plan, slot_mgr)
+            self.attachments.confirm(self._from_now(plan), record, asking)
             info = plans.device_info(plan.spec, plan.partition.uuid, record)
             self._prune(slot_mgr, feed_task)
             self._attached(plan, slot_mgr, keep, info)
             slots.save_new_udid(slot_mgr, record, before)
 
-        self._defer(plan, feed_task, as_nova, report, before=lambda: self._recheck(plan, slot_mgr))
+        self._defer(plan, feed_task, as_nova, report,
+                    before=lambda: self.attachments.recheck(self._from_now(plan), asking))
 
     def detach(self, connection_info: Any, info: DeviceInfo, slot_mgr: Any) -> None:
         """Detach a volume now; one that is gone is success."""
@@ -255,9 +258,13 @@ class InstanceVolumes:
         """Return the edit that is to be sent instead; see :func:`plans.without_doubt`."""
         assert isinstance(edit, AddMapping | RemoveMapping)
         cleared = plans.without_doubt(
-            dataclasses.replace(plan, edit=edit, deadlines=self._deadlines()), outcome,
-            self.settings, self.attachments.prober)
+            dataclasses.replace(self._from_now(plan), edit=edit), outcome, self.settings,
+            self.attachments.prober)
         return None if cleared is None else cleared.edit
+
+    def _from_now(self, plan: Plan) -> Plan:
+        """A plan whose time is counted from now, since a FeedTask may run much later."""
+        return dataclasses.replace(plan, deadlines=self._deadlines())
 
     def _attached(self, plan: Plan, slot_mgr: Any, keep: Keep, info: DeviceInfo) -> None:
         record = MappingRecord(kind='file', path=info.path, slot=info.slot, lua=info.lua,
@@ -273,35 +280,3 @@ class InstanceVolumes:
             paths, *self.issued, plan.edit.udid, *(record.udid for record in removed))
         slots.drop(slot_mgr, udids)
         slots.note_detached(slot_mgr, [one for one in removed if not one.is_orphan], udids)
-
-    def _recheck(self, plan: Plan, slot_mgr: Any) -> None:
-        """Check that the file is still the one that was planned, with a deadline of its own.
-
-        The FeedTask may run much later. A share that does not answer now says nothing, and is not
-        asked for the other volumes.
-
-        :raises UnsafeVolumePath: another file is there
-        :raises VolumeFileNotFound: the file is gone
-        """
-        assert plan.file is not None
-        try:
-            with operations.noting_silence(plan.spec, slot_mgr, is_asked_once=True), \
-                    self._deadlines().probing(is_last=True) as probes:
-                host.recheck(plan.file, self.settings, prober=self.attachments.prober,
-                             deadline=probes)
-        except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound):
-            raise
-        except exceptions.FileIOConnectorError as err:
-            LOG.warning('%s could not be checked again: %s', plan.file.path, err)
-
-    def _recheck_or_roll_back(self, plan: Plan, slot_mgr: Any) -> None:
-        try:
-            self._recheck(plan, slot_mgr)
-        except exceptions.FileIOConnectorError as err:
-            removal = RemoveMapping(self.lpar_uuid, paths=plan.edit.paths)
-            try:
-                self.client.committer(plan.partition.uuid).submit(
-                    removal, self._deadlines().requests)
-            except exceptions.FileIOConnectorError as remains:
-                err.note_left_mapped(plan.edit.paths[0], remains)
-            raise

@@ -22,6 +22,7 @@ from nova_powervm.virt.powervm import media
 from nova_powervm.virt.powervm import slot
 from nova_powervm.virt.powervm.tasks import vm as vm_tasks
 
+import powervm_fileio_connector as pfc
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.nova import slot_repair
 from powervm_fileio_connector.simulator.faults.base import Fault
@@ -44,6 +45,15 @@ class WhenPosted(Fault):
     def on_answer(self, context, answer):
         self.act()
         return answer
+
+
+@contextlib.contextmanager
+def making_the_config_drive(act):
+    """Have something happen while the config drive of a new instance is made."""
+    with mock.patch.object(media, 'ConfigDrivePowerVM') as config_drive, \
+            mock.patch('nova.virt.configdrive.required_by', return_value=True):
+        config_drive.return_value.create_cfg_drv_vopt = act
+        yield
 
 
 BACKED = pytest.mark.parametrize('is_volume_backed', [False, True],
@@ -157,13 +167,29 @@ def test_a_file_that_is_replaced_while_the_config_drive_is_made_is_not_attached(
         volume.path.unlink()
         volume.path.symlink_to(other)
 
-    with mock.patch.object(media, 'ConfigDrivePowerVM') as config_drive, \
-            mock.patch('nova.virt.configdrive.required_by', return_value=True):
-        config_drive.return_value.create_cfg_drv_vopt = replace
-        with pytest.raises(pvm_exception.VolumeAttachFailed) as raised:
-            one.create([volume])
+    with making_the_config_drive(replace), \
+            pytest.raises(pvm_exception.VolumeAttachFailed) as raised:
+        one.create([volume])
     assert isinstance(raised.value.__cause__, exceptions.UnsafeVolumePath)
     assert one.novalink.mappings() == []
+
+
+def test_a_file_that_is_attached_by_another_name_while_the_config_drive_is_made_is_taken_off(
+        one, make_volumes):
+    other = one.create([])
+    volume, linked = make_volumes(2)
+    linked.path.unlink()
+    linked.path.hardlink_to(volume.path)
+    connector = pfc.FileIOConnector(None, adapter=one.driver.adapter, lpar_uuid=other.uuid)
+
+    def attach(*args, **kwargs):
+        connector.connect_volume({'path': str(linked.path)})
+
+    with making_the_config_drive(attach), \
+            pytest.raises(pvm_exception.VolumeAttachFailed) as raised:
+        one.create([volume])
+    assert isinstance(raised.value.__cause__, exceptions.VolumeInUse)
+    assert [mapping.path for mapping in one.novalink.mappings()] == [str(linked.path)]
 
 
 def test_an_instance_whose_spawn_was_refused_can_be_deleted_where_nothing_can_be_mapped(
