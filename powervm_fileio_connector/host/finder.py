@@ -108,12 +108,12 @@ def find(spec: VolumeSpec, settings: Settings, *, prober: probe.Prober,
     """
     deadline = prober.deadline() if deadline is None else deadline
     # Half of the time stays for the last probe, so that it is not taken for a hung one.
-    patience_s = deadline.left() / 2
-    pause_s = min(_MOST_PAUSE_S, patience_s / max(1, attempts))
-    patience = retrying.Retrying(
-        stop_max_attempt_number=max(1, attempts), stop_max_delay=patience_s * 1000,
-        wait_fixed=pause_s * 1000, retry_on_exception=_may_yet_appear)
-    return patience.call(_find_once, spec, settings, prober, deadline)
+    patience = deadline.half()
+    # Of its own, retrying would go by the time of day, which may be set meanwhile.
+    return retrying.Retrying(
+        stop_func=lambda made, _: made >= attempts or patience.has_passed,
+        wait_fixed=1000 * min(_MOST_PAUSE_S, patience.seconds / max(1, attempts)),
+        retry_on_exception=_may_yet_appear).call(_find_once, spec, settings, prober, deadline)
 
 
 def recheck(file: VolumeFile, settings: Settings, *, prober: probe.Prober,

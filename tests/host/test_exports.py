@@ -2,6 +2,7 @@
 """Volumes that are named by an export and a name."""
 
 import hashlib
+import itertools
 import os
 import pathlib
 import time
@@ -222,6 +223,20 @@ def test_a_file_that_appears_late_is_found_by_a_later_look(mounter, tmp_path, fi
 
 def test_looks_for_a_file_that_never_appears_end_by_the_deadline(mounter, tmp_path, find):
     mounter.tmpfs(EXPORT, tmp_path / 'a')
+    started = time.monotonic()
+    with pytest.raises(exceptions.VolumeFileNotFound):
+        find(spec(), prober=probe.Prober(0.5), attempts=1000)
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize('step_s', [3600, -3600])
+def test_looks_for_a_file_go_by_a_clock_that_nobody_sets(
+        step_s, mounter, tmp_path, find, monkeypatch):
+    place = mounter.tmpfs(EXPORT, tmp_path / 'a')
+    clock = itertools.count(time.time(), step_s)
+    monkeypatch.setattr(time, 'time', lambda: next(clock))
+    assert find(spec(), prober=LateProber(2), attempts=2).path == str(place / 'volume-1')
+    (place / 'volume-1').unlink()
     started = time.monotonic()
     with pytest.raises(exceptions.VolumeFileNotFound):
         find(spec(), prober=probe.Prober(0.5), attempts=1000)
