@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
 from typing import TypeVar
 
-from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import mappings
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import MappingTable
-from powervm_fileio_connector.novalink import Client
+from powervm_fileio_connector.novalink.committer import Committer
 
 T = TypeVar('T')
 
@@ -20,12 +20,11 @@ T = TypeVar('T')
 class LPARFeed:
     """One LPAR's mappings in the feed of a FeedTask, which may be old until the task has run.
 
-    :param vios_uuid: the management partition's
+    :param committer: the management partition's
     """
 
-    def __init__(self, feed_task: Any, vios_uuid: str, lpar_uuid: str, client: Client) -> None:
-        self._feed_task, self._vios_uuid = feed_task, vios_uuid.upper()
-        self._lpar_uuid, self._client = lpar_uuid, client
+    def __init__(self, feed_task: Any, committer: Committer, lpar_uuid: str) -> None:
+        self._feed_task, self._committer, self._lpar_uuid = feed_task, committer, lpar_uuid
 
     def find(self, paths: Iterable[str], tag: str | None, deadline: Any) -> MappingRecord | None:
         """Return the mapping of a file, by path or else by tag; None: it shows none.
@@ -44,18 +43,9 @@ class LPARFeed:
 
     def _ask(self, question: Callable[[MappingTable], T], deadline: Any) -> T | None:
         for vios_w in self._feed_task.feed:
-            if vios_w.uuid.upper() == self._vios_uuid:
+            if vios_w.uuid.upper() == self._committer.vios_uuid.upper():
                 table = MappingTable(vios_w)
-                try:
-                    return question(table)
-                except mappings.LPARIdNeeded:
-                    # Mappings of files need not name their LPAR, other than by its id.
-                    table.lpar_ids[self._lpar_uuid.upper()] = self._lpar_id(deadline)
-                    return question(table)
+                # Mappings of files need not name their LPAR, other than by its id.
+                return self._committer.with_lpar_ids(
+                    table, deadline, functools.partial(question, table))
         return None
-
-    def _lpar_id(self, deadline: Any) -> int | None:
-        try:
-            return self._client.lpar(self._lpar_uuid, deadline).id
-        except exceptions.LPARNotFound:
-            return None

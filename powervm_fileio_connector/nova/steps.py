@@ -235,7 +235,7 @@ class InstanceVolumes:
             slots.drop_absent_files(slot_mgr, attached)
 
     def _feed(self, feed_task: Any) -> LPARFeed:
-        return LPARFeed(feed_task, self.partition.uuid, self.lpar_uuid, self.client)
+        return LPARFeed(feed_task, self.client.committer(self.partition.uuid), self.lpar_uuid)
 
     def _check_ready(self, plan: Plan) -> None:
         """Refuse an LPAR that cannot change its I/O now.

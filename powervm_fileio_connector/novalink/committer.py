@@ -114,7 +114,7 @@ class Committer:
 
         :raises FileIOConnectorError: why it cannot be applied; the table is as it was
         """
-        return self._with_lpar_ids(table, deadline, lambda: edit.apply(table, may_defer=False))
+        return self.with_lpar_ids(table, deadline, lambda: edit.apply(table, may_defer=False))
 
     def result(self, edit: Edit, table: MappingTable, change: Change, deadline: Deadline) -> Any:
         """Return the result of an edit as a table shows it; nothing is asked but ids of LPARs.
@@ -122,7 +122,7 @@ class Committer:
         :raises NotConfirmed: the table does not show it
         :raises NovaLinkUnavailable: the server does not answer
         """
-        return self._with_lpar_ids(table, deadline, lambda: edit.result(table, change))
+        return self.with_lpar_ids(table, deadline, lambda: edit.result(table, change))
 
     def find(self, lpar_uuid: str, paths: Iterable[str], tag: str | None,
              deadline: Deadline) -> MappingRecord | None:
@@ -132,18 +132,22 @@ class Committer:
         :raises NovaLinkUnavailable: the server does not answer
         """
         table = self.read_table(deadline)
-        return self._with_lpar_ids(table, deadline,
-                                   lambda: mappings.find(table, lpar_uuid, paths, tag))
+        return self.with_lpar_ids(table, deadline,
+                                  lambda: mappings.find(table, lpar_uuid, paths, tag))
 
-    def forget(self) -> None:
-        """Drop the kept table, known to be outdated: the next edit begins with a read."""
-        self._state.kept = None
+    def with_lpar_ids(self, table: MappingTable, deadline: Deadline, call: Callable[[], _T]) -> _T:
+        """Call something that may need to know of LPARs what a table of the caller's does not tell.
 
-    def _with_lpar_ids(self, table: MappingTable, deadline: Deadline, call: Callable[[], _T]) -> _T:
+        :raises NovaLinkUnavailable: the server does not answer
+        """
         try:
             return with_lpar_ids(table, self._rest, deadline, call)
         except RequestFailed as err:
             raise failures.as_error(err) from err
+
+    def forget(self) -> None:
+        """Drop the kept table, known to be outdated: the next edit begins with a read."""
+        self._state.kept = None
 
     def _commit_batch(self, leader: PendingEdit, members: list[PendingEdit]) -> None:
         """Commit a batch, as far as one POST goes; edits that are left over stay unsettled."""
