@@ -88,8 +88,8 @@ def addition(spec: VolumeSpec, file: host.VolumeFile, settings: Settings) -> Add
     """Return the edit that attaches a volume whose file was found."""
     return AddMapping(
         lpar_uuid=spec.lpar_uuid, path=file.path, spellings=file.spellings,
-        lookalikes=file.lookalikes, conflicts=file.conflicts, elsewhere=file.probed,
-        directories=file.directories, backstore=spec.backstore,
+        lookalikes=frozenset(file.lookalikes), conflicts=file.conflicts, elsewhere=file.probed,
+        directories=frozenset(file.directories), backstore=spec.backstore,
         is_backstore_explicit=spec.is_backstore_explicit, tag=spec.volume_id, slot=spec.slot,
         lua=spec.lua, multiattach=spec.multiattach, max_per_bus=settings.max_mappings_per_bus)
 
@@ -152,7 +152,7 @@ def without_doubt(plan: Plan, answer: Any, settings: Settings, prober: Prober) -
                                          deadline=probes)
         return dataclasses.replace(plan, edit=dataclasses.replace(
             plan.edit, conflicts=plan.edit.conflicts + conflicts,
-            unrelated=plan.edit.unrelated + images))
+            unrelated=plan.edit.unrelated.union(images)))
     unresolved = answer.kwargs.get('unresolved', ())
     if not unresolved:
         return None

@@ -65,10 +65,10 @@ class AddMapping:
     lpar_uuid: str
     path: str
     spellings: tuple[str, ...] = ()
-    lookalikes: tuple[str, ...] = ()
+    lookalikes: frozenset[str] = frozenset()
     conflicts: tuple[tuple[str, str], ...] = ()
-    directories: tuple[str, ...] = ()
-    unrelated: tuple[str, ...] = ()
+    directories: frozenset[str] = frozenset()
+    unrelated: frozenset[str] = frozenset()
     elsewhere: Collection[str] | None = dataclasses.field(default=None, compare=False)
     backstore: str = 'loop'
     is_backstore_explicit: bool = False

@@ -98,8 +98,8 @@ def test_an_edit_that_is_refused_may_be_replaced_by_another_one(
         novalink, vios, feed_task, lpar, make_volume):
     image, path, results = make_volume('image'), make_volume('base'), []
     vios.submit(AddMapping(lpar, image, backstore='user:qcow'), Deadline(20))
-    edit = AddMapping(lpar, path, directories=(os.path.dirname(image),))
-    known = dataclasses.replace(edit, unrelated=(image,))
+    edit = AddMapping(lpar, path, directories=frozenset({os.path.dirname(image)}))
+    known = dataclasses.replace(edit, unrelated=frozenset({image}))
     add_to_feed_task(feed_task, edit, vios, 20.0, results.append,
                      after_refusal=lambda _, outcome: (
                          known if isinstance(outcome, exceptions.VolumeInUse) else None))

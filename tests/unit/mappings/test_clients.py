@@ -62,7 +62,7 @@ class TestAMappingThatIsBeingMade:
         table = make(incomplete('/mnt/b'))
         table.lpar_ids[TWO] = 6
         with pytest.raises(exceptions.VolumeInUse):
-            AddMapping(ONE, '/mnt/a', lookalikes=('/mnt/b',)).apply(table)
+            AddMapping(ONE, '/mnt/a', lookalikes=frozenset({'/mnt/b'})).apply(table)
 
     @pytest.mark.parametrize('edit', [AddMapping(ONE, '/mnt/a', multiattach=True),
                                       RemoveMapping(ONE, paths=('/mnt/a',))])

@@ -113,8 +113,8 @@ def test_a_file_without_label_is_known_by_its_name(make):
 def test_a_lookalike_of_another_lpar_refuses_a_second_one(make):
     doc = make(mapping('/mnt/b', TWO, 6))
     with pytest.raises(exceptions.VolumeInUse, match=r'/mnt/b is mapped .* may be the same file'):
-        AddMapping(ONE, '/mnt/a', lookalikes=('/mnt/b',)).apply(doc)
-    edit = AddMapping(ONE, '/mnt/a', lookalikes=('/mnt/b',), multiattach=True)
+        AddMapping(ONE, '/mnt/a', lookalikes=frozenset({'/mnt/b'})).apply(doc)
+    edit = AddMapping(ONE, '/mnt/a', lookalikes=frozenset({'/mnt/b'}), multiattach=True)
     assert edit.apply(doc).outcome is Outcome.CHANGED
 
 
@@ -132,18 +132,19 @@ def test_what_no_lpar_may_have_beside_a_file_refuses_it(make, lpar, is_multiatta
 def test_an_image_beside_a_file_has_to_be_known_not_to_have_it_as_backing_file(make):
     images = [mapping('/mnt/b', TWO, 6, backstore='user:qcow'), mapping('/mnt/a', ONE),
               mapping('/mnt/raw', TWO, 6), mapping('/elsewhere/b', TWO, 6, backstore='user:qcow')]
-    edit = AddMapping(ONE, '/mnt/base', directories=('/mnt',))
+    edit = AddMapping(ONE, '/mnt/base', directories=frozenset({'/mnt'}))
     with pytest.raises(exceptions.VolumeInUse, match='may have /mnt/base as a backing') as caught:
         edit.apply(make(*images))
     assert caught.value.kwargs['images'] == ('/mnt/b',)
-    known = dataclasses.replace(edit, unrelated=('/mnt/b',))
+    known = dataclasses.replace(edit, unrelated=frozenset({'/mnt/b'}))
     assert known.apply(make(*images)).outcome is Outcome.CHANGED
     assert edit.apply(make(*images[1:])).outcome is Outcome.CHANGED
 
 
 def test_a_lookalike_is_never_taken_for_the_file(make):
     doc = make(mapping('/mnt/b', ONE), mapping('/mnt/b', has_link=False, has_client=False))
-    assert AddMapping(ONE, '/mnt/a', lookalikes=('/mnt/b',)).apply(doc).outcome is Outcome.CHANGED
+    edit = AddMapping(ONE, '/mnt/a', lookalikes=frozenset({'/mnt/b'}))
+    assert edit.apply(doc).outcome is Outcome.CHANGED
     assert paths(doc) == ['/mnt/b', '/mnt/b', '/mnt/a']
 
 

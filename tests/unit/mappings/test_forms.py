@@ -119,7 +119,7 @@ documents = st.builds(lambda change, mappings: change(vios_documents.entry(*mapp
                       st.sampled_from(DOCUMENTS), st.lists(shown(), min_size=1, max_size=5))
 edits = st.one_of(
     st.builds(AddMapping, lpar_uuid=st.sampled_from([ONE, TWO]), path=st.sampled_from(PATHS),
-              lookalikes=st.lists(st.sampled_from(PATHS), max_size=1).map(tuple),
+              lookalikes=st.frozensets(st.sampled_from(PATHS), max_size=1),
               slot=st.sampled_from([None, 2, 5]), lua=st.sampled_from([None, 'lun1']),
               multiattach=st.booleans(), max_per_bus=st.integers(1, 3)),
     st.builds(RemoveMapping, lpar_uuid=st.sampled_from([ONE, TWO]),
