@@ -141,10 +141,7 @@ def _lpar(host: CommandContext, lpar: str | None) -> str | None:
         return None
     uuid = host.lpar_uuid(lpar)
     info = next(one for one in host.lpars if one.uuid == uuid)
-    if not info.can_change_io:
-        raise exceptions.LPARNotReady(
-            reason=f'{info.name} (id {info.id}) cannot change its I/O now: '
-            f'{info.why_not or info.state}')
+    info.require_ready()
     return f'{info.name} (id {info.id}) is {info.state} and can change its I/O'
 
 

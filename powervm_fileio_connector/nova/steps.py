@@ -80,7 +80,8 @@ class InstanceVolumes:
                      as_nova: AsNova) -> None:
         """Have a volume attached by the FeedTask; nothing is sent from here."""
         plan = self._plan(connection_info, slot_mgr)
-        self._check_ready(plan)
+        # Nobody could explain it afterwards: what the server answers is not ours to see.
+        self.client.lpar(self.lpar_uuid, plan.deadlines.requests).require_ready()
         before = slots.standing(slot_mgr, slots.udids_of(plan.edit.paths, *self.issued))
         # nova-powervm saves what Nova keeps of the volume before the task runs, not after it.
         keep(DeviceInfo(path=plan.edit.paths[0], volume_id=plan.spec.volume_id,
@@ -236,16 +237,6 @@ class InstanceVolumes:
 
     def _feed(self, feed_task: Any) -> LPARFeed:
         return LPARFeed(feed_task, self.client.committer(self.partition.uuid), self.lpar_uuid)
-
-    def _check_ready(self, plan: Plan) -> None:
-        """Refuse an LPAR that cannot change its I/O now.
-
-        Nobody could explain it afterwards: what the server answers is not ours to see.
-        """
-        lpar = self.client.lpar(self.lpar_uuid, plan.deadlines.requests)
-        if not lpar.can_change_io:
-            raise exceptions.LPARNotReady(
-                reason=f'{lpar.name} is {lpar.state} with RMC {lpar.rmc_state}: {lpar.why_not}')
 
     def _defer(self, plan: Plan, feed_task: Any, as_nova: AsNova, report: Callable[[Any], None],
                before: Callable[[], None] = lambda: None) -> None:

@@ -45,6 +45,16 @@ class LparInfo:
     can_change_io: bool
     why_not: str
 
+    @property
+    def unready(self) -> str:
+        """Why no disk can be attached or detached now, in words."""
+        return f'{self.name} is {self.state} with RMC {self.rmc_state}: {self.why_not}'
+
+    def require_ready(self) -> None:
+        """:raises LPARNotReady: no disk can be attached or detached now"""
+        if not self.can_change_io:
+            raise exceptions.LPARNotReady(reason=self.unready, lpar=self.uuid)
+
 
 def find_management_partition(rest: Rest, deadline: Deadline) -> ManagementPartition:
     """Ask for the management partition, which has to be an I/O server.

@@ -111,8 +111,7 @@ def _unready(err: RequestFailed, job: Job, lpar: LparInfo | exceptions.FileIOCon
     if lpar is None or lpar.can_change_io:
         return None
     return exceptions.LPARNotReady(
-        reason=f'{lpar.name} is {lpar.state} with RMC {lpar.rmc_state}: {lpar.why_not}; '
-        + _reason(err, job), lpar=job.edit.lpar_uuid)
+        reason=f'{lpar.unready}; {_reason(err, job)}', lpar=job.edit.lpar_uuid)
 
 
 def _diagnose(err: RequestFailed, job: Job) -> exceptions.FileIOConnectorError:

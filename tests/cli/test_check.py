@@ -111,7 +111,7 @@ def test_an_lpar_that_cannot_change_its_io_fails_the_check(check, novalink, make
     novalink.change_lpar(novalink.lpars[0].uuid, rmc_state='inactive')
     rows = check(make_volume(), '--lpar', 'lpar1', code=12)
     assert rows['LPAR'][0] == 'FAILED'
-    assert 'lpar1 (id 2) cannot change its I/O now' in rows['LPAR'][1]
+    assert 'lpar1 is running with RMC inactive' in rows['LPAR'][1]
 
 
 @pytest.mark.parametrize('name', ['web01', '4D2C1F61-8F2D-4C1C-9E4C-0E6C2B6D3A11'])
