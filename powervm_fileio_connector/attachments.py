@@ -32,6 +32,7 @@ from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import MappingTable
 from powervm_fileio_connector.mappings import Outcome
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.mappings import in_order
 from powervm_fileio_connector.novalink import Client
 from powervm_fileio_connector.plans import Plan
 from powervm_fileio_connector.plans import Preview
@@ -129,18 +130,27 @@ class Attachments:
 
         :param is_lpar_absent: the LPAR is not on this host yet, and is not asked for
         """
-        try:
-            with plans.error_context(plan.doing, plan.spec):
-                change, before, after = self.client.committer(plan.partition.uuid).try_out(
-                    plan.edit, plan.deadlines.requests, is_lpar_absent)
-        except exceptions.FileIOConnectorError as err:
-            cleared, answer = self._cleared(plan, err)
-            return Preview(error=answer) if cleared is None else self.preview(
-                cleared, is_lpar_absent)
-        if change.outcome is Outcome.UNCHANGED:
-            return Preview(unchanged=change.records)
-        return Preview(added=tuple(record for record in after if record not in before),
-                       removed=tuple(record for record in before if record not in after))
+        [shown] = self.preview_all([plan], is_lpar_absent)
+        return shown
+
+    def preview_all(self, given: Sequence[Plan], is_lpar_absent: bool = False) -> list[Preview]:
+        """Tell of each of several plans what :meth:`carry_out_all` would change now."""
+        previews: dict[int, Preview] = {}
+        table, touched = None, frozenset[str]()
+        for plan in in_order(given):
+            try:
+                with plans.error_context(plan.doing, plan.spec):
+                    # An edit of the same volume would wait for the answer to the one before it.
+                    if table is None or not touched.isdisjoint(plan.edit.keys):
+                        table, touched = self.client.committer(plan.partition.uuid).read_table(
+                            plan.deadlines.requests), frozenset()
+                    touched |= plan.edit.keys
+                    if is_lpar_absent:
+                        table.lpar_ids[plan.spec.lpar_uuid.upper()] = None
+                    previews[id(plan)] = self._try_out(plan, table)
+            except exceptions.FileIOConnectorError as err:
+                previews[id(plan)] = Preview(error=err)
+        return [previews[id(plan)] for plan in given]
 
     def carry_out(self, plan: Plan) -> Any:
         """Send a plan's edit, and return once NovaLink's answer shows it.
@@ -279,6 +289,23 @@ class Attachments:
                 return plans.without_doubt(plan, answer, self.settings, self.prober), answer
         except exceptions.FileIOConnectorError as err:
             return None, err
+
+    def _try_out(self, plan: Plan, table: MappingTable) -> Preview:
+        """Apply a plan to a table that is not sent."""
+        before = dict.fromkeys(table.entries())
+        try:
+            change = self.client.committer(plan.partition.uuid).apply(
+                plan.edit, table, plan.deadlines.requests)
+        except exceptions.FileIOConnectorError as err:
+            cleared = plans.without_doubt(plan, err, self.settings, self.prober)
+            if cleared is None:
+                raise
+            return self._try_out(cleared, table)
+        if change.outcome is Outcome.UNCHANGED:
+            return Preview(unchanged=change.records)
+        after = dict.fromkeys(table.entries())
+        return Preview(added=tuple(entry.record for entry in after if entry not in before),
+                       removed=tuple(entry.record for entry in before if entry not in after))
 
     def _finish(self, plan: Plan, answer: Any) -> Any:
         """Return the result of a plan whose edit was sent, or the error."""

@@ -129,12 +129,11 @@ class Detaching(ExistingAttachmentOperation):
     def more(self, value: Sequence[MappingRecord]) -> tuple[Any, ...]:
         return (value[0].path if value else None,)
 
-    def preview(self, planned: operation.Planned) -> list[operation.Row]:
-        if planned.plan is None:
-            spec = planned.volume.spec
-            return [self._preview_row('none', None, MappingRecord(
-                path=spec.path, tag=spec.volume_id))]
-        return super().preview(planned)
+    def preview_all(self, given: list[operation.Planned]) -> list[Any]:
+        shown = iter(super().preview_all([one for one in given if one.plan is not None]))
+        return [next(shown) if one.plan is not None else [self._preview_row(
+            'none', None, MappingRecord(path=one.volume.spec.path, tag=one.volume.spec.volume_id))]
+            for one in given]
 
 
 class Extending(ExistingAttachmentOperation):
@@ -175,10 +174,18 @@ class Extending(ExistingAttachmentOperation):
     def more(self, value: tuple[MappingRecord, int]) -> tuple[Any, ...]:
         return output.Size(value[1]), value[0].path
 
-    def preview(self, planned: operation.Planned) -> list[operation.Row]:
-        """Return the sizes that the file has and that NovaLink knows of."""
-        volume, file = planned.volume, self.host.attachments.find(planned.plan)
+    def preview_all(self, given: list[operation.Planned]) -> list[Any]:
+        """Return for each volume the sizes that NovaLink knows of and that the file has."""
+        with concurrent.futures.ThreadPoolExecutor(parallel.MOST_AT_ONCE) as pool:
+            return list(pool.map(self._sizes, given))
+
+    def _sizes(self, planned: operation.Planned) -> Any:
+        volume = planned.volume
         assert volume.mapping is not None
+        try:
+            file = self.host.attachments.find(planned.plan)
+        except exceptions.FileIOConnectorError as err:
+            return err
         return [(self.host.lpar_shown(volume.lpar_uuid), volume.lpar_uuid,
                  inventory.size(inventory.size_of(volume.mapping, file.size)),
                  output.Size(file.size), volume.mapping.path)]

@@ -18,8 +18,6 @@ from powervm_fileio_connector.cli import parallel
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.cli.context import doing
-from powervm_fileio_connector.cli.errors import ExitCode
-from powervm_fileio_connector.cli.errors import NotAttached
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.volume import DeviceInfo
@@ -37,7 +35,7 @@ class Planned:
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """A volume that the operation succeeded on, and the result."""
+    """A volume that the operation succeeded on, and the result, or the rows of a preview."""
 
     volume: volumes.Volume
     value: Any
@@ -109,18 +107,17 @@ class VolumeOperation(abc.ABC):
         self.prepare(given)
         # Asked for once, not by each thread.
         _ = self.host.partition, self.host.lpars
-        if self.args.dry_run:
-            return self._previews(given)
         results = parallel.run_all(given, self._planned, self._carried_out,
                                    self._command.app.stderr, self.title)
         self._command.exit_code = results.exit_code
-        self._command.was_done = self._counts(results)
+        if not self.args.dry_run:
+            self._command.was_done = self._counts(results)
         if results.is_interrupted:
             self._command.say(f'Interrupted: {self._counts(results)}. Run the same command again '
                               'to continue.')
         if not self.is_list:
             [result] = results.each
-            if result.state is parallel.State.DONE:
+            if result.state is parallel.State.DONE and not self.args.dry_run:
                 self._command.is_one = True
                 return self.one(result.value)
             if result.error is not None and not results.is_interrupted:
@@ -130,19 +127,23 @@ class VolumeOperation(abc.ABC):
                 self._command.say(_naming(result.volume, result.error))
                 self._command.app.LOG.debug('Volume %s:', result.volume.label,
                                             exc_info=result.error)
+        if self.args.dry_run:
+            return self._previews(results)
         self._command.in_table = self.in_table
         return self.keys, [self._result_row(result) for result in results.each]
 
-    def preview(self, planned: Planned) -> list[Row]:
-        """Return the edit that carrying out a plan would send now.
+    def preview_all(self, given: list[Planned]) -> list[Any]:
+        """Return for each plan the edit that carrying it out would send now, or the error.
 
         :returns: rows without what all previews have: the volume, and an error
         """
-        shown = self.host.attachments.preview(planned.plan)
+        shown = self.host.attachments.preview_all([one.plan for one in given])
+        return [self._edit(one.plan, preview) for one, preview in zip(given, shown, strict=True)]
+
+    def _edit(self, plan: plans.Plan, shown: plans.Preview) -> Any:
         if shown.error is not None:
-            with self.host.naming_lpars():
-                raise shown.error
-        lpar_uuid = planned.plan.spec.lpar_uuid
+            return shown.error
+        lpar_uuid = plan.spec.lpar_uuid
         if not (shown.removed or shown.added):
             return ([self._preview_row('none', lpar_uuid, record) for record in shown.unchanged]
                     or [self._preview_row('none', lpar_uuid, mappings.MappingRecord())])
@@ -172,25 +173,24 @@ class VolumeOperation(abc.ABC):
             return Planned(volume, self.plan(volume))
 
     def _carried_out(self, given: list[Planned]) -> list[Any]:
+        act = self.preview_all if self.args.dry_run else self.carry_out_all
         return [self.host.name_lpars(value) if isinstance(value, exceptions.FileIOConnectorError)
                 else Done(planned.volume, value)
-                for planned, value in zip(given, self.carry_out_all(given), strict=True)]
+                for planned, value in zip(given, act(given), strict=True)]
 
-    def _previews(self, given: list[volumes.Volume]) -> output.Output:
+    def _previews(self, results: parallel.Results) -> output.Output:
         rows: list[Row] = []
         self._command.in_table = self.preview_in_list if self.is_list else self.preview_in_table
-        for volume in given:
-            try:
-                rows += [(volume.label, *row, None, None)
-                         for row in self.preview(self._planned(volume))]
-            except (exceptions.FileIOConnectorError, NotAttached, UsageError) as err:
-                if not self.is_list:
-                    raise
-                self._command.say(_naming(volume, err))
-                self._command.exit_code = ExitCode.PARTIAL
+        for result in results.each:
+            if result.state is parallel.State.DONE:
+                rows += [(result.volume.label, *row, None, None) for row in result.value.value]
+                continue
+            known = self._known(result.volume, result.error)
+            if result.error is not None:
                 self._command.in_table = (*self.preview_in_list, 'error_type')
-                known = self._known(volume, err)
-                rows.append(tuple(known.get(key) for key in self.preview_keys))
+            else:
+                known['edit'] = result.state.value
+            rows.append(tuple(known.get(key) for key in self.preview_keys))
         return self.preview_keys, rows
 
     def _result_row(self, result: parallel.Result) -> tuple[Any, ...]:
@@ -217,8 +217,9 @@ class VolumeOperation(abc.ABC):
 
     def _counts(self, results: parallel.Results) -> str:
         """Return how many volumes had which result."""
+        done = 'previewed' if self.args.dry_run else self.done
         counts = [(sum(result.state is state for result in results.each), said) for state, said in (
-            (parallel.State.DONE, self.done), (parallel.State.FAILED, 'failed'),
+            (parallel.State.DONE, done), (parallel.State.FAILED, 'failed'),
             (parallel.State.NOT_TRIED, 'not tried'),
             (parallel.State.UNKNOWN, 'still under way, so nothing is known of them'))]
         return ', '.join(f'{count} {said}' for count, said in counts if count)

@@ -94,21 +94,6 @@ class Committer:
         except RequestFailed as err:
             raise failures.as_error(err) from err
 
-    def try_out(self, edit: Edit, deadline: Deadline, is_lpar_absent: bool = False,
-                ) -> tuple[Change, list[MappingRecord], list[MappingRecord]]:
-        """Apply an edit to the present mappings, and send nothing.
-
-        :param is_lpar_absent: the server has no such LPAR yet, and is not asked for it
-        :returns: what it would change, and the mappings before and after
-        :raises FileIOConnectorError: why it could not be committed
-        """
-        table = self.read_table(deadline)
-        if is_lpar_absent:
-            table.lpar_ids[edit.lpar_uuid.upper()] = None
-        before = [entry.record for entry in table.entries()]
-        change = self.apply(edit, table, deadline)
-        return change, before, [entry.record for entry in table.entries()]
-
     def apply(self, edit: Edit, table: MappingTable, deadline: Deadline) -> Change:
         """Apply an edit to a table of the caller's; nothing is asked but ids of LPARs.
 

@@ -183,6 +183,25 @@ def test_dry_run_of_a_list_names_those_that_would_fail(operate, novalink, many, 
     assert posts(novalink) == 0
 
 
+@pytest.mark.parametrize('name', ['attach', 'detach'])
+def test_dry_run_of_a_list_asks_novalink_as_often_as_that_of_two(operate, novalink, many,
+                                                                write_json, name):
+    asked = []
+    for count in (2, 12):
+        volumes = write_json(many(count))
+        if name == 'detach':
+            operate('attach', volumes)
+        before = novalink.requests.count('GET')
+        assert operate(name, volumes, '--dry-run').code == 0
+        asked.append(novalink.requests.count('GET') - before)
+    assert asked[0] == asked[1]
+
+
+def test_dry_run_of_a_list_shows_an_entry_that_is_given_twice_as_often(as_json, many, write_json):
+    edits = [row['edit'] for row in as_json('attach', write_json(many(2) * 2), '--dry-run')]
+    assert edits == ['add'] * 4
+
+
 @pytest.mark.parametrize(('name', 'edits'), [
     ('detach', ['remove', 'none', None]), ('extend', [None, None, None])])
 def test_dry_run_of_a_list_has_a_row_for_each_volume(operate, novalink, many, write_json, name,
