@@ -128,6 +128,15 @@ class CommandContext:
                                            for lpar in found) + '. Give the UUID.')
         return found[0].uuid
 
+    def require_ready(self, lpar_uuid: str) -> None:
+        """Check what NovaLink checks when it is sent a change.
+
+        :raises LPARNotReady: the LPAR cannot change its I/O now
+        """
+        for lpar in self.lpars:
+            if lpar.uuid.upper() == lpar_uuid.upper():
+                lpar.require_ready()
+
     def lpar_shown(self, lpar_uuid: str | None) -> str | None:
         """An LPAR as users know it; its name only if it is known anyway."""
         known = vars(self).get('lpars', [])

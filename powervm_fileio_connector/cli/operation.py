@@ -147,6 +147,13 @@ class VolumeOperation(abc.ABC):
         if not (shown.removed or shown.added):
             return ([self._preview_row('none', lpar_uuid, record) for record in shown.unchanged]
                     or [self._preview_row('none', lpar_uuid, mappings.MappingRecord())])
+        try:
+            with plans.error_context(plan.doing, plan.spec):
+                # Whether it would refuse a removal as well, nothing tells.
+                if shown.added:
+                    self.host.require_ready(lpar_uuid)
+        except exceptions.LPARNotReady as err:
+            return err
         return ([self._preview_row('remove', self.host.lpar_of(record), record)
                  for record in shown.removed]
                 + [self._preview_row('add', lpar_uuid, record) for record in shown.added])

@@ -195,6 +195,18 @@ def test_dry_run_refuses_what_attach_would_refuse(operate, make_volume, add_mapp
     assert operate('attach', path, '--lpar', 'lpar2', '--dry-run').code == 8
 
 
+@pytest.mark.parametrize('more', [[], ['--dry-run']], ids=['', 'dry run'])
+def test_an_lpar_that_cannot_change_its_io_gets_no_more_disks(operate, novalink, make_volume,
+                                                              add_mapping, more):
+    mapped = add_mapping(make_volume('mapped'))
+    novalink.change_lpar(novalink.lpars[0].uuid, rmc_state='inactive')
+    outcome = operate('attach', make_volume('free'), '--lpar', 'lpar1', *more)
+    assert outcome.code == 7
+    assert 'lpar1 is running with RMC inactive' in outcome.err
+    assert operate('attach', mapped, '--lpar', 'lpar1', *more).code == 0
+    assert operate('detach', mapped, *more).code == 0
+
+
 def test_detach_finds_the_only_lpar_that_has_the_volume(operate, novalink, make_volume,
                                                         add_mapping):
     path = make_volume()
