@@ -52,7 +52,7 @@ def add_novalink(parser: argparse.ArgumentParser) -> None:
 
 def add_lpar(parser: argparse.ArgumentParser, text: str, *, is_required: bool = False) -> None:
     """Let the user name an LPAR."""
-    parser.add_argument('--lpar', type=_lpar, metavar='LPAR', required=is_required,
+    parser.add_argument('--lpar', type=not_empty, metavar='LPAR', required=is_required,
                         help=f'{text}; by name, id or UUID')
 
 
@@ -79,7 +79,7 @@ def add_volume(parser: argparse.ArgumentParser, *, is_optional: bool = False,
     group.add_argument('--name', metavar='N', help='the name of the file in that export')
     group.add_argument('--volume-format', choices=('raw', 'qcow2'),
                        help='format of the file, where the JSON does not say (default: raw)')
-    group.add_argument('--volume-id', metavar='ID',
+    group.add_argument('--volume-id', metavar='ID', type=not_empty,
                        help='id of the volume, with which its disk is tagged')
 
 
@@ -226,7 +226,7 @@ def seconds(text: str) -> float:
     return number
 
 
-def _lpar(text: str) -> str:
+def not_empty(text: str) -> str:
     if not text.strip():
         # Such as a variable that a script has not set.
         raise argparse.ArgumentTypeError('it is empty; leave it out where it is not needed')

@@ -31,8 +31,10 @@ class List(output.Table):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_lpar(parser, 'only the disks of this LPAR')
-        parser.add_argument('--path', metavar='TEXT', help='only files whose path contains TEXT')
-        parser.add_argument('--tag', metavar='ID', help='only disks that are tagged with ID')
+        parser.add_argument('--path', metavar='TEXT', type=options.not_empty,
+                            help='only files whose path contains TEXT')
+        parser.add_argument('--tag', metavar='ID', type=options.not_empty,
+                            help='only disks that are tagged with ID')
         parser.add_argument('--state', metavar='STATE', choices=_STATES,
                             help='only disks whose file or mount is in this state: '
                             + ', '.join(_STATES))
