@@ -158,10 +158,16 @@ def absolute(path: str) -> str:
     """Return a path from the root on; only ``..`` at its beginning is resolved.
 
     Behind a symlink, ``..`` leads elsewhere than to the directory before it.
+
+    :raises UsageError: it begins at the current directory, and that was removed
     """
     if path.startswith('/'):
         return path
-    directory = os.getcwd()
+    try:
+        directory = os.getcwd()
+    except OSError as err:
+        raise UsageError(f'{path} begins at the current directory, which cannot be told: '
+                         f'{err.strerror}. Give the path from / on.') from err
     parts = path.split('/')
     while parts and parts[0] in ('.', '..', ''):
         if parts.pop(0) == '..':

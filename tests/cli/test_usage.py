@@ -150,6 +150,15 @@ def test_help_begins_with_an_example_and_ends_with_the_exit_codes(run, name):
     assert '--max-width' not in outcome.out
 
 
+@pytest.mark.parametrize('line', ['show ./volume', 'qualify --lpar lpar1 --directory shares'])
+def test_a_relative_path_needs_the_current_directory(command, novalink, tmp_path, line):
+    done = subprocess.run(
+        ['sh', '-c', 'rmdir "$PWD" && exec "$@"', 'sh', command, *line.split(), '--simulator',
+         novalink.url], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done
+    assert 'begins at the current directory, which cannot be told' in done.stderr
+
+
 def test_a_relative_path_is_resolved(operate, novalink, make_volume, monkeypatch):
     path = make_volume('real/volume-1')
     monkeypatch.chdir(os.path.dirname(path))
