@@ -272,9 +272,13 @@ class State:
 
         :param leave_orphans: its mappings stay, without client adapter and LPAR link, as
             recorded; otherwise they go too
+        :raises ValueError: it is an I/O server
         """
         with self._lock:
-            partition = self._partitions.pop(self.partition(uuid).uuid)
+            partition = self.partition(uuid)
+            if partition.is_io_server:
+                raise ValueError(f'{partition.name} is an I/O server, and cannot be removed')
+            del self._partitions[partition.uuid]
             for vios_uuid, mappings in self._mappings.items():
                 theirs = [m for m in mappings.values() if m.has_client
                           and (m.lpar_uuid == partition.uuid or m.lpar_id == partition.id)]

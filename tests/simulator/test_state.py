@@ -104,6 +104,13 @@ def test_what_mappings_go_by_is_no_field_to_change(state, fields):
     assert state.partitions() == before
 
 
+def test_an_io_server_stays(state):
+    before = state.snapshot()
+    with pytest.raises(ValueError, match='is an I/O server'):
+        state.remove_partition(state.vios.uuid)
+    assert state.snapshot() == before
+
+
 def test_removed_lpar_takes_its_mappings_if_told_to(state):
     lpar = state.partitions(False)[0]
     state.remove_partition(lpar.uuid, leave_orphans=False)
