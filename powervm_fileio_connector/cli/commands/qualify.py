@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from powervm_fileio_connector.cli.context import CommandContext
     from powervm_fileio_connector.cli.qualification.site import Site
 
-_GROUP = 'ViosSCSIMapping'
 KEYS = ('line', 'verdict', 'statement', 'seen')
 
 
@@ -121,6 +120,8 @@ def _new_file(path: str | None) -> Iterator[None]:
 
 def _documents(site: Site) -> list[bytes]:
     """Return what a simulator can start from."""
+    from powervm_fileio_connector.cli.qualification.site import GROUP
+
     return [site.get(path).answer for path in (
-        '/rest/api/uom/ManagedSystem', f'/rest/api/uom/VirtualIOServer?group={_GROUP}',
+        '/rest/api/uom/ManagedSystem', f'/rest/api/uom/VirtualIOServer?group={GROUP}',
         '/rest/api/uom/LogicalPartition')]
