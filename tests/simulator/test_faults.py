@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults happen when, as often and to what they are told to."""
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -306,6 +307,15 @@ def test_etag_is_only_where_the_fault_says(novalink, place, header, metadata):
 def test_every_fault_survives_the_way_to_another_process(name):
     fault = KNOWN[name](times=3, method='GET', probability=0.5, seed=9)
     assert from_json(to_json(fault)) == fault
+
+
+@pytest.mark.parametrize(('name', 'field'), [
+    ('Busy503', 'times'), ('Busy503', 'probability'), ('Slow', 'seconds'), ('Latency', 'post_s'),
+    ('LPARListCutShort', 'keep')])
+@pytest.mark.parametrize('number', ['-1', '-1.5', 'NaN', 'Infinity', '1e300'])
+def test_numbers_of_faults_are_those_that_can_be_counted_or_waited_for(name, field, number):
+    with pytest.raises(ValueError, match=f'{field} of {name}'):
+        from_json({'fault': name, field: json.loads(number)})
 
 
 def test_unknown_fault_names_the_known_ones():

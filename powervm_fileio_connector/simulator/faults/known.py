@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from typing import Any
 from typing import get_args
 from typing import get_type_hints
@@ -31,7 +32,7 @@ def to_json(fault: Fault) -> dict[str, Any]:
 def from_json(data: dict[str, Any]) -> Fault:
     """The fault that ``to_json`` was given.
 
-    :raises ValueError: there is no such fault, or a field is of another type
+    :raises ValueError: there is no such fault, or a field is of another type or makes no sense
     """
     fields = dict(data)
     name = fields.pop('fault', None)
@@ -40,8 +41,11 @@ def from_json(data: dict[str, Any]) -> Fault:
     fault = KNOWN[name](**fields)
     for field, hint in get_type_hints(type(fault)).items():
         # Latencies may be whole numbers, and some fields are of types of their own.
-        allowed = {*(get_args(hint) or (hint,))}
-        if allowed <= _PLAIN and not is_of(getattr(fault, field), hint) and not (
-                float in allowed and type(getattr(fault, field)) is int):
-            raise ValueError(f'{field} of {name} is {str(getattr(fault, field))[:50]!r}')
+        allowed, value = {*(get_args(hint) or (hint,))}, getattr(fault, field)
+        is_allowed = not allowed <= _PLAIN or is_of(value, hint) or (
+            float in allowed and type(value) is int)
+        # JSON may hold infinite numbers, which nothing can wait for, and NaN.
+        is_count = isinstance(value, int | float) and field != 'seed'
+        if not is_allowed or (is_count and not 0 <= value <= threading.TIMEOUT_MAX):
+            raise ValueError(f'{field} of {name} is {str(value)[:50]!r}')
     return fault
