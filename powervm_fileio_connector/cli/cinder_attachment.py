@@ -66,10 +66,11 @@ class CinderAttachments:
                 return info
             return self._attach(volume, own, note, lpar_uuid, keys)
 
-    def detach(self, text: str, lpar: str | None) -> tuple[str, str | None]:
+    def detach(self, text: str, lpar: str | None) -> tuple[str, str | None, bool]:
         """Detach a volume; safe to repeat, also after a crash.
 
-        :returns: the volume's id, and the LPAR that had it, None where it was not attached
+        :returns: the volume's id, the LPAR that had it, None where none is known, and whether it
+            was attached: Cinder may have an attachment of this host that names no LPAR
         """
         doing = f'detach volume {text}'
         volume = self._cinder.find(text, doing)
@@ -89,7 +90,8 @@ class CinderAttachments:
                 self._cinder.delete(one)
             self._discard_reserved(volume, note, attachments)
             note.close()
-        return volume.id, lpar_uuid if own or mapped else None
+        was_attached = bool(own or mapped)
+        return volume.id, lpar_uuid if was_attached else None, was_attached
 
     def extend(self, text: str, size_gb: int) -> tuple[str, str, int | None, int]:
         """Grow a volume in Cinder, and show the LPAR its new size; safe to repeat.

@@ -93,6 +93,13 @@ def test_detach_leaves_nothing_and_may_be_repeated(cinder, cloud, volume, novali
     assert (outcome.code, 'was not attached' in outcome.out) == (0, True)
 
 
+def test_an_attachment_of_this_host_that_names_no_lpar_is_detached(cinder, cloud, volume):
+    cloud.attach(volume, HOST)
+    outcome = cinder('detach', 'data', '-f', 'json')
+    assert (outcome.code, outcome.json['result'], outcome.json['lpar']) == (0, 'detached', None)
+    assert cloud.attachments == {}
+
+
 def test_what_attach_prints_is_enough_to_detach_the_disk(cinder, operate, volume, novalink,
                                                          write_json):
     info = cinder('attach', 'data', '--lpar', 'lpar1', '-f', 'json').json

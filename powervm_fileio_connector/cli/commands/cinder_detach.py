@@ -25,8 +25,9 @@ class CinderDetach(cinder_command.CinderCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         with self.attachments(parsed_args) as attachments:
-            volume_id, lpar_uuid = attachments.detach(parsed_args.volume, parsed_args.lpar)
+            volume_id, lpar_uuid, was_attached = attachments.detach(
+                parsed_args.volume, parsed_args.lpar)
             lpar = attachments.host.lpar_shown(lpar_uuid)
         self.is_one, self.was_done = True, 'the volume is detached'
         return (('volume', 'lpar', 'lpar_uuid', 'result'),
-                (volume_id, lpar, lpar_uuid, 'detached' if lpar_uuid else 'was not attached'))
+                (volume_id, lpar, lpar_uuid, 'detached' if was_attached else 'was not attached'))
