@@ -115,6 +115,15 @@ class Table(lister.Lister, parser_module.CommandBase):
         self.app.stderr.write(text + '\n')
         self.app.stderr.flush()
 
+    def agrees(self, question: str) -> bool:
+        """Ask the user a question; whatever is not "yes" is no."""
+        self.app.stderr.write(f'{question} [y/N] ')
+        self.app.stderr.flush()
+        answer = self.app.stdin.readline()
+        if not self.app.stdin.isatty():
+            self.say('')
+        return answer.strip().lower() in ('y', 'yes')
+
     def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str],
                        data: Iterable[Any]) -> int:
         try:

@@ -72,9 +72,9 @@ class Audit(output.Table):
             self.say(f'Nothing was removed: {report.not_fixable}, so that nothing tells which '
                      'LPARs are gone. Use a NovaLink user that may see all LPARs.')
             return found
-        wants_orphans = bool(orphans) and (is_agreed or self._agrees(orphans))
+        wants_orphans = bool(orphans) and (is_agreed or self._agrees_to_remove(orphans))
         # An LPAR may have taken the id over, or be just getting the disk: never without a question.
-        wants_doubtful = bool(doubtful) and not is_agreed and self._agrees(doubtful)
+        wants_doubtful = bool(doubtful) and not is_agreed and self._agrees_to_remove(doubtful)
         if not (wants_orphans or wants_doubtful):
             self.say('Nothing was removed.')
             return found
@@ -89,14 +89,9 @@ class Audit(output.Table):
         self.was_done = f'{sum(finding.is_fixed for finding in found)} removed'
         return found
 
-    def _agrees(self, findings: list[audit_checks.Finding]) -> bool:
+    def _agrees_to_remove(self, findings: list[audit_checks.Finding]) -> bool:
         for one in findings:
             why = f': {one.detail.removesuffix("; --fix asks")}' if one.is_doubtful else ''
             self.say(f'{one.what}: {one.path} (server slot {one.record.server_slot}){why}')
         several = 's' if len(findings) > 1 else ''
-        self.app.stderr.write(f'Remove {len(findings)} {findings[0].what}{several}? [y/N] ')
-        self.app.stderr.flush()
-        answer = self.app.stdin.readline()
-        if not self.app.stdin.isatty():
-            self.say('')
-        return answer.strip().lower() in ('y', 'yes')
+        return self.agrees(f'Remove {len(findings)} {findings[0].what}{several}?')

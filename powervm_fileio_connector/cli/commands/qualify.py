@@ -60,7 +60,9 @@ class Qualify(output.Table):
         uuid = host.lpar_uuid(parsed_args.lpar).upper()
         lpar = host.client.lpar(uuid, host.deadline())
         site = Site(host.attachments, host.partition, lpar, directory)
-        if not parsed_args.yes and not self._agrees(host, site):
+        if not parsed_args.yes and not self.agrees(
+                f'LPAR {lpar.name} will get and lose small disks for some minutes, and\n'
+                f'{site.directory}\nwill be made and removed. Go on?'):
             self.say('Nothing was tried.')
             return KEYS, []
         documents = _documents(site)
@@ -84,14 +86,6 @@ class Qualify(output.Table):
                 self.exit_code = ExitCode.UNEXPECTED
         return KEYS, [(line.key, found.verdict.value, line.statement, found.seen)
                          for line, found in findings]
-
-    def _agrees(self, host: CommandContext, site: Site) -> bool:
-        self.app.stderr.write(
-            f'LPAR {site.lpar.name} will get and lose small disks for some minutes, and\n'
-            f'{site.directory}\nwill be made and removed. Go on? [y/N] ')
-        self.app.stderr.flush()
-        answer = self.app.stdin.readline()
-        return answer.strip().lower() in ('y', 'yes')
 
 
 @contextlib.contextmanager
