@@ -10,12 +10,10 @@ that may tell its mapping is gathered, which needs neither the share nor the fil
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import operator
 from collections.abc import Callable
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from oslo_log import log as logging
@@ -24,10 +22,10 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import host
 from powervm_fileio_connector import plans
 from powervm_fileio_connector.conf import Settings
+from powervm_fileio_connector.confirmation import Confirmation
 from powervm_fileio_connector.deadline import CallDeadlines
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host.probe import Prober
-from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import MappingTable
 from powervm_fileio_connector.mappings import Outcome
@@ -45,7 +43,6 @@ _MOST_PROBES = 16       # of files that were attached together
 
 Result = DeviceInfo | tuple[MappingRecord, ...]
 Find = Callable[[VolumeSpec, CallDeadlines, int], host.VolumeFile]
-Asking = Callable[[], AbstractContextManager[None]]
 
 
 class Attachments:
@@ -61,6 +58,7 @@ class Attachments:
         self.settings = settings
         self.prober = prober
         self.client = client
+        self.confirmation = Confirmation(settings, prober, client)
         self._attempts = attempts
 
     def deadlines(self) -> CallDeadlines:
@@ -84,7 +82,7 @@ class Attachments:
         deadlines = deadlines or self.deadlines()
         partition = self.client.management_partition(deadlines.requests)
         table = self.client.committer(partition.uuid).read_table(deadlines.requests)
-        names = self._names_in(table, file, deadlines)
+        names = plans.mapped_names(table, file, self.prober, deadlines)
         return dataclasses.replace(
             file, conflicts=file.conflicts + names.conflicts,
             spellings=tuple(dict.fromkeys((*file.spellings, *names.same))))
@@ -181,47 +179,6 @@ class Attachments:
         with concurrent.futures.ThreadPoolExecutor(min(len(pairs), _MOST_PROBES)) as pool:
             return list(pool.map(lambda pair: self._finish(*pair), pairs))
 
-    def confirm(self, plan: Plan, record: MappingRecord,
-                asking: Asking = contextlib.nullcontext) -> None:
-        """Check that a mapping that was just made is of the file that was planned, and its alone.
-
-        If it is not, it is removed again. One that was there before is left as it is.
-
-        :param asking: makes a context in which the share is asked
-        :raises UnsafeVolumePath: another file, or another mount, is there; nothing is mapped
-        :raises VolumeFileNotFound: the file is gone; nothing is mapped
-        :raises VolumeInUse: another LPAR got the file by another of its names; nothing is mapped
-        """
-        if not record.is_new:
-            return
-        assert plan.file is not None
-        try:
-            self.recheck(plan, asking)
-            if plan.file.may_have_other_names:
-                self._require_unshared(plan, plan.file, record, asking)
-        except exceptions.FileIOConnectorError as err:
-            self._roll_back(plan, err)
-            raise
-
-    def recheck(self, plan: Plan, asking: Asking = contextlib.nullcontext) -> None:
-        """Check that the path of a plan to attach still leads to the file that was checked.
-
-        NovaLink takes a path, and the edits of others may have taken a while. A share that does
-        not answer now says nothing, which is no error.
-
-        :param asking: makes a context in which the share is asked
-        :raises UnsafeVolumePath: another file, or another mount, is there
-        :raises VolumeFileNotFound: the file is gone
-        """
-        assert plan.file is not None
-        try:
-            with asking(), plan.deadlines.probing(is_last=True) as probes:
-                host.recheck(plan.file, self.settings, prober=self.prober, deadline=probes)
-        except (exceptions.UnsafeVolumePath, exceptions.VolumeFileNotFound):
-            raise
-        except exceptions.FileIOConnectorError as err:
-            LOG.warning('%s could not be checked again: %s', plan.file.path, err)
-
     def extend(self, spec: VolumeSpec) -> int:
         """Have NovaLink find out the size of a volume's file. Safe to repeat.
 
@@ -258,13 +215,6 @@ class Attachments:
 
         return plans.removal(spec, info, self.settings, resolve=resolve,
                              find=lambda: (find or self.find)(spec, deadlines, 1))
-
-    def _names_in(self, table: MappingTable, file: host.VolumeFile,
-                  deadlines: CallDeadlines, is_last: bool = False) -> host.MappedNames:
-        """The mapped paths that lead to a file's data, such as its hard links."""
-        mapped = [entry.record.path for entry in table.entries() if entry.record.path]
-        with deadlines.probing(is_last) as probes:
-            return host.names_among(file, mapped, prober=self.prober, deadline=probes)
 
     def _submit(self, given: Sequence[Plan], deadline: Deadline) -> list[tuple[Plan, Any]]:
         """Send the edits of plans; return each plan, as it was sent last, with the answer."""
@@ -314,7 +264,7 @@ class Attachments:
                 if isinstance(answer, exceptions.FileIOConnectorError):
                     # NovaLink made it otherwise than was asked for.
                     if answer.kwargs.get('is_left_mapped'):
-                        self._roll_back(plan, answer)
+                        self.confirmation.roll_back(plan, answer)
                     raise answer
                 if plan.file is None:
                     return self._detached(plan, answer)
@@ -323,7 +273,7 @@ class Attachments:
             return err
 
     def _attached(self, plan: Plan, record: MappingRecord) -> DeviceInfo:
-        self.confirm(plan, record)
+        self.confirmation.confirm(plan, record)
         spec = plan.spec
         LOG.info('Volume %(volume)s (%(path)s) is attached to LPAR %(lpar)s in slot %(slot)s as '
                  '%(lua)s.', {'volume': spec.label, 'path': record.path, 'lpar': spec.lpar_uuid,
@@ -337,27 +287,3 @@ class Attachments:
                   'what': ', '.join(record.path or '' for record in removed)
                   or 'it was not attached'})
         return removed
-
-    def _require_unshared(self, plan: Plan, file: host.VolumeFile, record: MappingRecord,
-                          asking: Asking) -> None:
-        """Check that no other LPAR got the file by another of its names meanwhile.
-
-        :raises VolumeInUse: one did
-        """
-        try:
-            table = self.client.committer(plan.partition.uuid).read_table(plan.deadlines.requests)
-            with asking():
-                names = self._names_in(table, file, plan.deadlines, is_last=True)
-        except exceptions.FileIOConnectorError as err:
-            LOG.warning('Whether others have %s by another name is not known: %s', file.path, err)
-            return
-        plans.require_unshared(plan.spec, file, record, table, names)
-
-    def _roll_back(self, plan: Plan, error: exceptions.FileIOConnectorError) -> None:
-        """Remove what was mapped; where that fails, the error that it is for says so."""
-        assert isinstance(plan.edit, AddMapping)
-        removal = RemoveMapping(plan.spec.lpar_uuid, paths=plan.edit.paths)
-        try:
-            self.client.committer(plan.partition.uuid).submit(removal, plan.deadlines.requests)
-        except exceptions.FileIOConnectorError as err:
-            error.note_left_mapped(plan.edit.path, err)

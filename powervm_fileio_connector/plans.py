@@ -17,7 +17,6 @@ from powervm_fileio_connector import host
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.deadline import CallDeadlines
 from powervm_fileio_connector.host.probe import Prober
-from powervm_fileio_connector.mappings import REMEDY_CONFLICT
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import MappingTable
@@ -164,24 +163,12 @@ def without_doubt(plan: Plan, answer: Any, settings: Settings, prober: Prober) -
     return dataclasses.replace(plan, edit=dataclasses.replace(plan.edit, elsewhere=elsewhere))
 
 
-def require_unshared(spec: VolumeSpec, file: host.VolumeFile, record: MappingRecord,
-                     table: MappingTable, names: host.MappedNames) -> None:
-    """Check that no other LPAR has a file that has just been mapped, or its data, otherwise.
-
-    Edits of two names know nothing of each other.
-
-    :raises VolumeInUse: one has it
-    """
-    reasons = dict(names.conflicts)
-    for other in (entry.record for entry in table.of_paths([
-            *([] if spec.multiattach else names.same), *reasons])):
-        why = reasons.get(other.path or '')
-        if not other.is_orphan and (why is not None or other.lpar_id != record.lpar_id):
-            raise exceptions.VolumeInUse(
-                reason=f'{other.path}, which {why or "is the same file"}, was mapped to '
-                f'{other.client} meanwhile', path=file.path, slot=other.slot,
-                lpar=other.lpar_uuid or other.lpar_id,
-                **{} if why is None else {'remedy': REMEDY_CONFLICT})
+def mapped_names(table: MappingTable, file: host.VolumeFile, prober: Prober,
+                 deadlines: CallDeadlines, is_last: bool = False) -> host.MappedNames:
+    """Return the mapped paths that lead to a file's data, such as its hard links."""
+    mapped = [entry.record.path for entry in table.entries() if entry.record.path]
+    with deadlines.probing(is_last) as probes:
+        return host.names_among(file, mapped, prober=prober, deadline=probes)
 
 
 def device_info(spec: VolumeSpec, vios_uuid: str, record: MappingRecord) -> DeviceInfo:

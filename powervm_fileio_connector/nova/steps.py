@@ -92,14 +92,15 @@ class InstanceVolumes:
             return operations.noting_silence(plan.spec, slot_mgr, is_asked_once=True)
 
         def report(record: MappingRecord) -> None:
-            self.attachments.confirm(self._from_now(plan), record, asking)
+            self.attachments.confirmation.confirm(self._from_now(plan), record, asking)
             info = plans.device_info(plan.spec, plan.partition.uuid, record)
             self._prune(slot_mgr, feed_task)
             self._attached(plan, slot_mgr, keep, info)
             slots.save_new_udid(slot_mgr, record, before)
 
         self._defer(plan, feed_task, as_nova, report,
-                    before=lambda: self.attachments.recheck(self._from_now(plan), asking))
+                    before=lambda: self.attachments.confirmation.recheck(
+                        self._from_now(plan), asking))
 
     def detach(self, connection_info: Any, info: DeviceInfo, slot_mgr: Any) -> None:
         """Detach a volume now; one that is gone is success."""

@@ -19,7 +19,7 @@ LEVELS = [
     ['cli', 'nova'],
     ['registration'],
     ['connector'],
-    ['attachments', 'plans', 'cinder'],
+    ['attachments', 'confirmation', 'plans', 'cinder'],
     ['novalink', 'host'],
     ['mappings'],
     ['connection_properties'],
