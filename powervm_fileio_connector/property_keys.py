@@ -15,14 +15,12 @@ from oslo_utils import strutils
 from powervm_fileio_connector import export as export_module
 from powervm_fileio_connector.exceptions import InvalidConnectionProperties
 from powervm_fileio_connector.exceptions import UnsafeVolumePath
+from powervm_fileio_connector.volume import SLOTS
 from powervm_fileio_connector.volume import UNSENDABLE
 from powervm_fileio_connector.volume import is_uuid
 from powervm_fileio_connector.volume import plain_text
 from powervm_fileio_connector.volume import why_no_path
 from powervm_fileio_connector.volume import without_blanks
-
-# PowerVM keeps client slots 0 and 1 for the virtual consoles; 65535 means "any".
-_SLOTS = range(2, 65535)
 
 # NovaLink's are like lun1, those of a traditional VIOS like 0x8100000000000000.
 _LUA = re.compile(r'[0-9A-Za-z]+')
@@ -219,9 +217,9 @@ class PropertyKeys:
         if isinstance(slot, bool) or not isinstance(slot, int):
             raise invalid('slot', f'it is {_shown(slot)}, not a slot number')
         slot = int.__int__(slot)
-        if slot not in _SLOTS:
-            raise invalid('slot', f'{_shown(slot)} is not between {_SLOTS.start} and '
-                          f'{_SLOTS.stop - 1}')
+        if slot not in SLOTS:
+            raise invalid('slot', f'{_shown(slot)} is not between {SLOTS.start} and '
+                          f'{SLOTS.stop - 1}')
         return slot
 
     def lua(self) -> str | None:

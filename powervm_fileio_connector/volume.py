@@ -29,6 +29,9 @@ UNSENDABLE = re.compile('[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]')
 _LONGEST_PATH = 4095
 _LONGEST_NAME = 255
 
+# PowerVM keeps client slots 0 and 1 for the virtual consoles; 65535 means "any".
+SLOTS = range(2, 65535)
+
 UUID = re.compile(r'[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
 
 

@@ -16,6 +16,7 @@ from powervm_fileio_connector.cli import errors
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.cli.parser import nearest
 from powervm_fileio_connector.cli.parser import sentence
+from powervm_fileio_connector.volume import SLOTS
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -27,9 +28,6 @@ _LOOPBACK = re.compile(r'localhost|127(\.\d{1,3}){3}|::1')
 _LUA = re.compile('lun[0-9]+|0x[0-9A-Fa-f]+')     # NovaLink's, and a traditional VIOS's
 
 _SIMULATOR_S = 10.0
-
-SLOTS = range(2, 65535)
-"""Client slots: 0 and 1 are those of the virtual consoles, 65535 means any."""
 
 
 def add_novalink(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +57,8 @@ def add_lpar(parser: argparse.ArgumentParser, text: str, *, is_required: bool = 
 def add_place(parser: argparse.ArgumentParser) -> None:
     """Let the user choose slot and LUA."""
     parser.add_argument('--slot', type=_slot, metavar='N',
-                        help='client slot, 2 to 65534; fails if not available')
+                        help=f'client slot, {SLOTS.start} to {SLOTS.stop - 1}; fails if not '
+                        'available')
     parser.add_argument('--lua', type=_lua, metavar='LUA',
                         help='logical unit address, such as lun1; fails if not available')
 

@@ -12,13 +12,13 @@ from typing import NamedTuple
 from lxml import etree
 from pypowervm import const
 
+from powervm_fileio_connector.volume import UUID
 from powervm_fileio_connector.volume import without_blanks
 
 ANY = 65535
 """The remote slot, or partition id, of a server adapter that any client may connect to."""
 
-LINKED_UUID = re.compile(
-    r'/([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})/?\s*(?:[?#].*)?$')
+LINKED_UUID = re.compile(rf'/({UUID.pattern})/?\s*(?:[?#].*)?$')
 """The UUID of what a link leads to; those before it are of what that belongs to."""
 
 _BLANKS = ' \t\r\n'
