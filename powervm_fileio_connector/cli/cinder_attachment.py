@@ -7,7 +7,9 @@ use for as long as an LPAR may write to it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 from powervm_fileio_connector import cinder
@@ -52,9 +54,7 @@ class CinderAttachments:
         """
         lpar_uuid = self.host.lpar_uuid(lpar).upper()
         doing = f'attach volume {text} to LPAR {lpar}'
-        volume = self._cinder.find(text, doing)
-        with cinder.Unfinished.of(volume.id) as note:
-            volume = self._cinder.refreshed(volume)
+        with self._held(text, doing) as (volume, note):
             if 'error' in volume.status:
                 raise errors.VolumeNotUsable(
                     f'Cannot {doing}: the volume is {volume.status} in Cinder. "openstack volume '
@@ -73,9 +73,7 @@ class CinderAttachments:
             was attached: Cinder may have an attachment of this host that names no LPAR
         """
         doing = f'detach volume {text}'
-        volume = self._cinder.find(text, doing)
-        with cinder.Unfinished.of(volume.id) as note:
-            volume = self._cinder.refreshed(volume)
+        with self._held(text, doing) as (volume, note):
             attachments = self._cinder.attachments_of(volume)
             wanted = self.host.lpar_uuid(lpar).upper() if lpar else None
             own = [one for one in attachments if self._is_own(one, note)
@@ -100,8 +98,7 @@ class CinderAttachments:
             not known), and those that it sees now
         """
         doing = f'extend volume {text}'
-        volume = self._cinder.find(text, doing)
-        with cinder.Unfinished.of(volume.id) as note:
+        with self._held(text, doing) as (volume, note):
             own = [one for one in self._cinder.attachments_of(volume)
                    if one.is_finished and self._is_own(one, note)]
             if not own:
@@ -127,6 +124,14 @@ class CinderAttachments:
             size = self._attachments.extend(spec)
             before = next((inventory.size_of(record, size) for record in mapped), None)
             return volume.id, lpar_uuid, before, size
+
+    @contextlib.contextmanager
+    def _held(self, text: str, doing: str) -> Iterator[tuple[cinder.Volume, cinder.Unfinished]]:
+        """Find a volume, and have other commands for it on this host wait."""
+        found = self._cinder.find(text, doing)
+        with cinder.Unfinished.of(found.id) as note:
+            # Another command may have changed it while this one waited.
+            yield self._cinder.refreshed(found), note
 
     # -- attaching -------------------------------------------------------------------------
 

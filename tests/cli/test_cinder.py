@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``powervm-fileio cinder attach``, ``detach`` and ``extend`` with a stand-in of Cinder."""
 
+import concurrent.futures
+import fcntl
 import os
+import time
 import uuid
 
 import pytest
@@ -209,6 +212,31 @@ def test_extend_grows_the_volume_and_shows_the_new_size(cinder, volume, novalink
     again = cinder('extend', 'data', '--size', 2, '-f', 'json')
     assert (again.code, again.json['result']) == (0, 'already 2 GiB')
     assert cinder('extend', 'data', '--size', 1).code == 2
+
+
+def test_extend_goes_by_what_the_command_that_it_waited_for_has_done(
+        cinder, cloud, volume, tmp_path):
+    cinder('attach', 'data', '--lpar', 'lpar1')
+    changes, notes = cloud.changes(), tmp_path / HOST / 'powervm-fileio' / 'cinder'
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with open(notes / f'{volume["id"]}.json', 'w') as note:
+            fcntl.flock(note, fcntl.LOCK_EX)
+            extending = pool.submit(cinder, 'extend', 'data', '--size', 2)
+            while not is_waited_for(note):
+                assert not extending.done(), extending.result()
+                time.sleep(0.01)
+            volume['size'] = 2
+            volume['_grow'](2)
+            os.unlink(note.name)
+        outcome = extending.result()
+    assert (outcome.code, cloud.changes()) == (0, changes), outcome
+
+
+def is_waited_for(file):
+    """Whether a process waits for the lock of a file."""
+    inode = os.fstat(file.fileno()).st_ino
+    with open('/proc/locks') as locks:
+        return any('->' in line and f':{inode} ' in line for line in locks)
 
 
 @pytest.mark.parametrize('capabilities', [
