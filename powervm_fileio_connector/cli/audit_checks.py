@@ -109,7 +109,7 @@ def remove_orphans(host: CommandContext, found: list[Finding],
     edit = RemoveOrphans(
         tuple(finding.record for finding in found if finding.is_fixable),
         tuple(finding.record for finding in found if finding.is_doubtful and are_doubtful_agreed))
-    removed = host.writer.submit(edit, host.deadline())
+    removed = set(host.writer.submit(edit, host.deadline()))
     return [finding if not is_wanted(finding)
             else dataclasses.replace(finding, is_fixed=True, detail='removed')
             if finding.record in removed

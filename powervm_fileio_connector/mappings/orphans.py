@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 from collections.abc import Collection
 from collections.abc import Mapping
 from typing import ClassVar
@@ -129,17 +130,26 @@ class RemoveOrphans:
 
         :raises NotConfirmed: it still shows one
         """
-        for entry in table.of_paths([record.path or '' for record in change.records]):
-            if entry.record in change.records:
+        gone = set(change.records)
+        for entry in table.of_paths([record.path or '' for record in gone]):
+            if entry.record in gone:
                 raise NotConfirmed(f'the answer still shows the orphan of {entry.record.path}')
         return change.records
+
+    @functools.cached_property
+    def _agreed(self) -> frozenset[MappingRecord]:
+        return frozenset(self.agreed)
+
+    @functools.cached_property
+    def _wanted(self) -> frozenset[MappingRecord]:
+        return self._agreed.union(self.orphans)
 
     def _is_removable(self, record: MappingRecord, lpars: Mapping[str, int],
                       table: MappingTable) -> bool:
         state = orphan_state(record, lpars)
         if state is OrphanState.DOUBTFUL:
-            return record in self.agreed
-        if state is not OrphanState.GONE or record not in (*self.orphans, *self.agreed):
+            return record in self._agreed
+        if state is not OrphanState.GONE or record not in self._wanted:
             return False
         # A list that leaves the LPAR out is no proof: the server is asked for that very one.
         return record.lpar_uuid is None or table.lpar_id(record.lpar_uuid) is None
