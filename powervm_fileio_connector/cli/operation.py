@@ -15,6 +15,7 @@ from powervm_fileio_connector import plans
 from powervm_fileio_connector.cli import conflicts
 from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli import parallel
+from powervm_fileio_connector.cli import volume_arguments
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.cli.context import doing
@@ -100,7 +101,7 @@ class VolumeOperation(abc.ABC):
 
     def run(self) -> output.Output:
         """Do it, or show what it would do, and return what is to be shown."""
-        given, self.is_list = volumes.given(self.args)
+        given, self.is_list = volume_arguments.given(self.args)
         output.require_keys(self.preview_keys if self.args.dry_run else
                             self.keys if self.is_list else self.keys_of_one, self.args)
         self._require_lpars(given)

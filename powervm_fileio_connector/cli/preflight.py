@@ -15,6 +15,7 @@ from powervm_fileio_connector import plans
 from powervm_fileio_connector.cli import attachment_index
 from powervm_fileio_connector.cli import output
 from powervm_fileio_connector.cli import shares
+from powervm_fileio_connector.cli import volume_arguments
 from powervm_fileio_connector.cli import volumes
 from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.cli.shares import FAILED
@@ -55,7 +56,7 @@ def rows(args: argparse.Namespace) -> list[CheckResult]:
     if not (args.volume or args.export or args.name or args.volume_id):
         novalink = _novalink(host)
         return [*novalink, *shares.rows(host, can_ask_novalink=_all_ok(novalink))]
-    volume = volumes.one(args)
+    volume = volume_arguments.one(args)
     lpar = args.lpar or volume.lpar
     novalink = _novalink(host)
     lookup = _find(host, volume)

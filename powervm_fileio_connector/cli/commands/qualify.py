@@ -42,11 +42,11 @@ class Qualify(output.Table):
         parser.add_argument('--yes', action='store_true', help='do not ask')
 
     def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
-        from powervm_fileio_connector.cli import volumes
+        from powervm_fileio_connector.cli import volume_arguments
         from powervm_fileio_connector.cli.context import CommandContext
 
         host = CommandContext(parsed_args)
-        directory = os.path.realpath(volumes.absolute(parsed_args.directory))
+        directory = os.path.realpath(volume_arguments.absolute(parsed_args.directory))
         if not os.path.isdir(directory):
             raise UsageError(f'{parsed_args.directory} is no directory.')
         with _new_file(parsed_args.report):

@@ -25,12 +25,12 @@ class Show(output.Table):
     def take_action(self, parsed_args: argparse.Namespace) -> output.Output:
         from powervm_fileio_connector.cli import attachment_index
         from powervm_fileio_connector.cli import inventory
-        from powervm_fileio_connector.cli import volumes
+        from powervm_fileio_connector.cli import volume_arguments
         from powervm_fileio_connector.cli.context import CommandContext
         from powervm_fileio_connector.cli.errors import NotAttached
 
         host = CommandContext(parsed_args)
-        volume = volumes.one(parsed_args).resolved(host, parsed_args.lpar)
+        volume = volume_arguments.one(parsed_args).resolved(host, parsed_args.lpar)
         wanted = volume.lpar_uuid
         index = attachment_index.AttachmentIndex(host)
         found = [record for record in index.find_without_probing(volume)
