@@ -33,7 +33,7 @@ def require_one_lpar_each(host: CommandContext, given: list[volumes.Volume]) -> 
         for key in _keys(volume, paths[number], leads_to):
             for other in earlier.setdefault(key, []):
                 if lpars[other] != lpars[number] and not (
-                        _is_multiattach(volume) and _is_multiattach(given[other])):
+                        volume.is_multiattach and given[other].is_multiattach):
                     raise UsageError(
                         f'Volume {volume.label} is given for two LPARs, {given[other].lpar} and '
                         f'{volume.lpar}. Remove one entry, or set "multiattach": true in both.')
@@ -59,7 +59,3 @@ def _keys(volume: volumes.Volume, paths: tuple[str, ...],
         yield normalised(path)
         if path in leads_to:
             yield normalised(leads_to[path])
-
-
-def _is_multiattach(volume: volumes.Volume) -> bool:
-    return bool(volumes.get(volume.keys, 'multiattach'))

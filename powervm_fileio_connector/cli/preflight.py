@@ -62,7 +62,7 @@ def rows(args: argparse.Namespace) -> list[CheckResult]:
     lookup = _find(host, volume)
     rows = [*novalink, *_file(host, volume, lookup)]
     checks = {'LPAR': lambda: _lpar(host, lpar),
-              'attached': lambda: _attached(host, volume, lookup, lpar, args.multiattach)}
+              'attached': lambda: _attached(host, volume, lookup, lpar)}
     for what, check in checks.items():
         row = _row(what, check) if _all_ok(novalink) else CheckResult(
             what, SKIPPED, 'NovaLink must answer, and be an I/O server, first')
@@ -146,8 +146,8 @@ def _lpar(host: CommandContext, lpar: str | None) -> str | None:
     return f'{info.name} (id {info.id}) is {info.state} and can change its I/O'
 
 
-def _attached(host: CommandContext, volume: volumes.Volume, lookup: _Lookup, lpar: str | None,
-              is_multiattach: bool) -> str:
+def _attached(host: CommandContext, volume: volumes.Volume, lookup: _Lookup,
+              lpar: str | None) -> str:
     criteria = attachment_index.criteria(
         host, volume, lambda: host.attachments.with_mapped_names(lookup.find()))
     found = attachment_index.AttachmentIndex(host).find(volume, criteria)
@@ -155,13 +155,13 @@ def _attached(host: CommandContext, volume: volumes.Volume, lookup: _Lookup, lpa
     texts = ' and '.join(_holder(host, record, lpars) for record in found)
     if lpar is not None:
         wanted = host.lpar_uuid(lpar).upper()
-        is_shared = is_multiattach or bool(volumes.get(volume.keys, 'multiattach'))
-        if not is_shared and any(host.lpar_of(record) != wanted
-                                 and not _is_left_over(record, lpars) for record in found):
+        if not volume.is_multiattach and any(
+                host.lpar_of(record) != wanted and not _is_left_over(record, lpars)
+                for record in found):
             raise exceptions.VolumeInUse(reason=f'it is attached to {texts}')
         if lookup.spec is not None and lookup.found is not None:
-            _require_attachable(host, lookup.found, dataclasses.replace(
-                lookup.spec, lpar_uuid=wanted, multiattach=is_shared))
+            _require_attachable(host, lookup.found,
+                                dataclasses.replace(lookup.spec, lpar_uuid=wanted))
     return f'attached to {texts or "no LPAR"}'
 
 

@@ -14,6 +14,7 @@ from oslo_utils import uuidutils
 from powervm_fileio_connector.cli.errors import UsageError
 from powervm_fileio_connector.connection_properties import parse_leniently
 from powervm_fileio_connector.mappings import MappingRecord
+from powervm_fileio_connector.property_keys import PropertyKeys
 from powervm_fileio_connector.volume import DeviceInfo
 from powervm_fileio_connector.volume import VolumeSpec
 
@@ -61,6 +62,12 @@ class Volume:
         """What the volume is called."""
         spec = self.spec
         return spec.volume_id or spec.name or spec.path or self.info.path or self.place
+
+    @property
+    def is_multiattach(self) -> bool:
+        """Whether other LPARs may have it too."""
+        return PropertyKeys.usable(self.keys).leniently(
+            PropertyKeys.flag, 'multiattach') or False
 
     @property
     def lpar(self) -> str | None:

@@ -102,11 +102,12 @@ def test_one_volume_for_two_lpars_is_refused_before_anything_is_sent(
     assert len(novalink.mappings()) == 3
 
 
+@pytest.mark.parametrize('without', [{}, {'multiattach': 'false'}, {'multiattach': 0}])
 def test_each_entry_of_a_volume_for_two_lpars_needs_multiattach(operate, novalink, make_volume,
-                                                                write_json):
+                                                                write_json, without):
     path = make_volume()
     volumes = [{'path': path, 'lpar': 'lpar1', 'multiattach': True},
-               {'path': path, 'lpar': 'lpar1'},
+               {'path': path, 'lpar': 'lpar1', **without},
                {'path': path, 'lpar': 'lpar2', 'multiattach': True}]
     outcome = operate('attach', write_json(volumes))
     assert (outcome.code, posts(novalink)) == (2, 0)
