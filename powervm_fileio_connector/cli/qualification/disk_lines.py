@@ -19,15 +19,16 @@ from powervm_fileio_connector.cli.qualification.lines import not_tried
 from powervm_fileio_connector.cli.qualification.site import MIB
 from powervm_fileio_connector.cli.qualification.site import Site
 from powervm_fileio_connector.cli.qualification.site import attached
+from powervm_fileio_connector.cli.qualification.site import of_first
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import file_udid
 from powervm_fileio_connector.novalink import exchange
 from powervm_fileio_connector.volume import QCOW
+from powervm_fileio_connector.volume import SLOTS
 
 LINES = Lines()
 
-_FIRST_SLOT = 2
 _SHOWN_WITHIN_S = 30.0
 
 
@@ -39,42 +40,38 @@ def _attach(site: Site) -> Finding:
 
 
 @LINES.add('repeat', 'attaching again returns the same disk and changes nothing')
-def _repeat(site: Site) -> Finding:
-    if site.first is None:
-        return not_tried('no disk was attached')
+@of_first
+def _repeat(site: Site, first: MappingRecord) -> Finding:
     etag = site.table().vios_w.etag
-    again = site.attach(str(site.first.path), volume_id='qualify')
+    again = site.attach(str(first.path), volume_id='qualify')
     return expect(again == site.first and site.table().vios_w.etag == etag, '')
 
 
 @LINES.add('link', 'the mapping of a file names no LPAR in a link')
-def _link(site: Site) -> Finding:
-    record = _first(site)
-    return not_tried('no disk was attached') if record is None else expect(
-        record.lpar_uuid is None, 'a link is shown' if record.lpar_uuid else '')
+@of_first
+def _link(site: Site, first: MappingRecord) -> Finding:
+    return expect(first.lpar_uuid is None, 'a link is shown' if first.lpar_uuid else '')
 
 
 @LINES.add('udid', 'the UDID of a file is the MD5 name-based UUID of its path')
-def _udid(site: Site) -> Finding:
-    record = _first(site)
-    return not_tried('no disk was attached') if record is None else expect(
-        str(record.udid).lower() == file_udid(str(record.path)), record.udid)
+@of_first
+def _udid(site: Site, first: MappingRecord) -> Finding:
+    return expect(str(first.udid).lower() == file_udid(str(first.path)), first.udid)
 
 
 @LINES.add('target_name', 'the target of a file is called FILEIO and its base name')
-def _target_name(site: Site) -> Finding:
-    record = _first(site)
-    return not_tried('no disk was attached') if record is None else expect(
-        record.target_name == f'FILEIO-{os.path.basename(str(record.path))}', record.target_name)
+@of_first
+def _target_name(site: Site, first: MappingRecord) -> Finding:
+    return expect(first.target_name == f'FILEIO-{os.path.basename(str(first.path))}',
+                  first.target_name)
 
 
 @LINES.add('tag_and_backstore', 'tag and backstore of a disk come back',
            'The tag, model alias and backstore')
-def _tag(site: Site) -> Finding:
-    record = _first(site)
-    return not_tried('no disk was attached') if record is None else expect(
-        record.tag == 'qualify' and record.backstore is not None,
-        f'tag {record.tag}, backstore {record.backstore}')
+@of_first
+def _tag(site: Site, first: MappingRecord) -> Finding:
+    return expect(first.tag == 'qualify' and first.backstore is not None,
+                  f'tag {first.tag}, backstore {first.backstore}')
 
 
 @LINES.add('first_lua', 'a new disk gets the lowest free LUA, a new adapter the lowest free slot',
@@ -86,15 +83,14 @@ def _first_lua(site: Site) -> Finding:
         luas = {record.lua for record in own if record.slot == info.slot} - {info.lua}
         slots = {record.slot for record in own if record.slot != info.slot}
         lowest = next(f'lun{n}' for n in range(1, 99) if f'lun{n}' not in luas)
-        free = [slot for slot in range(_FIRST_SLOT, info.slot or 0) if slot not in slots]
+        free = [slot for slot in range(SLOTS.start, info.slot or 0) if slot not in slots]
         return expect(info.lua == lowest and not free, f'slot {info.slot}, {info.lua}')
 
 
 @LINES.add('serial_slots', 'slots 0 and 1 are the serial consoles', 'Slots 0 and 1')
-def _serial_slots(site: Site) -> Finding:
-    record = _first(site)
-    return not_tried('no disk was attached') if record is None else expect(
-        (record.slot or 0) >= _FIRST_SLOT, f'slot {record.slot}')
+@of_first
+def _serial_slots(site: Site, first: MappingRecord) -> Finding:
+    return expect((first.slot or 0) >= SLOTS.start, f'slot {first.slot}')
 
 
 @LINES.add('two_at_once', 'two files can be attached at once')
@@ -186,14 +182,13 @@ def _qcow2(site: Site) -> Finding:
 
 
 @LINES.add('extend', 'a file that has grown is shown in its new size after a rescan')
-def _extend(site: Site) -> Finding:
-    if site.first is None:
-        return not_tried('no disk was attached')
-    path = str(site.first.path)
+@of_first
+def _extend(site: Site, first: MappingRecord) -> Finding:
+    path = str(first.path)
     os.truncate(path, 2 * MIB)
     size = site.extend(path)
-    record = _first(site)
-    seen = record.capacity_gb if record is not None else None
+    entry = site.entry_of(path)
+    seen = entry.record.capacity_gb if entry is not None else None
     return expect(size == 2 * MIB and seen is not None and abs(seen * 1024 - 2) < 0.01,
                   f'{seen} GB')
 
@@ -246,14 +241,6 @@ def _missing(site: Site) -> Finding:
     except exceptions.VolumeFileNotFound:
         return holds()
     return differs('it was attached')
-
-
-def _first(site: Site) -> MappingRecord | None:
-    """Return the mapping of the disk that was attached first, as it is shown now."""
-    if site.first is None:
-        return None
-    return next((entry.record for entry in site.own() if entry.record.path == site.first.path),
-                None)
 
 
 def _is_of(record: MappingRecord, site: Site) -> bool:

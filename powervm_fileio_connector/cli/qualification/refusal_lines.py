@@ -10,9 +10,10 @@ from typing import Any
 from powervm_fileio_connector.cli.qualification.lines import Finding
 from powervm_fileio_connector.cli.qualification.lines import Lines
 from powervm_fileio_connector.cli.qualification.lines import expect
-from powervm_fileio_connector.cli.qualification.lines import not_tried
 from powervm_fileio_connector.cli.qualification.rest_lines import is_refused
 from powervm_fileio_connector.cli.qualification.site import Site
+from powervm_fileio_connector.cli.qualification.site import of_first
+from powervm_fileio_connector.mappings import MappingRecord
 
 LINES = Lines()
 
@@ -23,10 +24,9 @@ def _lpar_known(site: Site) -> Finding:
 
 
 @LINES.add('slot_free', 'a slot that is asked for is not in use')
-def _slot_free(site: Site) -> Finding:
-    if site.first is None:
-        return not_tried('no disk was attached')
-    return _refused(site, slot=site.first.slot)
+@of_first
+def _slot_free(site: Site, first: MappingRecord) -> Finding:
+    return _refused(site, slot=first.slot)
 
 
 @LINES.add('slot_range', 'a slot that is asked for is one that the LPAR has')
@@ -35,12 +35,9 @@ def _slot_range(site: Site) -> Finding:
 
 
 @LINES.add('lua_free', 'a LUA that is asked for is not in use on its bus')
-def _lua_free(site: Site) -> Finding:
-    bus = next((entry for entry in site.own()
-                if site.first is not None and entry.record.path == site.first.path), None)
-    if bus is None:
-        return not_tried('no disk was attached')
-    return _refused(site, bus=bus, lua=bus.record.lua)
+@of_first
+def _lua_free(site: Site, first: MappingRecord) -> Finding:
+    return _refused(site, bus=site.entry_of(first.path), lua=first.lua)
 
 
 @LINES.add('lua_form', 'a LUA that is asked for looks like one')

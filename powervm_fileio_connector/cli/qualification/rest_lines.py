@@ -18,6 +18,8 @@ from powervm_fileio_connector.cli.qualification.lines import not_tried
 from powervm_fileio_connector.cli.qualification.site import GROUP
 from powervm_fileio_connector.cli.qualification.site import Exchange
 from powervm_fileio_connector.cli.qualification.site import Site
+from powervm_fileio_connector.cli.qualification.site import of_first
+from powervm_fileio_connector.mappings import MappingRecord
 from powervm_fileio_connector.mappings import MappingTable
 
 LINES = Lines()
@@ -157,10 +159,9 @@ def _only_mappings_change(site: Site) -> Finding:
 
 @LINES.add('job_at_once', 'a rescan that takes no time is answered as completed',
            'A job that takes no time is answered')
-def _job_at_once(site: Site) -> Finding:
-    if site.first is None:
-        return not_tried('no disk was attached')
-    status = _rescan_status(site, str(site.first.udid))
+@of_first
+def _job_at_once(site: Site, first: MappingRecord) -> Finding:
+    status = _rescan_status(site, str(first.udid))
     return expect(status == job.JobStatus.COMPLETED_OK, status)
 
 

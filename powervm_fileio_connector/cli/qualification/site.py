@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import shutil
 import time
 import uuid
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +27,8 @@ from powervm_fileio_connector.attachments import Attachments
 from powervm_fileio_connector.cli.context import doing
 from powervm_fileio_connector.cli.errors import LOG
 from powervm_fileio_connector.cli.errors import UsageError
+from powervm_fileio_connector.cli.qualification.lines import Finding
+from powervm_fileio_connector.cli.qualification.lines import not_tried
 from powervm_fileio_connector.connection_properties import parse
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import MappingEntry
@@ -182,6 +186,10 @@ class Site:
         return [entry for entry in (table or self.table()).entries() if entry.record.path
                 and normalised(entry.record.path).startswith(self.directory + '/')]
 
+    def entry_of(self, path: str | None) -> MappingEntry | None:
+        """Return the mapping of one of our files, as it is shown now."""
+        return next((entry for entry in self.own() if entry.record.path == path), None)
+
     def others(self) -> list[bytes]:
         """Return all other mappings, as canonical XML."""
         table = self.table()
@@ -245,3 +253,12 @@ def attached(site: Site, path: str, **more: Any) -> Iterator[DeviceInfo]:
         yield info
     finally:
         site.detach(info)
+
+
+def of_first(check: Callable[[Site, MappingRecord], Finding]) -> Callable[[Site], Finding]:
+    """Have a check given the mapping of the disk that was attached first, as it is shown now."""
+    @functools.wraps(check)
+    def tried(site: Site) -> Finding:
+        entry = None if site.first is None else site.entry_of(site.first.path)
+        return not_tried('no disk was attached') if entry is None else check(site, entry.record)
+    return tried
