@@ -29,12 +29,16 @@ from powervm_fileio_connector.novalink import Committer
 from powervm_fileio_connector.novalink import LparInfo
 from powervm_fileio_connector.novalink import ManagementPartition
 from powervm_fileio_connector.novalink import client_for
+from powervm_fileio_connector.volume import UUID
 
 LOG = logging.getLogger(__name__)
 
 # For probes that are denied to the operator: who is not root, or root squashed by a server. -n: a
 # password that is asked for within a probe's deadline comes too late, and the terminal stays mute.
 ROOT_HELPER = 'sudo -n'
+
+# As our errors have them.
+_LPAR = re.compile(rf'(the LPAR )?(?:({UUID.pattern})|(?<=\bLPAR )with id ([0-9]+)\b)')
 
 
 class CommandContext:
@@ -133,15 +137,15 @@ class CommandContext:
 
         :raises LPARNotReady: the LPAR cannot change its I/O now
         """
-        for lpar in self.lpars:
-            if lpar.uuid.upper() == lpar_uuid.upper():
-                lpar.require_ready()
+        lpar = self._lpars_by_uuid.get(lpar_uuid.upper())
+        if lpar is not None:
+            lpar.require_ready()
 
     def lpar_shown(self, lpar_uuid: str | None) -> str | None:
         """An LPAR as users know it; its name only if it is known anyway."""
-        known = vars(self).get('lpars', [])
-        return next((lpar.name for lpar in known if lpar_uuid is not None
-                     and lpar.uuid.upper() == lpar_uuid.upper()), lpar_uuid)
+        known = self._lpars_by_uuid if 'lpars' in vars(self) else {}
+        lpar = known.get((lpar_uuid or '').upper())
+        return lpar_uuid if lpar is None else lpar.name
 
     def uuid_shown(self, lpar: str | None) -> str | None:
         """The UUID of an LPAR that is called by its name or UUID; None: it is not known."""
@@ -162,12 +166,8 @@ class CommandContext:
     def name_lpars(
             self, err: exceptions.FileIOConnectorError) -> exceptions.FileIOConnectorError:
         """Have an error call LPARs by their names too, where these are known anyway."""
-        for lpar in vars(self).get('lpars', []):
-            named = f'{lpar.name} ({lpar.uuid})'
-            for field in ('doing', 'reason', 'remedy'):
-                err.kwargs[field] = re.sub(
-                    rf'{lpar.uuid}|(?<=\bLPAR )with id {lpar.id}\b', named.replace('\\', r'\\'),
-                    err.kwargs[field]).replace(f'the LPAR {named}', f'LPAR {named}')
+        for field in ('doing', 'reason', 'remedy') if 'lpars' in vars(self) else ():
+            err.kwargs[field] = _LPAR.sub(self._named, err.kwargs[field])
         return err.add_context()
 
     @functools.cached_property
@@ -179,21 +179,37 @@ class CommandContext:
         """The UUID of a mapping's LPAR, in capitals; by its id where the mapping has no link."""
         if record.lpar_uuid is not None or record.is_orphan or record.is_wild_card:
             return record.lpar_uuid
-        return next((lpar.uuid.upper() for lpar in self.lpars if lpar.id == record.lpar_id), None)
+        lpar = self._lpars_by_id.get(record.lpar_id)
+        return None if lpar is None else lpar.uuid.upper()
 
     def lpar_name(self, record: mappings.MappingRecord) -> str:
         """What to call the LPAR of a mapping: its name, or what else is known of it."""
         if record.is_wild_card:
             return '(any)'
-        own = self.lpar_of(record)
-        for lpar in self.lpars:
-            if lpar.uuid.upper() == own:
-                return lpar.name
+        lpar = self._lpars_by_uuid.get(self.lpar_of(record) or '')
+        if lpar is not None:
+            return lpar.name
         if record.is_vios_client:
             return '(I/O server)'
         if record.is_orphan:
             return '(gone)'
         return record.lpar_uuid or f'(id {record.lpar_id})'
+
+    @functools.cached_property
+    def _lpars_by_uuid(self) -> dict[str, LparInfo]:
+        return {lpar.uuid.upper(): lpar for lpar in self.lpars}
+
+    @functools.cached_property
+    def _lpars_by_id(self) -> dict[int | None, LparInfo]:
+        return {lpar.id: lpar for lpar in self.lpars}
+
+    def _named(self, match: re.Match[str]) -> str:
+        """What to say in place of the UUID or the id of an LPAR."""
+        article, uuid, lpar_id = match.groups()
+        lpar = (self._lpars_by_id.get(int(lpar_id)) if uuid is None
+                else self._lpars_by_uuid.get(uuid.upper()))
+        return match[0] if lpar is None else (
+            f'{"LPAR " if article else ""}{lpar.name} ({lpar.uuid})')
 
 
 @contextlib.contextmanager
