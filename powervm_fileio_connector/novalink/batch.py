@@ -59,8 +59,8 @@ class Batch:
         self._members = members
         self._deadline = leader.deadline
         self._lookups = TimeBudget(_MOST_LOOKUP_S if len(members) == 1 else LOOKUP_S)
-        self._is_fence_needed = False
-        self._fence_for: set[str] = set()
+        # The keys of volumes of which the table may change late; None: of none.
+        self._fence_for: set[str] | None = None
         self._sent_count = 0
         self.refused: list[Job] = []
 
@@ -92,7 +92,7 @@ class Batch:
         if not jobs and not all(one.is_settled or one.due for one in self._members):
             table = self._documents.read(self._deadline, table)
             jobs = self._apply_all(table)
-        if not jobs and self._is_fence_needed:
+        if not jobs and self._fence_for is not None:
             table = self._fence(table, self._fence_for)
             jobs = self._apply_all(table)
         return table, jobs
@@ -106,7 +106,7 @@ class Batch:
         jobs: dict[Any, Job] = {}
         touched: frozenset[str] = frozenset()
         waited_for: frozenset[str] = frozenset()
-        self._is_fence_needed, self._fence_for = False, set()
+        self._fence_for = None
         for pending in in_order(self._members):
             edit = pending.edit
             if pending.is_settled:
@@ -156,8 +156,7 @@ class Batch:
         """Whether what the table says of an edit's volume may change late; then it is noted."""
         if not self._turn.may_change_late(table.vios_w.etag, pending.edit.keys):
             return False
-        self._fence_for |= pending.edit.keys
-        self._is_fence_needed = True
+        self._fence_for = {*(self._fence_for or ()), *pending.edit.keys}
         return True
 
     def _with_lpar_ids(self, table: MappingTable, pending: PendingEdit,
