@@ -88,13 +88,16 @@ def run_green(text):
 
 
 def _adapter(port):
-    # The server refuses connections at random here, and a logon is not what is tried.
+    # The server refuses connections at random here, and a logon is not what is tried. One that
+    # refuses for a minute has ended, with the test.
+    until = time.monotonic() + 60
     while True:
         try:
             return pvm_adapter.Adapter(
                 pvm_adapter.Session(host='localhost', port=port, protocol='http'))
         except pvm_adapter.pvmex.Error:
-            continue
+            if time.monotonic() > until:
+                raise
 
 
 def _work(orders, vios, number):

@@ -3,6 +3,7 @@
 
 import gc
 import threading
+import time
 import weakref
 
 import pytest
@@ -182,7 +183,7 @@ def test_edits_of_one_volume_keep_their_order(novalink, vios, lpar, make_volume,
         # The first leads; the others have to be waiting in this order.
         queue = vios._state.queue
         while i and not any(one.edit is edit for one in list(queue._waiting)):
-            pass
+            time.sleep(0.001)
     for thread in threads:
         thread.join()
     assert [edit for edit, _ in seen[-3:]] == edits[1:]

@@ -37,6 +37,7 @@ def wait_until(is_so):
     end = time.monotonic() + 30
     while not is_so():
         assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 def status_of(call, *args):
