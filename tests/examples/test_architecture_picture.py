@@ -22,34 +22,37 @@ def picture():
 
 
 @pytest.fixture(scope='module')
-def arrows(picture):
-    return set(re.findall(r'data-from="(\w+)" data-to="(\w+)"', picture.svg(picture.imports())))
+def graph(picture):
+    return picture.imports()
 
 
-def test_every_module_is_drawn(picture):
-    drawn = set(re.findall(r'<text [^>]*>(\w+)</text>', picture.svg(picture.imports())))
+@pytest.fixture(scope='module')
+def arrows(picture, graph):
+    return set(re.findall(r'data-from="(\w+)" data-to="(\w+)"', picture.svg(graph)))
+
+
+def test_every_module_is_drawn(picture, graph):
+    drawn = set(re.findall(r'<text [^>]*>(\w+)</text>', picture.svg(graph)))
     package = pathlib.Path(importlib.util.find_spec(picture.PACKAGE).origin).parent
     assert drawn == {path.name.removesuffix('.py') for path in package.iterdir()
                      if path.suffix == '.py' or (path / '__init__.py').exists()} - {'__init__'}
 
 
-def test_every_module_is_in_the_table(picture):
+def test_every_module_is_in_the_table(graph):
     page = (EXTENSION.parents[1] / 'architecture.rst').read_text()
     cells = re.findall(r'^   \* - (``.*)', page, re.MULTILINE)
     listed = {name.split('.')[0] for cell in cells for name in re.findall(r'``([\w.]+)``', cell)}
-    assert listed == set(picture.imports())
+    assert listed == set(graph)
 
 
-def test_arrows_mean_what_the_imports_mean(picture, arrows):
-    graph = picture.imports()
+def test_arrows_mean_what_the_imports_mean(picture, graph, arrows):
     drawn = {part: {to for start, to in arrows if start == part} for part in graph}
     for part, others in graph.items():
         assert drawn[part] <= others
         assert picture._below(drawn, part) == picture._below(graph, part)
 
 
-def test_every_arrow_points_down(picture):
-    graph = picture.imports()
+def test_every_arrow_points_down(picture, graph):
     row = {part: number for number, parts in enumerate(picture.rows(picture.reduced(graph)))
            for part in parts}
     assert all(row[part] < row[other] for part, others in graph.items() for other in others)

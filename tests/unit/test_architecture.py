@@ -2,6 +2,7 @@
 """Imports of the package point one way, and importing it is cheap."""
 
 import ast
+import functools
 import graphlib
 import pathlib
 import subprocess
@@ -48,6 +49,7 @@ def part_of(module):
     return module.split('.')[1] if '.' in module else None
 
 
+@functools.cache
 def imports_of(module):
     """The modules of the package that one imports at any place, also for type checking alone."""
     path = MODULES[module]
@@ -67,13 +69,10 @@ def imports_of(module):
     return found & MODULES.keys() - {module}
 
 
-GRAPH = {module: imports_of(module) for module in MODULES}
-
-
 @pytest.mark.parametrize('module', sorted(MODULES.keys() - {PACKAGE}))
 def test_no_import_points_backward(module):
     part = part_of(module)
-    for other in map(part_of, GRAPH[module]):
+    for other in map(part_of, imports_of(module)):
         if other in (None, part):
             continue
         if part == 'simulator':
@@ -89,7 +88,7 @@ def test_every_part_has_its_level():
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    order = graphlib.TopologicalSorter(GRAPH)
+    order = graphlib.TopologicalSorter({module: imports_of(module) for module in MODULES})
     try:
         order.prepare()
     except graphlib.CycleError as err:
