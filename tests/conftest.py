@@ -70,9 +70,13 @@ class Outcome:
 
 
 @pytest.hookimpl(optionalhook=True)     # of xdist
-def pytest_xdist_auto_num_workers():
-    """Return how many workers ``-n auto`` starts: two more than processors, since tests wait."""
-    return len(os.sched_getaffinity(0)) + 2
+def pytest_xdist_auto_num_workers(config):
+    """Return how many workers ``-n auto`` starts: two more than processors, since tests wait.
+
+    With ``-n logical`` there is one for each processor.
+    """
+    more = 0 if config.option.numprocesses == 'logical' else 2
+    return len(os.sched_getaffinity(0)) + more
 
 
 def pytest_collection_modifyitems(items):
