@@ -39,6 +39,7 @@ from powervm_fileio_connector.simulator import TruncatedAnswer
 from tests.contract.conftest import client_of
 from tests.contract.conftest import committer_for
 from tests.contract.conftest import deadline
+from tests.contract.conftest import end_fork
 
 PASSING = [
     [Busy503(times=2)], [Busy503(times=2, body='html')], [Busy503(times=2, body='empty')],
@@ -487,6 +488,6 @@ def test_a_forked_child_is_led_by_nobody_of_its_parent(novalink, vios, lpar, mak
         time.sleep(0.001)
     child = os.fork()
     if not child:
-        os._exit(vios._state.queue.is_led)
+        end_fork(vios._state.queue.is_led)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     leader.join()

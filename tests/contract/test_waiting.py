@@ -25,6 +25,7 @@ from powervm_fileio_connector.simulator import Slow
 from tests.contract.conftest import client_of
 from tests.contract.conftest import committer_for
 from tests.contract.conftest import deadline
+from tests.contract.conftest import end_fork
 from tests.contract.conftest import make_connector
 
 
@@ -50,7 +51,7 @@ def test_a_child_forked_while_a_thread_commits_attaches_at_once(novalink, config
             connector.connect_volume({'path': paths[2]})
             status = 0 if time.monotonic() - start < 15 else 2
         finally:
-            os._exit(status)
+            end_fork(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     held.release()
     parent.join(120)
