@@ -17,7 +17,7 @@ SOURCE = pathlib.Path(__file__).parents[2] / 'doc' / 'source'
 PAGES = sorted(SOURCE.glob('*.rst'))
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def told():
     try:
         return story.outputs()

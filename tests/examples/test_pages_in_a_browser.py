@@ -21,10 +21,10 @@ def page(body):
     return f'<!DOCTYPE html><meta name="viewport"><article style="width: 100%">{body}</article>'
 
 
-@pytest.fixture(scope='module')
-def built(tmp_path_factory):
+@pytest.fixture
+def built(tmp_path):
     pytest.importorskip('furo')
-    directory = tmp_path_factory.mktemp('html')
+    directory = tmp_path / 'html'
     subprocess.run([sys.executable, '-m', 'sphinx', '-q', '-b', 'html', str(SOURCE),
                     str(directory)], check=True, timeout=300, cwd=SOURCE.parents[1])
     return directory
