@@ -33,14 +33,16 @@ MEASURED_ELSEWHERE = {
     'cli/test_waiting',
     'contract/test_client', 'contract/test_eventlet', 'contract/test_forms_of_answers',
     'contract/test_incomplete_mappings', 'contract/test_mixed_threads',
-    'contract/test_reused_ids', 'contract/test_waiting',
+    'contract/test_reused_ids', 'contract/test_waiting', 'contract/test_writer_batches',
     'examples/test_benchmarks', 'examples/test_documentation', 'examples/test_readme',
-    'host/test_attaching', 'host/test_many_hung_mounts', 'host/test_operator_commands',
+    'host/test_attaching', 'host/test_automounted_shares', 'host/test_confinement',
+    'host/test_many_hung_mounts', 'host/test_one_file_many_names', 'host/test_operator_commands',
     'host/test_qcow2_images', 'host/test_spellings',
     'simulator/test_hard_settings', 'simulator/test_mappings', 'simulator/test_pypowervm_tasks',
     'simulator/test_scale',
-    'unit/host/test_recorded_mount_tables', 'unit/host/test_same_file',
-    'unit/novalink/test_locks', 'unit/test_architecture'}
+    'unit/host/probe/test_helper', 'unit/host/test_recorded_mount_tables',
+    'unit/host/test_same_file', 'unit/mappings/test_documents', 'unit/novalink/test_locks',
+    'unit/test_architecture'}
 """Files of tests that run no lines, or few, which no other test runs."""
 
 # pypowervm's and os-brick's import of eventlet warns; nothing of it is ours to mend.
