@@ -20,6 +20,7 @@ from tests.openstack.__main__ import IN_NAMESPACES
 from tests.openstack.__main__ import WHY_NOT
 
 _WAIT_S = 60
+_EACH_S = 0.1
 
 
 @pytest.fixture(scope='session')
@@ -86,7 +87,7 @@ class Cloud:
         return volume
 
     def wait(self, resource, status='available'):
-        return self.admin.wait_for_status(resource, status, ['error'], 0.3, _WAIT_S)
+        return self.admin.wait_for_status(resource, status, ['error'], _EACH_S, _WAIT_S)
 
     def volume(self, volume):
         return self.admin.get_volume(volume.id)
@@ -113,7 +114,7 @@ class Cloud:
                 self.admin.delete_volume(volume_id, force=True)
         for volume_id in self.volumes:
             with contextlib.suppress(exceptions.NotFoundException):
-                self.admin.wait_for_delete(self.admin.get_volume(volume_id), 0.3, _WAIT_S)
+                self.admin.wait_for_delete(self.admin.get_volume(volume_id), _EACH_S, _WAIT_S)
         return errors
 
     @staticmethod
