@@ -32,7 +32,7 @@ class FailureKind(enum.Enum):
     FAULT = 'the server failed over it, and may have carried out a part'
 
 
-AWAY = (FailureKind.UNREACHABLE, FailureKind.SHORTAGE, FailureKind.LOST, FailureKind.LATE)
+AWAY = (FailureKind.UNREACHABLE, FailureKind.SHORTAGE, FailureKind.LOST)
 NOT_SENT = (FailureKind.UNREACHABLE, FailureKind.SHORTAGE, FailureKind.BUSY, FailureKind.STALE)
 UNKNOWN = (FailureKind.LOST, FailureKind.LATE, FailureKind.FAULT)
 REFUSED = (FailureKind.REFUSED, FailureKind.MISSING)

@@ -23,7 +23,8 @@ SILENCE_S = 2.0
 PATIENCE_S = 5.0
 """How long a server that does not answer is tried: callers want an answer, too."""
 
-_TRANSIENT = (FailureKind.BUSY, FailureKind.STALE)
+# LATE: where time is left, the deadline was that of another caller, who led the batch.
+_TRANSIENT = (FailureKind.BUSY, FailureKind.STALE, FailureKind.LATE)
 LEAST_S = 0.1
 """Less time than this is not worth another try: the deadline would cut it off, and nobody would
 know what it did."""

@@ -47,6 +47,14 @@ def test_who_lost_a_race_tries_again_soon_however_often(now):
     assert patience.pause_s(STARTING) == 2.0
 
 
+def test_the_deadline_of_another_caller_that_passes_is_no_absence_of_the_server(now):
+    late = failures.RequestFailed(failures.FailureKind.LATE, 'no answer within 1.0 s')
+    patience = retry.Retry(Deadline(60))
+    for _ in range(20):
+        assert patience.pause_s(late)
+        now[0] += 1.0
+
+
 def test_no_further_try_is_spoken_of_where_the_deadline_leaves_none(now, waiting, caplog):
     patience = retry.Retry(Deadline(1.9))
     while (pause_s := patience.pause_s(STARTING)) is not None:
