@@ -44,7 +44,8 @@ _LUA, _TARGET_NAME = _q('LogicalUnitAddress'), _q('TargetName')
 
 _NUMBERS = frozenset({_SLOT, _LOCAL_ID, _REMOTE_ID, _REMOTE_SLOT})
 _WRAPPERS = (_STORAGE, _TARGET)
-"""Parts whose facts are those of the one element in them."""
+"""Parts whose facts are those of the one element in them, beside which metadata may stand."""
+_ANYTHING, _METADATA = _q('*'), _q('Metadata')
 _FACTS = (*_NUMBERS, _LABEL, _NAME, _UDID, _TAG, _DISK_TYPE,
           _BACKSTORE, _CAPACITY, _LUA, _TARGET_NAME)
 
@@ -153,7 +154,7 @@ def _parts(mapping: Any) -> dict[str, _Part]:
         if name in parts:
             continue
         if name in _WRAPPERS:
-            part = next(part.iterchildren('*'), None)
+            part = next((one for one in part.iterchildren(_ANYTHING) if one.tag != _METADATA), None)
             if part is None:
                 continue
         facts: dict[str, Any] = {}

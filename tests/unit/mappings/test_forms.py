@@ -81,6 +81,9 @@ FORMS = [
     before('ServerAdapter', f'<?pi {LINK}?>'), before('ClientAdapter', f'<!-- {LINK} -->'),
     before('TargetDevice', '<?pi </VirtualSCSIMapping><VirtualSCSIMapping>?>'),
     before('LogicalVolumeVirtualTargetDevice', '<?pi?>'),
+    before('VirtualDisk', '<Metadata><Atom/></Metadata>'),
+    before('VirtualDisk', '<x:New xmlns:x="urn:x"><DiskLabel>/m/b</DiskLabel></x:New>'),
+    before('LogicalVolumeVirtualTargetDevice', '<Metadata/><x:New xmlns:x="urn:x"/>'),
     before('LocalPartitionID', '<?pi?>'), before('TargetDevice', '\r\n'),
 ]
 DOCUMENTS = [
@@ -204,5 +207,6 @@ def test_a_detach_finds_its_own_mapping_in_each_form(change):
     text = change(mapping('/m/a', ONE, 5))
     for table in both(vios_documents.entry(text, mapping('/m/b', TWO, 6))):
         table.lpar_ids[ONE] = 5
-        assert len(RemoveMapping(ONE, paths=('/m/a',)).apply(table).records) == 1
+        [record] = RemoveMapping(ONE, paths=('/m/a',)).apply(table).records
+        assert record.lua == 'lun1'
         assert len(mappings_of(etree.fromstring(table.body()))) == 1
