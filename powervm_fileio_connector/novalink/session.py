@@ -30,6 +30,7 @@ from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink import locks
 from powervm_fileio_connector.novalink.failures import FailureKind
 from powervm_fileio_connector.novalink.failures import RequestFailed
+from powervm_fileio_connector.novalink.retry import LEAST_S
 from powervm_fileio_connector.novalink.retry import Waiting
 from powervm_fileio_connector.novalink.retry import retry_transient
 
@@ -128,6 +129,8 @@ def log_off(session: LocalSession, deadline: Deadline) -> None:
 class SharedValue(Generic[_T]):
     """A value that is made at first use; callers who wait for it share the failure to make it.
 
+    Not shared is that a caller had no time left for it.
+
     :ivar value: None: it has not been made
     """
 
@@ -154,8 +157,10 @@ class SharedValue(Generic[_T]):
                 try:
                     self.value = make()
                 except exceptions.FileIOConnectorError as err:
-                    # The traceback of the error itself would keep the session for ever.
-                    self._failure = time.monotonic(), err.copy()
+                    # That no time was left is the caller's own failure.
+                    if deadline.left() >= LEAST_S:
+                        # The traceback of the error itself would keep the session for ever.
+                        self._failure = time.monotonic(), err.copy()
                     raise
             return self.value
 

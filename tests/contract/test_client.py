@@ -11,6 +11,7 @@ from powervm_fileio_connector import exceptions
 from powervm_fileio_connector import novalink as novalink_package
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
+from powervm_fileio_connector.simulator import Forbidden403
 from tests.contract.conftest import deadline
 
 
@@ -56,8 +57,9 @@ def test_clients_without_adapter_share_one_session(novalink, settings, lpar):
 def test_a_failure_that_callers_share_does_not_keep_the_session(novalink, settings):
     adapter = novalink.adapter()
     session = weakref.ref(adapter.session)
-    with pytest.raises(exceptions.NovaLinkUnavailable):
-        novalink_package.client_for(settings, adapter).management_partition(deadline(0.0))
+    novalink.faults.add(Forbidden403())
+    with pytest.raises(exceptions.MappingFailed):
+        novalink_package.client_for(settings, adapter).management_partition(deadline())
     session()._logged_in = False        # else pypowervm logs off when it is dropped
     del adapter
     gc.collect()

@@ -320,6 +320,25 @@ class TestSession:
         assert novalink.requests.count('PUT') == 1
         assert ours.get(deadline(), WAITING) is ours.get(deadline(), WAITING)
 
+    def test_that_a_caller_had_no_time_left_is_not_shared(self, monkeypatch):
+        value, arrivals, patient = session.SharedValue(), threading.Semaphore(0), []
+
+        class Clock:
+            def monotonic(self):
+                arrivals.release()
+                return time.monotonic()
+
+        def make_in_vain():
+            patient.append(pool.submit(value.get, lambda: 'made', deadline(), 'trying'))
+            assert all(arrivals.acquire(timeout=10) for _ in range(2))
+            raise exceptions.NovaLinkUnavailable(reason='no answer within 0.0 s')
+
+        monkeypatch.setattr(session, 'time', Clock())
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            with pytest.raises(exceptions.NovaLinkUnavailable, match='no answer within'):
+                value.get(make_in_vain, deadline(0.0), 'trying')
+            assert patient[0].result() == 'made'
+
     def test_nobody_waits_longer_than_allowed_for_the_logon_of_another(self, novalink, settings):
         ours = session.LazyAdapter(settings)
         novalink.faults.add(Slow(path='/rest/api/web/Logon', seconds=1.0))
