@@ -187,6 +187,9 @@ def _storage_facts(storage: _Part | None) -> dict[str, Any]:
         # Old servers know no type; a logical volume's label never is an absolute path.
         disk_type = 'File' if path is not None and path.startswith('/') else 'LogicalVolume'
     kind = _DISK_KINDS.get(disk_type, disk_type)
+    if kind == 'file' and path is not None and not path.startswith('/'):
+        # The label may be a name of somebody's choice.
+        path = facts.get(_NAME) or path
     capacity = facts.get(_CAPACITY)
     return {'kind': kind, 'path': path if kind == 'file' else None, **common,
             'backstore': facts.get(_BACKSTORE),

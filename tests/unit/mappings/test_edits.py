@@ -105,8 +105,9 @@ def test_a_file_is_known_by_its_other_spellings_too(make):
     assert AddMapping(ONE, '/link/a', ('/real/a',)).apply(doc).outcome is Outcome.UNCHANGED
 
 
-def test_a_file_without_label_is_known_by_its_name(make):
-    doc = make(mapping('/mnt/a', ONE, label=''))
+@pytest.mark.parametrize('label', ['', 'a', 'my disk'])
+def test_a_file_whose_label_is_no_path_is_known_by_its_name(make, label):
+    doc = make(mapping('/mnt/a', ONE, label=label))
     assert AddMapping(ONE, '/mnt/a').apply(doc).outcome is Outcome.UNCHANGED
 
 
