@@ -76,7 +76,7 @@ class VIOSDocuments:
             deadline, 'update', body, etag, _VIOS.schema_type, root_id=self.vios_uuid, xag=GROUP,
             on_answer=splitter)
         element = response.entry.element if response.entry is not None else None
-        if element is None or not _shows_mappings(element):
+        if element is None or not shows_mappings(element):
             return None
         table = _table(response, as_of, splitter)
         table.is_answer = True
@@ -91,12 +91,12 @@ class VIOSDocuments:
         :raises RequestFailed: the VIOS has some, or the server does not tell
         """
         failures.require_entry(response, _VIOS.schema_type)
-        if not _shows_mappings(response.entry.element):
+        if not shows_mappings(response.entry.element):
             # All groups, by the server's own choice.
             whole = self.rest.request(deadline, 'read', _VIOS.schema_type, root_id=self.vios_uuid,
                                       xag=[])
             failures.require_entry(whole, _VIOS.schema_type)
-            if _shows_mappings(whole.entry.element):
+            if shows_mappings(whole.entry.element):
                 raise RequestFailed(FailureKind.LOST, 'the answer lacks the SCSI mappings, which '
                                     'the VIOS shows otherwise', is_read=True)
         return _table(response, as_of, splitter)
@@ -129,13 +129,14 @@ def with_lpar_ids(table: MappingTable, rest: Rest, deadline: Deadline, call: Cal
             table.lpars = {lpar.uuid.upper(): lpar.id for lpar in partitions.lpars(rest, deadline)}
 
 
+def shows_mappings(element: Any) -> bool:
+    """Whether the element of a VIOS has a list of its mappings, be it empty."""
+    return element.find('VirtualSCSIMappings') is not None
+
+
 def _table(response: Any, as_of: float, splitter: MappingSplitter | None) -> MappingTable:
     # The etag is usually a header, in any case an element of the entry.
     table = MappingTable(_VIOS.wrap(response.entry, etag=response.etag or response.entry.etag),
                          splitter=splitter)
     table.as_of = as_of
     return table
-
-
-def _shows_mappings(element: Any) -> bool:
-    return element.find('VirtualSCSIMappings') is not None

@@ -24,6 +24,7 @@ from powervm_fileio_connector.mappings import Outcome
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.mappings import in_order
 from powervm_fileio_connector.novalink.committer import Committer
+from powervm_fileio_connector.novalink.documents import shows_mappings
 from powervm_fileio_connector.novalink.partitions import LOOKUP_S
 
 LOG = logging.getLogger(__name__)
@@ -93,8 +94,9 @@ class _FeedTaskEdit:
         :param lookups: how long the task waits for what is asked about LPARs
         """
         self._change = None
-        # pypowervm would send one without etag all the same, over what others have changed.
-        if vios_w.etag is None:
+        # pypowervm would send one without etag all the same, over what others have changed, and
+        # one that was read without the mappings, in place of all of them.
+        if vios_w.etag is None or not shows_mappings(vios_w.element):
             return False
         try:
             self.before_apply()

@@ -68,6 +68,19 @@ def test_an_edit_that_names_its_slot_gets_it_before_one_that_takes_any(
     assert len(novalink.mappings(lpar)) == 2
 
 
+@pytest.mark.parametrize('group', [const.XAG.VIO_STOR, const.XAG.NONE])
+def test_a_task_that_was_read_without_the_mappings_replaces_none(novalink, vios, lpar, make_volume,
+                                                                 group):
+    paths, results = [make_volume('theirs'), make_volume('ours')], []
+    vios.submit(AddMapping(novalink.lpars[1].uuid, paths[0]), Deadline(20))
+    feed_task = transaction.FeedTask('feed', virtual_io_server.VIOS.getter(
+        novalink.adapter(), xag=[group]))
+    add(feed_task, AddMapping(lpar, paths[1]), vios, results.append)
+    feed_task.execute()
+    assert [record.path for record in results] == paths[1:]
+    assert {mapping.path for mapping in novalink.mappings()} == {*paths}
+
+
 def test_a_task_with_nothing_to_do_posts_nothing(novalink, vios, feed_task, lpar):
     results = []
     add(feed_task, RemoveMapping(lpar, paths=('/a',)), vios, results.append)
