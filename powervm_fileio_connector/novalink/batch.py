@@ -49,6 +49,7 @@ class Batch:
     """Applies the edits of a batch to one table, posts that, and settles them by the answer.
 
     :ivar refused: the jobs of a POST that has failed
+    :ivar deferred: those that wait for the adapter pair, or the LUAs, of others of their LPAR
     """
 
     def __init__(self, documents: VIOSDocuments, adapter: Any, turn: ViosTurn,
@@ -63,6 +64,7 @@ class Batch:
         self._fence_for: set[str] | None = None
         self._sent_count = 0
         self.refused: list[Job] = []
+        self.deferred: list[Job] = []
 
     def commit(self, kept: MappingTable | None) -> MappingTable:
         """Commit what can be committed with one POST, and return the latest table.
@@ -107,6 +109,7 @@ class Batch:
         touched: frozenset[str] = frozenset()
         waited_for: frozenset[str] = frozenset()
         self._fence_for = None
+        self.deferred.clear()
         for pending in in_order(self._members):
             edit = pending.edit
             if pending.is_settled:
@@ -132,6 +135,8 @@ class Batch:
                 table, pending, functools.partial(pending.edit.apply, table))
             if change.outcome is Outcome.CHANGED:
                 return change
+            if change.outcome is Outcome.DEFERRED and isinstance(pending.edit, AddMapping):
+                self.deferred.append(Job(pending.edit, change, [pending]))
             if change.outcome is Outcome.UNCHANGED and is_final and not self._needs_fence(
                     table, pending):
                 # What was sent before, and its answer lost, is now seen to have been carried out.

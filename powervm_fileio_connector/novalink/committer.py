@@ -152,9 +152,9 @@ class Committer:
                 pending.fail(err)
         except RequestFailed as err:
             LOG.debug('%d edits of VIOS %s: %s', len(members), self.vios_uuid, err)
-            jobs = batch.refused if batch is not None else []
+            jobs, deferred = (batch.refused, batch.deferred) if batch is not None else ([], [])
             concerned = [one for job in jobs for one in job.pending] or members
-            handle_failure(err, self._rest, leader.deadline, jobs, _unsettled(concerned))
+            handle_failure(err, self._rest, leader.deadline, jobs, _unsettled(concerned), deferred)
             self._rest.waiting.failing(err, leader.retry)
 
     def _keep(self, table: MappingTable) -> None:

@@ -27,12 +27,13 @@ _REMEDY_PLACE = ('If that is about the slot or the LUA, leave them out to get fr
 
 
 def handle_failure(err: RequestFailed, rest: Rest, deadline: Deadline, jobs: list[Job],
-                   pending: list[PendingEdit]) -> None:
+                   pending: list[PendingEdit], deferred: list[Job]) -> None:
     """Fail the edits of a batch, or have them tried again.
 
     :param deadline: the leader's
     :param jobs: what the server was sent and refused; none: another request failed
     :param pending: those that are not settled yet
+    :param deferred: what was not sent, but would be refused for the same LPARs
     """
     is_refused, is_fault = err.kind in failures.REFUSED, err.kind is FailureKind.FAULT
     if err.kind is FailureKind.SESSION or (is_refused and not jobs):
@@ -43,7 +44,7 @@ def handle_failure(err: RequestFailed, rest: Rest, deadline: Deadline, jobs: lis
         for one in pending:
             one.try_again(err)
         return
-    if _fail_unready(err, rest, deadline, jobs):
+    if _fail_unready(err, rest, deadline, [*jobs, *deferred]):
         # The others were refused, if at all, because they were sent with those.
         return
     if len(jobs) > 1:

@@ -51,7 +51,7 @@ def test_lpars_that_are_not_ready_fail_alone_and_cost_few_requests(novalink, att
     failed = [one for one in outcomes if isinstance(one, exceptions.LPARNotReady)]
     assert len(failed) == 12
     assert len([one for one in outcomes if isinstance(one, dict)]) == 28
-    assert novalink.requests.count('POST') <= 20
+    assert novalink.requests.count('POST') <= 8
 
 
 @pytest.mark.parametrize('fault', [Busy503, Forbidden403])
