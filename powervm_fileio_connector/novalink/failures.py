@@ -150,7 +150,8 @@ def _by_status(err: pvm_exceptions.HttpError) -> FailureKind:
     if status == 412:
         return FailureKind.STALE
     if status in (404, 410):
-        return FailureKind.MISSING
+        # Without NovaLink's words it is that of a web server in which NovaLink is not (yet) there.
+        return FailureKind.MISSING if err.her_wrap is not None else FailureKind.UNREACHABLE
     if status in (408, 429, 503):
         return FailureKind.BUSY
     if status in (502, 504):

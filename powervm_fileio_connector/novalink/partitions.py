@@ -111,6 +111,10 @@ def lpar(rest: Rest, lpar_uuid: str, deadline: Deadline, is_tried_once: bool = F
             response = ask(deadline, *args, logical_partition.LPAR.schema_type, root_id=spelling)
             break
         except RequestFailed as err:
+            # A server may say no more of an LPAR that is gone than of all when it is starting.
+            if err.kind is FailureKind.UNREACHABLE and err.status is not None and all(
+                    one.uuid.upper() != lpar_uuid.upper() for one in lpars(rest, deadline)):
+                raise RequestFailed(FailureKind.MISSING, err.detail, err.status) from err
             if err.kind is not FailureKind.MISSING or spelling == spellings[-1]:
                 raise
     failures.require_entry(response, logical_partition.LPAR.schema_type)

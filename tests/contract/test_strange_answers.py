@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers of status 200 that are not what was asked for say nothing, and never "it is gone"."""
+"""Answers that are not what was asked for, or not NovaLink's, never say that something is gone."""
 
 import dataclasses
 import re
@@ -8,11 +8,14 @@ import pytest
 
 from powervm_fileio_connector import conf
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.novalink import retry
 from powervm_fileio_connector.simulator import Busy500
 from powervm_fileio_connector.simulator import Busy503
 from powervm_fileio_connector.simulator import DropAfterApply
 from powervm_fileio_connector.simulator import Fault
 from powervm_fileio_connector.simulator import InternalError500
+from tests.contract.conftest import client_of
+from tests.contract.conftest import deadline
 from tests.contract.conftest import make_connector
 from tests.contract.test_writer_answers import SECTION
 
@@ -40,6 +43,14 @@ class Status(Fault):
 
     def on_answer(self, exchange, answer):
         return dataclasses.replace(answer, status=self.status, body=b'')
+
+
+@dataclasses.dataclass(frozen=True)
+class Bare404(Fault):
+    """Answers like a web server in which NovaLink is not there."""
+
+    def on_request(self, exchange):
+        return dataclasses.replace(exchange.error(404, 'Not Found', ''), body=b'<html/>')
 
 
 CONTENT = rb'(<content\b[^>]*>).*(</content>)'
@@ -79,6 +90,29 @@ def test_an_lpar_without_id_is_no_lpar_that_is_gone(novalink, hasty, path):
         with pytest.raises(exceptions.NovaLinkUnavailable, match='the id of LPAR'):
             call()
     assert len(novalink.mappings()) == 1
+
+
+@pytest.mark.parametrize('element', ['VirtualIOServer', 'LogicalPartition'])
+def test_a_404_that_is_not_novalinks_is_no_sign_that_anything_is_gone(novalink, hasty, path,
+                                                                      element):
+    novalink.faults.add(Bare404(times=None, path=element))
+    for call in (lambda: hasty.disconnect_volume({'path': path}, None),
+                 lambda: hasty.connect_volume({'path': path})):
+        with pytest.raises(exceptions.NovaLinkUnavailable, match='404'):
+            call()
+    assert len(novalink.mappings()) == 1
+
+
+def test_an_lpar_of_which_the_server_says_no_more_than_404_is_gone_if_it_is_not_listed(
+        novalink, lpar, monkeypatch):
+    monkeypatch.setattr(retry, 'PATIENCE_S', 0.0)
+    novalink.faults.add(Bare404(times=None, path=f'LogicalPartition/{lpar}'))
+    client = client_of(novalink.adapter())
+    with pytest.raises(exceptions.NovaLinkUnavailable):
+        client.lpar(lpar, deadline())
+    novalink.remove_lpar(lpar)
+    with pytest.raises(exceptions.LPARNotFound):
+        client.lpar(lpar, deadline())
 
 
 def test_the_mappings_of_others_stay_where_an_answer_leaves_all_out(novalink, hasty, make_volume):
