@@ -73,7 +73,7 @@ def find_management_partition(rest: Rest, deadline: Deadline) -> ManagementParti
                 raise exceptions.NovaLinkNotIOServer(
                     reason=f'several partitions say they are the management partition: {names}')
             if found and kind is virtual_io_server.VIOS:
-                return ManagementPartition(found[0].uuid, found[0].name, found[0].id)
+                return ManagementPartition(_uuid(found[0]), found[0].name, found[0].id)
             if found:
                 raise exceptions.NovaLinkNotIOServer(
                     reason=f'the management partition {found[0].name} is an ordinary LPAR, not an '
@@ -151,8 +151,15 @@ def _own_partition_id() -> int | None:
     return None
 
 
+def _uuid(wrapper: Any) -> str:
+    if not wrapper.uuid:
+        raise RequestFailed(FailureKind.LOST, 'the answer does not tell the UUID of partition '
+                            f'{wrapper.name}', is_read=True)
+    return str(wrapper.uuid)
+
+
 def _lpar_info(wrapper: Any) -> LparInfo:
     can_change_io, why_not = wrapper.can_modify_io()
-    return LparInfo(uuid=wrapper.uuid, name=wrapper.name, id=wrapper.id, state=wrapper.state or '',
-                    rmc_state=wrapper.rmc_state or '', can_change_io=can_change_io,
-                    why_not=str(why_not or '').rstrip('.'))
+    return LparInfo(uuid=_uuid(wrapper), name=wrapper.name, id=wrapper.id,
+                    state=wrapper.state or '', rmc_state=wrapper.rmc_state or '',
+                    can_change_io=can_change_io, why_not=str(why_not or '').rstrip('.'))

@@ -93,6 +93,15 @@ def test_an_lpar_without_id_is_no_lpar_that_is_gone(novalink, hasty, path):
 
 
 @pytest.mark.parametrize('element', ['VirtualIOServer', 'LogicalPartition'])
+def test_a_partition_without_uuid_is_no_answer(novalink, element):
+    novalink.faults.add(Rewrite(method='GET', path=element, by=rb'\1',
+                                pattern=rb'(<entry\b.*?)<id>.*?</id>'))
+    client = client_of(novalink.adapter())
+    with pytest.raises(exceptions.NovaLinkUnavailable, match='the UUID of partition'):
+        (client.lpars if element == 'LogicalPartition' else client.management_partition)(deadline())
+
+
+@pytest.mark.parametrize('element', ['VirtualIOServer', 'LogicalPartition'])
 def test_a_404_that_is_not_novalinks_is_no_sign_that_anything_is_gone(novalink, hasty, path,
                                                                       element):
     novalink.faults.add(Bare404(times=None, path=element))
