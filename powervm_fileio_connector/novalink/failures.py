@@ -154,7 +154,7 @@ def _by_status(err: pvm_exceptions.HttpError) -> FailureKind:
         return FailureKind.MISSING if err.her_wrap is not None else FailureKind.UNREACHABLE
     if status in (408, 429, 503):
         return FailureKind.BUSY
-    if status in (502, 504):
+    if status < 200 or status in (502, 504):
         return FailureKind.LOST
     if status >= 500:
         # A busy VIOS answers 500, and only the message tells it from a failure; pypowervm knows the

@@ -92,6 +92,15 @@ def test_an_lpar_without_id_is_no_lpar_that_is_gone(novalink, hasty, path):
     assert len(novalink.mappings()) == 1
 
 
+@pytest.mark.parametrize('status', [102, 103])
+def test_a_change_whose_answer_is_yet_to_come_is_no_refused_one(novalink, connector, make_volume,
+                                                                status):
+    novalink.faults.add(Status(method='POST', status=status))
+    path = make_volume()
+    assert connector.connect_volume({'path': path})['path'] == path
+    assert novalink.requests.count('POST') == 1
+
+
 @pytest.mark.parametrize('element', ['VirtualIOServer', 'LogicalPartition'])
 def test_a_partition_without_uuid_is_no_answer(novalink, element):
     novalink.faults.add(Rewrite(method='GET', path=element, by=rb'\1',
