@@ -37,6 +37,9 @@ NOT_SENT = (FailureKind.UNREACHABLE, FailureKind.SHORTAGE, FailureKind.BUSY, Fai
 UNKNOWN = (FailureKind.LOST, FailureKind.LATE, FailureKind.FAULT)
 REFUSED = (FailureKind.REFUSED, FailureKind.MISSING)
 
+NOT_FOUND = (404, 410)
+"""HTTP statuses that say so."""
+
 _SHORTAGES = exceptions.SHORTAGES | {errno.ENOBUFS, errno.EAGAIN}
 
 
@@ -149,7 +152,7 @@ def _by_status(err: pvm_exceptions.HttpError) -> FailureKind:
         return FailureKind.SESSION
     if status == 412:
         return FailureKind.STALE
-    if status in (404, 410):
+    if status in NOT_FOUND:
         # Without NovaLink's words it is that of a web server in which NovaLink is not (yet) there.
         return FailureKind.MISSING if err.her_wrap is not None else FailureKind.UNREACHABLE
     if status in (408, 429, 503):

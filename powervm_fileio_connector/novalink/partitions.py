@@ -102,21 +102,27 @@ def lpar(rest: Rest, lpar_uuid: str, deadline: Deadline, is_tried_once: bool = F
     :param is_tried_once: make one request, and none again if it fails
     :raises RequestFailed: MISSING where there is none with this UUID
     """
-    ask = rest.request if is_tried_once else rest.read
-    args = ('read',) if is_tried_once else ()
     # A server may tell small letters from capitals, and LPARs that it shows are asked for in these.
-    spellings = [*dict.fromkeys((lpar_uuid, lpar_uuid.lower(), lpar_uuid.upper()))]
-    for spelling in spellings:
-        try:
-            response = ask(deadline, *args, logical_partition.LPAR.schema_type, root_id=spelling)
-            break
-        except RequestFailed as err:
-            # A server may say no more of an LPAR that is gone than of all when it is starting.
-            if err.kind is FailureKind.UNREACHABLE and err.status is not None and all(
-                    one.uuid.upper() != lpar_uuid.upper() for one in lpars(rest, deadline)):
-                raise RequestFailed(FailureKind.MISSING, err.detail, err.status) from err
-            if err.kind is not FailureKind.MISSING or spelling == spellings[-1]:
-                raise
+    spellings = dict.fromkeys((lpar_uuid, lpar_uuid.lower(), lpar_uuid.upper()))
+
+    def ask() -> Any:
+        failure = None
+        for spelling in spellings:
+            try:
+                return rest.request(deadline, 'read', logical_partition.LPAR.schema_type,
+                                    root_id=spelling)
+            except RequestFailed as err:
+                failure = err
+                if err.status not in failures.NOT_FOUND:
+                    raise
+        assert failure is not None
+        # Where NovaLink does not say itself that there is none, what it lists does.
+        if failure.kind is not FailureKind.MISSING and lpar_uuid.upper() not in {
+                one.uuid.upper() for one in lpars(rest, deadline)}:
+            raise RequestFailed(FailureKind.MISSING, failure.detail, failure.status) from failure
+        raise failure
+
+    response = ask() if is_tried_once else rest.retrying(deadline, ask)
     failures.require_entry(response, logical_partition.LPAR.schema_type)
     return _lpar_info(logical_partition.LPAR.wrap(response))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Any
+from typing import TypeVar
 
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.novalink import exchange
@@ -16,6 +17,8 @@ from powervm_fileio_connector.novalink.retry import Waiting
 from powervm_fileio_connector.novalink.retry import retry_transient
 from powervm_fileio_connector.novalink.session import LazyAdapter
 from powervm_fileio_connector.novalink.session import TokenRenewal
+
+_T = TypeVar('_T')
 
 
 class Rest:
@@ -61,10 +64,16 @@ class Rest:
 
         :raises RequestFailed: it stayed so, or the server refuses
         """
+        return self.retrying(deadline, lambda: self.request(deadline, 'read', *args, **kwargs))
+
+    def retrying(self, deadline: Deadline, call: Callable[[], _T]) -> _T:
+        """Make requests that only read, again while the server is busy, and for a while if away.
+
+        :raises RequestFailed: it stayed so, or the server refuses
+        """
         # Not part of what is tried again: it has a policy of its own.
         self.adapter(deadline)
-        return retry_transient(
-            deadline, lambda: self.request(deadline, 'read', *args, **kwargs), self.waiting)
+        return retry_transient(deadline, call, self.waiting)
 
     def _send(self, session: Any, deadline: Deadline, on_answer: Callable[[Any], None] | None,
               method: str, path: str, headers: Any = None, body: Any = '',

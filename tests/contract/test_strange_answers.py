@@ -123,14 +123,18 @@ def test_a_404_that_is_not_novalinks_is_no_sign_that_anything_is_gone(novalink, 
 
 def test_an_lpar_of_which_the_server_says_no_more_than_404_is_gone_if_it_is_not_listed(
         novalink, lpar, monkeypatch):
-    monkeypatch.setattr(retry, 'PATIENCE_S', 0.0)
-    novalink.faults.add(Bare404(times=None, path=f'LogicalPartition/{lpar}'))
+    for spelling in (lpar, lpar.lower()):
+        novalink.faults.add(Bare404(times=None, path=f'LogicalPartition/{spelling}'))
     client = client_of(novalink.adapter())
-    with pytest.raises(exceptions.NovaLinkUnavailable):
-        client.lpar(lpar, deadline())
+    with monkeypatch.context() as patch:
+        patch.setattr(retry, 'PATIENCE_S', 0.0)
+        with pytest.raises(exceptions.NovaLinkUnavailable):
+            client.lpar(lpar, deadline())
     novalink.remove_lpar(lpar)
+    before = novalink.requests.count('GET')
     with pytest.raises(exceptions.LPARNotFound):
         client.lpar(lpar, deadline())
+    assert novalink.requests.count('GET') - before == 3     # by two spellings, and the list
 
 
 def test_the_mappings_of_others_stay_where_an_answer_leaves_all_out(novalink, hasty, make_volume):
