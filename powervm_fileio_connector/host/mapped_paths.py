@@ -37,9 +37,10 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
                 deadline: Deadline | None = None) -> MappedNames:
     """Return those of the given paths that are the file, or share data with it.
 
-    Its inode decides, or, on another mount of the same server that has a device of its own, its
-    file handle; of a block device its number. A disk shares data with its partitions, a loop device
-    with what it is over, and a qcow2 image with its backing files. No other mounts are probed.
+    Its inode decides, or, on another mount of the same server that has a device of its own, what
+    the server knows it by; of a block device its number. A disk shares data with its partitions, a
+    loop device with what it is over, and a qcow2 image with its backing files. No other mounts are
+    probed.
 
     :param paths: such as those of all mappings
     :raises MountNotResponding: whether one of them is the file could not be found out
