@@ -30,7 +30,7 @@ _WITH_SHARED_NAMES = frozenset(('nfs', 'nfs4', 'cifs', 'smb3'))
 # Its inode numbers are made of random UUIDs, so that they are of the whole volume.
 _GLUSTER = 'fuse.glusterfs'
 # Those whose files have a handle, or at least an inode number, which comes from the server.
-_WITH_SERVER_FACTS = frozenset(('nfs', 'nfs4', 'cifs', 'smb3', _GLUSTER))
+_WITH_SERVER_FACTS = frozenset(('nfs', 'nfs4', 'cifs', 'smb3', 'ceph', 'lustre', _GLUSTER))
 
 _MOST_REMEMBERED = 4096
 

@@ -202,6 +202,21 @@ def test_a_file_of_gluster_may_be_one_under_another_name_of_its_servers(ino, exp
     assert not any(request.has_handles for request in prober.asked)
 
 
+@pytest.mark.parametrize(('fstype', 'sources'), [
+    ('ceph', ('mon1,mon2:/vols', 'mon3:/vols')),
+    ('ceph', ('mon1:/vols', 'admin@b7f5cd4e-0000-4000-8000-000000000001.cephfs=/vols')),
+    ('lustre', ('mgs1@tcp:/vols', 'mgs2@tcp:/vols'))])
+@pytest.mark.parametrize(('handle', 'expected'), [('2:aa', ('/b/v',)), ('2:bb', ())])
+def test_a_file_of_a_cluster_may_be_one_by_another_of_its_servers(fstype, sources, handle,
+                                                                  expected):
+    table = table_of(*(
+        f'{number} 27 0:{number} / {place} rw,relatime - {fstype} {source} rw,acl'
+        for number, place, source in zip((30, 31), ('/a', '/b'), sources, strict=True)))
+    prober = AnsweringProber(probe.HandleFacts('2:aa', 7), probe.HandleFacts(handle, 7))
+    assert spellings.of_other_servers(
+        table, table.at('/a'), '/a/v', prober, Deadline(1)) == ((), expected)
+
+
 @pytest.mark.parametrize(('path', 'ino', 'is_same'), [
     ('/b/other', 7, True), ('/b/other', 8, False), ('/c/other', 7, False)])
 def test_a_hard_link_of_gluster_is_found_on_each_mount_of_the_volume(monkeypatch, path, ino,
