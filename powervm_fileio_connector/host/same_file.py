@@ -194,7 +194,8 @@ class SameFiles:
         if mount.fstype in _WITH_SERVER_FACTS:
             self._with_facts[directory].setdefault(mount.device, mount)
             if mount.address:
-                self._groups[f'{"//" * name.startswith("//")}{mount.address}'].add(group)
+                as_smb = '//' if name.startswith('//') else ''      # as its servers are named here
+                self._groups[as_smb + mount.address].add(group)
 
     def _leader(self, name: str) -> str:
         """Return the name that stands for all names of the same server."""

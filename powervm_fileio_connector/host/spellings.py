@@ -126,14 +126,13 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
     for (other, other_path), answer in zip(others, answers, strict=True):
         failures.require_told(answer, other_path, other, path, is_own_share=False)
         is_one_server = same_file.agree_on_server(mount, other)
-        if mount.makes_up_inodes or other.makes_up_inodes:
-            if is_one_server and answer.facts is not None:
-                lookalikes.extend(same_file.index(table).spellings(other, other_path))
-            continue
-        if _are_equal(own, answer, is_one_server) or (
-                is_changing and _differ_in_time(own, answer)):
+        has_own_inodes = not (mount.makes_up_inodes or other.makes_up_inodes)
+        is_alike = (_are_equal(own, answer, is_one_server)
+                    or (is_changing and _differ_in_time(own, answer)) if has_own_inodes
+                    else is_one_server and answer.facts is not None)
+        if is_alike:
             same = same_file.index(table).spellings(other, other_path)
-            (certain if is_one_server else lookalikes).extend(same)
+            (certain if is_one_server and has_own_inodes else lookalikes).extend(same)
     return tuple(certain), tuple(lookalikes)
 
 
