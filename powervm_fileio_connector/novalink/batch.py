@@ -161,7 +161,9 @@ class Batch:
         """Whether what the table says of an edit's volume may change late; then it is noted."""
         if not self._turn.may_change_late(table.vios_w.etag, pending.edit.keys):
             return False
-        self._fence_for = {*(self._fence_for or ()), *pending.edit.keys}
+        if self._fence_for is None:
+            self._fence_for = set()
+        self._fence_for |= pending.edit.keys
         return True
 
     def _with_lpar_ids(self, table: MappingTable, pending: PendingEdit,
