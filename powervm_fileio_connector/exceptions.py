@@ -16,7 +16,7 @@ from typing import Any
 from os_brick import exception
 
 SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
-"""Errors of the operating system that say what this host or process lacks, whoever is asked."""
+"""Errors of the operating system that say that this host or process has run out of something."""
 
 REMEDY_SHORTAGE = 'Raise the limit that was met (descriptors, processes or memory), then retry.'
 
