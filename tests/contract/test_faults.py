@@ -40,6 +40,7 @@ from tests.contract.conftest import client_of
 from tests.contract.conftest import committer_for
 from tests.contract.conftest import deadline
 from tests.contract.conftest import end_fork
+from tests.waiting import wait_until
 
 PASSING = [
     [Busy503(times=2)], [Busy503(times=2, body='html')], [Busy503(times=2, body='empty')],
@@ -503,8 +504,7 @@ def test_a_forked_child_is_led_by_nobody_of_its_parent(novalink, vios, lpar, mak
     leader = threading.Thread(
         target=vios.submit, args=(AddMapping(lpar, make_volume()), deadline()))
     leader.start()
-    while not vios._state.queue.is_led:
-        time.sleep(0.001)
+    wait_until(lambda: vios._state.queue.is_led)
     child = os.fork()
     if not child:
         end_fork(vios._state.queue.is_led)

@@ -3,7 +3,6 @@
 
 import dataclasses
 import threading
-import time
 from concurrent import futures
 
 import pytest
@@ -26,6 +25,7 @@ from powervm_fileio_connector.simulator import NotShown
 from powervm_fileio_connector.simulator import StaleEtag412
 from tests.contract.test_writer_answers import MAPPINGS
 from tests.contract.test_writer_answers import Without
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -66,8 +66,7 @@ def test_a_detach_leaves_nothing_that_a_late_change_could_map(
     held.release()
     detach.join(20)
     assert not detach.is_alive()
-    while novalink.requests.count('POST') < posts + 2:
-        time.sleep(0.001)
+    wait_until(lambda: novalink.requests.count('POST') >= posts + 2)
     assert [one.path for one in novalink.mappings()] == [make_volume('other')]
 
 

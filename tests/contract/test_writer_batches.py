@@ -3,7 +3,6 @@
 
 import gc
 import threading
-import time
 import weakref
 
 import pytest
@@ -15,6 +14,7 @@ from powervm_fileio_connector.simulator import Latency
 from tests.contract.conftest import client_of
 from tests.contract.conftest import committer_for
 from tests.contract.conftest import deadline
+from tests.waiting import wait_until
 
 
 def together(*calls):
@@ -181,9 +181,8 @@ def test_edits_of_one_volume_keep_their_order(novalink, vios, lpar, make_volume,
         threads.append(threading.Thread(target=submit, args=(edit,)))
         threads[-1].start()
         # The first leads; the others have to be waiting in this order.
-        queue = vios._state.queue
-        while i and not any(one.edit is edit for one in list(queue._waiting)):
-            time.sleep(0.001)
+        wait_until(lambda i=i, edit=edit: not i or any(
+            one.edit is edit for one in list(vios._state.queue._waiting)))
     for thread in threads:
         thread.join()
     assert [edit for edit, _ in seen[-3:]] == edits[1:]

@@ -97,16 +97,20 @@ class Recorder:
         self._file.write(json.dumps(dataclasses.asdict(result)) + '\n')
 
 
+def selected(names, words):
+    """Return the names that the host selected, or else those that contain a word, or all."""
+    chosen = RESULTS / 'selected'
+    return set(chosen.read_text().split()) if chosen.exists() else {
+        name for name in names if not words or any(word in name for word in words)}
+
+
 def run_facts(facts, words, run=lambda fact: fact()):
     """Run facts, which are functions: those that the host selected, or named by a word, or all.
 
     :param run: calls one
     """
     (RESULTS / 'kernel').write_text(pathlib.Path('/proc/version').read_text())
-    selected = RESULTS / 'selected'
-    names = selected.read_text().split() if selected.exists() else [
-        fact.__name__ for fact in facts if not words or any(
-            word in fact.__name__ for word in words)]
+    names = selected((fact.__name__ for fact in facts), words)
     recorder = Recorder(RESULTS / 'results-facts')
     for fact in facts:
         if fact.__name__ in names:

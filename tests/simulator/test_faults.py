@@ -3,7 +3,6 @@
 
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait
 
@@ -19,6 +18,7 @@ from powervm_fileio_connector import simulator as s
 from powervm_fileio_connector.simulator.faults import KNOWN
 from powervm_fileio_connector.simulator.faults import from_json
 from powervm_fileio_connector.simulator.faults import to_json
+from tests.waiting import wait_until
 
 
 def read(sim, adapter):
@@ -31,13 +31,6 @@ def post(sim, adapter, path, wrapper=None, **kwargs):
     wrapper.scsi_mappings.append(scsi_mapper.build_vscsi_mapping(
         None, wrapper, sim.lpars[0].uuid, storage.FileIO.bld(adapter, path)))
     return wrapper.update(**kwargs)
-
-
-def wait_until(is_so):
-    end = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def status_of(call, *args):

@@ -21,9 +21,7 @@ def main(*words):
         starting = pool.submit(_start_server)
         from tests.kernel.nfs import suite
     _print_time('imported')
-    names = cases.RESULTS / 'selected'
-    selected = set(names.read_text().split()) if names.exists() else {
-        name for name in suite.names() if not words or any(word in name for word in words)}
+    selected = cases.selected(suite.names(), words)
     server_ = starting.result()
     _print_time('the server is up')
     # Those that stop their server mostly wait, and begin before the machine is busy.
