@@ -185,6 +185,24 @@ def test_a_lost_answer_does_not_end_the_cleaning_up(qualify, host, directory):
     assert os.listdir(directory) == []
 
 
+class AnotherLPARGoesAtTheEnd(AtTheEnd):
+    def __init__(self, host):
+        super().__init__()
+        object.__setattr__(self, 'host', host)
+
+    def on_request(self, exchange):
+        [lpar] = [one for one in self.host.lpars if one.name == 'lpar2']
+        self.host.remove_lpar(lpar.uuid, leave_orphans=False)
+
+
+def test_a_mapping_of_another_lpar_that_has_gone_meanwhile_is_a_difference(qualify, host):
+    host.faults.add(AnotherLPARGoesAtTheEnd(host))
+    outcome = qualify('--yes', '-f', 'json')
+    assert outcome.code == 12
+    found = verdicts(outcome)
+    assert [line for line, verdict in found.items() if verdict == 'differs'] == ['untouched']
+
+
 def test_what_cannot_be_removed_is_said(qualify, host, directory):
     host.faults.add(ForbiddenAtTheEnd(times=None))
     outcome = qualify('--yes')
