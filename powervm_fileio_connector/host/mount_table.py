@@ -142,6 +142,15 @@ class Mount:
         port = self.option('port')
         return None if port == _NFS_PORT else port
 
+    @functools.cached_property
+    def file_system(self) -> str | None:
+        """Which one of a Ceph cluster, where ``host:/dir`` names the cluster only; None: its own.
+
+        As Linux 6.1 shows it, also where mount.ceph was given ``fs``. Numbers of files begin anew
+        in each file system.
+        """
+        return self.option('mds_namespace')
+
     def option(self, name: str) -> str | None:
         """Return the value of the option ``name=value``; None where it is not there."""
         _, found, rest = f',{self.options}'.partition(f',{name}=')

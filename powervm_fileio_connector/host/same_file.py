@@ -61,7 +61,7 @@ class SameFiles:
         for mount in table:
             name, _ = self._locations[mount.id]
             if name is not None:
-                self._join(mount.device, f'{name} {mount.port}')
+                self._join(mount.device, f'{name} {mount.port} {mount.file_system}')
         self._group = {device: self._leader(device) for device in self._devices}
         for mount in table:
             self._add(mount, self._group[mount.device], *self._locations[mount.id])

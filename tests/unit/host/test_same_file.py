@@ -83,6 +83,18 @@ def test_servers_of_one_name_on_two_ports_are_different():
     assert spellings('/c/v', *lines) == {'/d/v'}
 
 
+def test_two_file_systems_of_a_ceph_cluster_have_one_source():
+    """As Linux 6.1 shows them with Ceph 16.2, where ``fs=second`` was given."""
+    lines = tuple(nfs(number, '192.0.2.1:6789,192.0.2.2:6789:/', place, fstype='ceph',
+                      device=f'0:{number}', options=f'rw,name=admin{file_system}')
+                  for number, place, file_system in (
+                      (30, '/a', ''), (31, '/b', ',mds_namespace=second'),
+                      (32, '/c', ',mds_namespace=second'), (33, '/d', '')))
+    assert spellings('/a/v', *lines) == {'/d/v'}
+    assert spellings('/b/v', *lines) == {'/c/v'}
+    assert under_other_names('/a/v', *lines) == ['/b/v', '/c/v']
+
+
 def test_a_disk_is_the_same_file_system_under_each_of_its_names():
     assert spellings('/a/v', '30 27 8:1 / /a rw - xfs /dev/sda1 rw',
                      '31 27 8:1 / /b rw - xfs /dev/disk/by-label/x rw') == {'/b/v'}
