@@ -52,6 +52,7 @@ class VolumeFile:
     :ivar probed: paths of all files that were probed since the mount table changed
     :ivar has_hard_links: whether it has several names on its file system
     :ivar ignores_case: whether its name in another case leads to it too
+    :ivar may_be_on_other_mounts: whether one that the mount table does not tell may show it
     :ivar device: ``major:minor`` of a block device
     :ivar same_as: of a block device, or of a file that a loop device is over: all that has the same
         bytes, as in :class:`probe.FileFacts`, and files by all their paths
@@ -75,6 +76,7 @@ class VolumeFile:
     probed: Collection[str] = dataclasses.field(default=(), repr=False, compare=False)
     has_hard_links: bool = False
     ignores_case: bool = False
+    may_be_on_other_mounts: bool = False
     device: str = ''
     same_as: frozenset[str] = frozenset()
     part_of: frozenset[str] = frozenset()
@@ -85,7 +87,7 @@ class VolumeFile:
     def may_have_other_names(self) -> bool:
         """Whether names that ``spellings`` lacks may lead to its data; see :func:`names_among`."""
         return (bool(self.same_as) or self.has_hard_links or self.ignores_case
-                or self.mount.makes_up_inodes
+                or self.mount.makes_up_inodes or self.may_be_on_other_mounts
                 or any(hard_links > 1 for *_, hard_links in self.chain))
 
 
@@ -217,6 +219,7 @@ def _volume_file(spec: VolumeSpec, settings: Settings, found: lookup.Lookup,
         chain=facts.chain, handles=facts.handles, resolved=resolved,
         probed=same_file.index(found.table).probed(path),
         has_hard_links=facts.hard_links > 1, ignores_case=facts.ignores_case,
+        may_be_on_other_mounts=same_file.index(found.table).may_be_on_others(found.mount),
         device=next(iter(facts.devices), ''),
         same_as=_with_spellings((*facts.same_as, *own)), part_of=_with_spellings(facts.part_of),
         directories=directories, conflicts=tuple(

@@ -72,7 +72,7 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
             requests.append(probe.FileProbe(mount.mount_point, below, mount.id, share=path))
         elif (mount.device == file.mount.device if is_named else mount.device in file_systems):
             requests.append(probe.FileProbe(mount.mount_point, below, mount.id, share=mount.share))
-        elif is_named and index.are_of_one_server(mount, file.mount):
+        elif is_named and index.may_be_of_one_server(mount, file.mount):
             requests.append(spellings.handle_probe(mount, plain))
         else:
             continue
@@ -88,6 +88,8 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
             return (facts.devices[:1] == (file.device,) if file.is_block_device
                     else (facts.dev, facts.ino) == file.identity)
         if facts is None or own.facts is None or facts.handle != own.facts.handle:
+            return False
+        if not (facts.names_cluster or index.are_of_one_server(mount, file.mount)):
             return False
         return facts.handle is not None or (
             facts.ino == own.facts.ino and index.may_share_inode((mount, path), here))

@@ -73,6 +73,16 @@ class Mount:
         return self.fstype == 'fuse' or self.fstype.startswith('fuse.')
 
     @property
+    def is_ceph(self) -> bool:
+        """Whether it is CephFS, by whichever client.
+
+        ceph-fuse shows neither a server nor which directory is mounted; its source and subtype are
+        so unless told otherwise.
+        """
+        return self.fstype in ('ceph', 'fuse.ceph', 'fuse.ceph-fuse') or (
+            self.is_fuse and self.source == 'ceph-fuse')
+
+    @property
     def may_change_handles(self) -> bool:
         """Whether a file may get another handle while it stays the same.
 

@@ -51,6 +51,7 @@ class SameFiles:
         self._carrying: dict[tuple[str, str], list[Mount]] = collections.defaultdict(list)
         self._with_facts: dict[str, dict[str, Mount]] = collections.defaultdict(dict)
         self._devices = collections.Counter(mount.device for mount in table)
+        self._ceph_clients = {mount.device: mount.is_fuse for mount in table if mount.is_ceph}
         self._leaders: dict[str, str] = {}
         self._groups: dict[str, set[str]] = collections.defaultdict(set)
         self._remembered: dict[Hashable, Any] = {}
@@ -160,6 +161,18 @@ class SameFiles:
         return (one.fstype in _WITH_SERVER_FACTS and other.fstype in _WITH_SERVER_FACTS
                 and (self._group[one.device] == self._group[other.device]
                      or agree_on_server(one, other)))
+
+    def may_be_of_one_server(self, one: Mount, other: Mount) -> bool:
+        """Whether the facts of two files may show that they are one, on these two mounts."""
+        return self.are_of_one_server(one, other) or (one.is_ceph and other.is_ceph)
+
+    def may_be_on_others(self, mount: Mount) -> bool:
+        """Whether another mount may show its files at paths that the table does not tell.
+
+        The directory that ceph-fuse has mounted is not known.
+        """
+        return (mount.is_ceph and len(self._ceph_clients) > 1
+                and any(self._ceph_clients.values()))
 
     def may_share_inode(self, one: tuple[Mount, str], other: tuple[Mount, str]) -> bool:
         """Whether equal inode numbers mean one file, at two paths of one server without handles.

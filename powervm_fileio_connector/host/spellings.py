@@ -97,11 +97,11 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
     """Return other paths whose file handle is that of ``path``, in two parts.
 
     Replicas may have equal handles as well. So the first are those where the address of the server
-    is equal too, which are the same file for certain; the second are all others. Where neither has
-    a handle, one inode number at one address is one file; at other addresses it is the second kind
-    if the directory agrees as well, which two servers have changed in the same nanosecond only if
-    one is a copy of the other. Where inode numbers are made up, a file at the same path of one
-    address is of the second kind.
+    is equal too, or the handle names the cluster, which are the same file for certain; the second
+    are all others. Where neither has a handle, one inode number at one address is one file; at
+    other addresses it is the second kind if the directory agrees as well, which two servers have
+    changed in the same nanosecond only if one is a copy of the other. Where inode numbers are made
+    up, a file at the same path of one address is of the second kind.
 
     :raises MountNotResponding: a path may be the same file, which could not be found out; what the
         probe of ``path`` itself fails with is raised likewise
@@ -125,7 +125,8 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
     lookalikes: list[str] = []
     for (other, other_path), answer in zip(others, answers, strict=True):
         failures.require_told(answer, other_path, other, path, is_own_share=False)
-        is_one_server = same_file.agree_on_server(mount, other)
+        is_one_server = same_file.agree_on_server(mount, other) or (
+            own.facts is not None and own.facts.names_cluster)
         has_own_inodes = not (mount.makes_up_inodes or other.makes_up_inodes)
         is_alike = (_are_equal(own, answer, is_one_server)
                     or (is_changing and _differ_in_time(own, answer)) if has_own_inodes
@@ -139,7 +140,7 @@ def of_other_servers(table: MountTable, mount: Mount, path: str, prober: probe.P
 def handle_probe(mount: Mount, path: str) -> probe.HandleProbe:
     """Return the probe for what the server knows a file by."""
     return probe.HandleProbe(mount.mount_point, mount.below(path) or '', share=mount.share,
-                             has_handles=not mount.may_change_handles)
+                             has_handles=not mount.may_change_handles, is_ceph=mount.is_ceph)
 
 
 def _facts(files: list[tuple[Mount, str]], prober: probe.Prober,
@@ -150,10 +151,11 @@ def _facts(files: list[tuple[Mount, str]], prober: probe.Prober,
 def _are_equal(one: _HandleAnswer, other: _HandleAnswer, is_one_server: bool) -> bool:
     if one.facts is None or other.facts is None:
         return False
-    if one.facts.handle is None and is_one_server:
+    if one.facts.handle is not None:
+        return one.facts.handle == other.facts.handle
+    if is_one_server:
         return other.facts.handle is None and one.facts.ino == other.facts.ino
-    has_proof = one.facts.handle is not None or one.facts.directory is not None
-    return has_proof and one.facts == other.facts
+    return one.facts.directory is not None and one.facts == other.facts
 
 
 def _differ_in_time(one: _HandleAnswer, other: _HandleAnswer) -> bool:

@@ -18,6 +18,9 @@ import threading
 import fuse
 
 SIZE = 1 << 20
+# What ceph-fuse tells of a file.
+CEPH = {'ceph.cluster_fsid': b'b7f5cd4e-1111-4000-8000-000000000001',
+        'ceph.file.layout.pool': b'data'}
 
 
 class Share(fuse.Operations):
@@ -38,6 +41,12 @@ class Share(fuse.Operations):
             return {'st_mode': stat.S_IFREG | 0o600, 'st_nlink': 1, 'st_size': SIZE,
                     'st_ino': 2}
         raise fuse.FuseOSError(errno.ENOENT)
+
+    def getxattr(self, path, name, position=0):
+        self._pass()
+        if name in CEPH:
+            return CEPH[name]
+        raise fuse.FuseOSError(errno.ENODATA)
 
     def readdir(self, path, fh):
         self._pass()

@@ -119,6 +119,18 @@ def test_a_name_in_another_case_is_the_same_file_where_the_file_system_says_so(
     assert novalink.mappings() == []
 
 
+def test_a_file_of_two_ceph_fuse_is_one_by_what_the_cluster_knows_it_by(
+        connectors, novalink, fuse_share, tmp_path):
+    paths = [{'path': f'{fuse_share("ceph-fuse", tmp_path / place, "ceph-fuse").place}/volume-1'}
+             for place in 'ab']
+    info = connectors[0].connect_volume(paths[0])
+    with pytest.raises(exceptions.VolumeInUse):
+        connectors[1].connect_volume(paths[1])
+    assert connectors[0].connect_volume(paths[1]) == info
+    connectors[0].disconnect_volume(paths[1], None)
+    assert novalink.mappings() == []
+
+
 def test_a_name_in_another_case_is_another_file_elsewhere(share, settings, prober):
     path = write(share / 'volume-2')
     write(share / 'VOLUME-2')

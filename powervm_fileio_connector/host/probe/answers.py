@@ -2,7 +2,8 @@
 """Answers to requests; runs in the share probe process.
 
 Nothing is ever written, and no file but a declared qcow2 is opened for reading: what is asked of a
-file is asked through ``O_PATH`` descriptors, which need no permission on the file itself.
+file is asked through ``O_PATH`` descriptors, which need no permission on the file itself, but for
+the extended attributes of CephFS.
 """
 
 from __future__ import annotations
@@ -112,6 +113,9 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
         facts: dict[str, Any] = {
             'handle': system_calls.file_handle(walk.end) if request['has_handles'] else None,
             'ino': os.fstat(walk.end).st_ino}
+        told = system_calls.ceph_handle(walk.end, **facts) if request['is_ceph'] else None
+        if told is not None:
+            facts.update(handle=told, names_cluster=True)
         if facts['handle'] is None:
             system_calls.status(walk.directory)     # has its attributes asked for anew
             seen = os.fstat(walk.directory)

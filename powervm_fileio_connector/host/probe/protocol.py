@@ -99,11 +99,13 @@ class HandleFacts:
     :ivar handle: None where it tells none that is the server's, as Linux does for NFS 4.0
     :ivar directory: inode number and time of the last change, in nanoseconds, of the directory that
         it is in, as the server knows them now; None where there is a handle
+    :ivar names_cluster: whether no file of another server has that handle
     """
 
     handle: str | None
     ino: int
     directory: tuple[int, int] | None = None
+    names_cluster: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +185,7 @@ class HandleProbe(Request[HandleFacts]):
     """Probe for the handle of a file of a mount; see :class:`FileProbe`.
 
     :ivar has_handles: False where the handles of the file system are not the server's
+    :ivar is_ceph: whether the file system is CephFS, of whichever client
     """
 
     KIND: ClassVar[str] = 'handle'
@@ -191,6 +194,7 @@ class HandleProbe(Request[HandleFacts]):
     mount_point: str
     path: str
     has_handles: bool = True
+    is_ceph: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -159,6 +159,21 @@ def test_another_name_of_a_server_may_show_the_same_file():
     assert under_other_names('/e/cinder/v', *lines) == []
 
 
+@pytest.mark.parametrize(('fstype', 'other_fstype', 'expected'), [
+    ('fuse.ceph-fuse', 'fuse.ceph-fuse', True), ('fuse.ceph', 'ceph', True),
+    ('fuse', 'fuse', True), ('ceph', 'ceph', False), ('fuse.ceph-fuse', 'fuse.sshfs', False)])
+def test_a_file_of_ceph_may_be_on_any_other_mount_where_ceph_fuse_serves_one(fstype, other_fstype,
+                                                                             expected):
+    def line(number, fstype):
+        source = {'ceph': 'mon1:/', 'fuse.sshfs': 'host:/'}.get(fstype, 'ceph-fuse')
+        return nfs(number, source, f'/{number}', device=f'0:{number}', fstype=fstype)
+
+    table = table_of(line(30, fstype), line(31, other_fstype), '32 27 0:30 /d /b rw - x y rw')
+    index = same_file.index(table)
+    assert index.may_be_on_others(table.at('/30')) is expected
+    assert not same_file.index(table_of(line(30, fstype))).may_be_on_others(table.at('/30'))
+
+
 def test_the_address_decides_whether_two_names_are_one_server():
     mounts = list(table_of(nfs(30, 'nas1:/v', '/a'), nfs(31, 'nas2:/v', '/b'),
                            nfs(32, 'nas3:/v', '/c', options='rw,addr=192.0.2.2'),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which files under two names of a server are one, by recorded mount tables and by their facts."""
 
+import dataclasses
 import errno
 import hashlib
 
@@ -215,6 +216,58 @@ def test_a_file_of_a_cluster_may_be_one_by_another_of_its_servers(fstype, source
     prober = AnsweringProber(probe.HandleFacts('2:aa', 7), probe.HandleFacts(handle, 7))
     assert spellings.of_other_servers(
         table, table.at('/a'), '/a/v', prober, Deadline(1)) == ((), expected)
+
+
+# As Linux 6.1 shows the mounts of a cluster of Ceph 16.2.15 with three monitors.
+CEPH = ('33 27 0:31 / /k1 rw,relatime - ceph 127.0.0.1:6789,127.0.0.2:6789:/ rw,name=admin',
+        '35 27 0:33 / /k2 rw,relatime - ceph 127.0.0.3,127.0.0.1:/vols rw,name=admin',
+        '38 27 0:36 / /n rw,relatime - ceph admin@b7f5cd4e-1111-4000-8000-000000000001.cephfs=/vols'
+        ' rw,name=admin,mon_addr=127.0.0.1:6789/127.0.0.2:6789',
+        '44 27 0:41 / /second rw,relatime - ceph 127.0.0.1:6789,127.0.0.2:6789:/'
+        ' rw,name=admin,mds_namespace=second',
+        '40 27 0:38 / /f1 rw,nosuid,nodev,relatime - fuse.ceph-fuse ceph-fuse'
+        ' rw,user_id=0,group_id=0,allow_other',
+        '42 27 0:40 / /fvols rw,nosuid,nodev,relatime - fuse.ceph-fuse ceph-fuse'
+        ' rw,user_id=0,group_id=0,allow_other')
+ONE = probe.HandleFacts('fsid:data:10000000002', 0x10000000002, names_cluster=True)
+OTHER = probe.HandleFacts('fsid:data2:10000000002', 0x10000000002, names_cluster=True)
+
+
+def test_a_file_of_ceph_that_tells_its_cluster_is_the_same_by_each_monitor_and_form():
+    table = table_of(*CEPH)
+    prober = AnsweringProber(ONE, ONE, dataclasses.replace(ONE, ino=0x102), OTHER)   # n with ino32
+    assert spellings.of_other_servers(
+        table, table.at('/k1'), '/k1/vols/v', prober, Deadline(1)) == (('/k2/v', '/n/v'), ())
+    assert [request.mount_point for request in prober.asked] == ['/k1', '/k2', '/n', '/second']
+    assert all(request.is_ceph for request in prober.asked)
+
+
+@pytest.mark.parametrize(('mount', 'link'), [
+    ('/k1', '/k2/{}'), ('/k1', '/n/{}'), ('/k1', '/f1/vols/{}'), ('/k1', '/fvols/{}'),
+    ('/f1', '/k1/vols/{}'), ('/f1', '/n/{}'), ('/f1', '/fvols/{}'), ('/fvols', '/f1/vols/{}')])
+@pytest.mark.parametrize('has_hard_links', [True, False])
+def test_a_file_of_ceph_is_found_on_each_mount_by_whichever_client(monkeypatch, mount, link,
+                                                                   has_hard_links):
+    table = table_of(*CEPH)
+    monkeypatch.setattr(mount_table, 'table', lambda: table)
+    file = VolumeFile(path=f'{mount}/v', spellings=(f'{mount}/v',), size=512, format='raw',
+                      identity=(31, 7), is_block_device=False, mount=table.at(mount),
+                      has_hard_links=has_hard_links, may_be_on_other_mounts=True)
+    assert file.may_have_other_names
+    path = link.format('link' if has_hard_links else 'v')
+    assert host.names_among(file, [path], prober=AnsweringProber(ONE, ONE)) == ((path,), ())
+    assert host.names_among(file, [path], prober=AnsweringProber(ONE, OTHER)) == ((), ())
+
+
+def test_an_equal_handle_of_ceph_that_names_no_cluster_may_be_that_of_another_file(monkeypatch):
+    """Each file system begins to count at the same number."""
+    table = table_of(*CEPH)
+    monkeypatch.setattr(mount_table, 'table', lambda: table)
+    file = VolumeFile(path='/k1/vols/v', spellings=('/k1/vols/v',), size=512, format='raw',
+                      identity=(31, 7), is_block_device=False, mount=table.at('/k1'),
+                      has_hard_links=True)
+    handle = probe.HandleFacts('1:0200000000010000', 0x10000000002)
+    assert host.names_among(file, ['/n/link'], prober=AnsweringProber(handle, handle)) == ((), ())
 
 
 @pytest.mark.parametrize(('path', 'ino', 'is_same'), [

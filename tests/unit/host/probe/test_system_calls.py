@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the kernel is asked of a descriptor."""
 
+import errno
+import os
 import pathlib
 import struct
 from unittest import mock
@@ -47,3 +49,34 @@ def test_mount_id_is_that_of_the_mount_table(tmp_path):
     told = dict(line.split(':\t') for line in lines)
     assert (size, is_append_only) == (4, False)
     assert mount_id in (None, int(told['mnt_id']))
+
+
+CLUSTER = 'b7f5cd4e-1111-4000-8000-000000000001'
+
+
+@pytest.mark.parametrize(('handle', 'ino', 'expected'), [
+    ('1:0200000000010000', 0x10000000002, f'{CLUSTER}:data:10000000002'),
+    ('1:0200000000010000', 0x102, f'{CLUSTER}:data:10000000002'),         # mounted with ino32
+    (None, 0x10000000002, f'{CLUSTER}:data:10000000002'),                 # ceph-fuse
+    (None, 0x2010000000002, f'{CLUSTER}:data:2010000000002'),             # of a snapshot, by it
+    # A snapshot has the inode number of the file.
+    ('78:020000000001000002000000000000000000000000010000d950f005', 0x10000000002, None),
+])
+def test_a_file_of_ceph_is_told_by_cluster_pool_and_number(monkeypatch, handle, ino, expected):
+    """As Linux 6.1 and ceph-fuse 16.2.15 show one."""
+    told = {'/proc/self/fd/5': {'ceph.cluster_fsid': CLUSTER.encode(),
+                                'ceph.file.layout.pool': b'data'}}
+    monkeypatch.setattr(os, 'getxattr', lambda path, name: told[path][name])
+    assert system_calls.ceph_handle(5, handle, ino) == expected
+
+
+@pytest.mark.parametrize('number', [errno.ENODATA, errno.EOPNOTSUPP])
+def test_a_client_of_ceph_that_does_not_know_the_cluster_tells_nothing(monkeypatch, number):
+    monkeypatch.setattr(os, 'getxattr', mock.Mock(side_effect=OSError(number, '')))
+    assert system_calls.ceph_handle(5, None, 7) is None
+
+
+def test_a_client_of_ceph_that_is_cut_off_is_an_error(monkeypatch):
+    monkeypatch.setattr(os, 'getxattr', mock.Mock(side_effect=OSError(errno.ENOTCONN, '')))
+    with pytest.raises(OSError):
+        system_calls.ceph_handle(5, None, 7)

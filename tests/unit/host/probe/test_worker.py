@@ -170,6 +170,16 @@ def test_two_names_of_a_file_have_one_handle_and_another_file_has_another(tmp_pa
     assert worker.answer(request.to_message())['handle'] is None
 
 
+def test_a_file_of_ceph_is_asked_for_its_cluster(tmp_path, monkeypatch):
+    told = {'ceph.cluster_fsid': b'fsid', 'ceph.file.layout.pool': b'data'}
+    monkeypatch.setattr(os, 'getxattr', lambda path, name: told[name])
+    (tmp_path / 'v').touch()
+    ino = os.stat(tmp_path / 'v').st_ino
+    request = probe.HandleProbe(str(tmp_path), 'v', has_handles=False, is_ceph=True)
+    assert worker.answer(request.to_message()) == {
+        'handle': f'fsid:data:{ino:x}', 'ino': ino, 'names_cluster': True}
+
+
 def test_of_a_file_without_a_handle_the_directory_and_its_last_change_are_told(
         tmp_path, monkeypatch):
     monkeypatch.setattr('powervm_fileio_connector.host.probe.system_calls.file_handle',
