@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 from powervm_fileio_connector import export as export_module
 from powervm_fileio_connector.host import same_file
 from powervm_fileio_connector.host.mount_table import Mount
 from powervm_fileio_connector.host.mount_table import MountTable
+
+# A list of them, with or without ports; as the server of a source is written.
+_ADDRESSES = re.compile(r'[0-9a-f.:,\[\]]+')
 
 
 def conventional_places(export_hash: str, bases: Iterable[str | None]) -> tuple[str, ...]:
@@ -76,4 +80,15 @@ def _is_at_its_place(table: MountTable, mount: Mount, export: str,
     # The first mount of a server names it for all further ones: the place is all that tells.
     index = same_file.index(table)
     return index.shows(mount, location) or (
-        index.is_directory(mount, location[1]) and index.may_have_another_name(mount))
+        index.is_directory(mount, location[1])
+        and (index.may_have_another_name(mount) or _is_resolved(mount, location[0])))
+
+
+def _is_resolved(mount: Mount, server: str) -> bool:
+    """Whether a mount shows addresses where the server's name was given.
+
+    mount.ceph (seen with 16.2) resolves the names of monitors, or finds their addresses.
+    """
+    shown, _ = mount.location
+    return (mount.fstype == 'ceph' and shown is not None
+            and _ADDRESSES.fullmatch(shown) is not None and _ADDRESSES.fullmatch(server) is None)

@@ -53,6 +53,22 @@ def test_a_fuse_mount_of_another_user_counts_nowhere_whatever_it_says_that_it_is
     assert found('nas1:/vols', *lines) == ['/b']
 
 
+@pytest.mark.parametrize(('export', 'source', 'counts'), [
+    # As mount.ceph of Ceph 16.2 mounts them, which resolves the names of monitors.
+    ('mon1,mon2:/vols', '192.0.2.1,192.0.2.2:/vols', True),
+    ('mon2:6789:/vols', '192.0.2.2:6789:/vols', True),
+    ('admin@b7f5cd4e-1111-4000-8000-000000000001.cephfs=/vols', '[fd00::3]:6789:/vols', True),
+    ('mon1:/vols', '192.0.2.1:/other', False),
+    ('192.0.2.1:/vols', '192.0.2.2:/vols', False), ('mon1:/vols', 'mon2:/vols', False),
+    ('mon1:/vols', 'admin@b7f5cd4e-1111-4000-8000-000000000001.cephfs=/vols', False)])
+def test_a_mount_of_ceph_shows_the_addresses_of_the_monitors_that_an_export_names(export, source,
+                                                                                  counts):
+    line = f'30 27 0:50 / {{}} rw - ceph {source} rw,name=admin'
+    assert found(export, line.format(PLACE)) == ([PLACE] if counts else [])
+    assert found(export, line.format('/a')) == []
+    assert found(export, line.format(PLACE).replace('ceph', 'nfs')) == []
+
+
 @pytest.mark.parametrize('export', ['tmpfs', 'proc', 'reg1,reg2/volume', 'volume'])
 def test_an_export_that_names_no_server_is_found_at_its_place_only(export):
     assert found(export, f'30 27 0:50 / /a rw - tmpfs {export} rw') == []
