@@ -86,7 +86,7 @@ class CinderAttachments:
                 self._unmap(volume, own, lpar_uuid)
             for one in own:
                 self._cinder.delete(one)
-            self._discard_reserved(volume, note, attachments)
+            self._discard_reserved(note, attachments)
             note.close()
         was_attached = bool(own or mapped)
         return volume.id, lpar_uuid if was_attached else None, was_attached
@@ -152,7 +152,7 @@ class CinderAttachments:
                 f'Cannot {doing}: attaching it to LPAR {note.lpar_uuid} was begun and not '
                 'finished. Repeat that, or end it with "powervm-fileio cinder detach".')
         if own is None:
-            attachments = self._discard_reserved(volume, note, attachments)
+            attachments = self._discard_reserved(note, attachments)
             if attachments and not volume.is_multiattach:
                 raise errors.AttachedElsewhere(
                     f'Cannot {doing}: the volume {attachments[0].shown}. Detach it there first'
@@ -199,7 +199,7 @@ class CinderAttachments:
             if own is not None:
                 self._cinder.delete(own, is_undo=True)
             else:
-                self._discard_reserved(volume, note, self._cinder.attachments_of(
+                self._discard_reserved(note, self._cinder.attachments_of(
                     volume, is_undo=True), is_undo=True)
         except (exceptions.FileIOConnectorError, errors.CinderError) as err:
             self._say(f'The attachment that was begun remains: {err} The same command goes on '
@@ -212,8 +212,7 @@ class CinderAttachments:
     def _is_own(self, one: cinder.Attachment, note: cinder.Unfinished) -> bool:
         return one.id == note.attachment_id or (one.is_finished and one.host == self._cinder.host)
 
-    def _discard_reserved(self, volume: cinder.Volume, note: cinder.Unfinished,
-                          attachments: list[cinder.Attachment], *,
+    def _discard_reserved(self, note: cinder.Unfinished, attachments: list[cinder.Attachment], *,
                           is_undo: bool = False) -> list[cinder.Attachment]:
         """Delete what a crash has left between creating an attachment and noting its id.
 

@@ -112,10 +112,10 @@ def of_mounts(mounts: Collection[Mount], prober: probe.Prober,
     return healths
 
 
-def of_files(paths: Collection[str], settings: Settings, prober: probe.Prober,
-             deadline: Deadline | None = None) -> dict[str, FileHealth]:
-    """Probe files and return how each is; ends by the deadline, however many shares hang."""
-    deadline = prober.deadline() if deadline is None else deadline
+def of_files(paths: Collection[str], settings: Settings,
+             prober: probe.Prober) -> dict[str, FileHealth]:
+    """Probe files and return how each is; ends by one deadline, however many shares hang."""
+    deadline = prober.deadline()
     table = mount_table.table()
     # By the table alone; where symlinks lead, only the probes of the files tell.
     mounts = {path: table.covering(os.path.normpath(path)) for path in sorted(paths)}

@@ -19,17 +19,16 @@ from powervm_fileio_connector.volume import VolumeSpec
 LOG = logging.getLogger(__name__)
 
 
-def list_files(spec: VolumeSpec | None, settings: Settings, *, prober: probe.Prober,
-               deadline: Deadline | None = None) -> list[str]:
+def list_files(spec: VolumeSpec | None, settings: Settings, *, prober: probe.Prober) -> list[str]:
     """Return the files directly in the known mounts; mounts that don't answer are left out.
 
     So is what lies on the root file system, unless the deployer trusts its directory.
 
-    However many do not answer, those of the others are returned by the deadline.
+    However many do not answer, those of the others are returned by the deadline of ``prober``.
 
     :param spec: whose export or directory is meant; None means all mounts below the bases
     """
-    deadline = prober.deadline() if deadline is None else deadline
+    deadline = prober.deadline()
     directories = _directories(spec, settings, prober, deadline)
     # One probe tells of all mounts of the same directory of a file system.
     asked = {key: places[0] for key, places in directories.items()}

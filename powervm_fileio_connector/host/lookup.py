@@ -95,8 +95,7 @@ def by_path(spec: VolumeSpec, settings: Settings, prober: probe.Prober,
     if mount is not None and answer.facts is not None and answer.facts.links:
         checks.require_links_stay(table, answer.facts, context(spec, spec.path, mount))
     if answer.errno is not None or answer.facts is None or mount is None:
-        _raise_for_path(spec, settings, table, mount, answer, checks.trust(
-            settings, prober, deadline))
+        _raise_for_path(spec, table, mount, answer, checks.trust(settings, prober, deadline))
         raise TableChanged
     path = answer.facts.path
     if is_device:
@@ -213,7 +212,7 @@ def _not_mounted(spec: VolumeSpec, places: tuple[str, ...],
         is_automounted=is_automounted)
 
 
-def _raise_for_path(spec: VolumeSpec, settings: Settings, table: MountTable, mount: Mount | None,
+def _raise_for_path(spec: VolumeSpec, table: MountTable, mount: Mount | None,
                     answer: probe.Answer[Any], is_trusted: checks.IsTrusted) -> None:
     """Raise for a path that could not be followed to its end; return where it may be a race."""
     assert spec.path is not None

@@ -106,7 +106,7 @@ class InstanceVolumes:
         """Detach a volume now; one that is gone is success."""
         plan = self._plan_detach(connection_info, info, slot_mgr)
         if plan is not None:
-            self._detached(plan, info, slot_mgr, self.attachments.carry_out(plan))
+            self._detached(plan, slot_mgr, self.attachments.carry_out(plan))
 
     def detach_later(self, connection_info: Any, info: DeviceInfo, slot_mgr: Any, feed_task: Any,
                      as_nova: AsNova) -> None:
@@ -116,7 +116,7 @@ class InstanceVolumes:
         plan = self._plan_detach(connection_info, info, slot_mgr)
         if plan is not None:
             self._defer(plan, feed_task, as_nova,
-                        lambda removed: self._detached(plan, info, slot_mgr, removed))
+                        lambda removed: self._detached(plan, slot_mgr, removed))
 
     def extend(self, connection_info: Any) -> int:
         """Return the size that the instance sees now, in bytes."""
@@ -264,8 +264,7 @@ class InstanceVolumes:
         slots.register(slot_mgr, record, slots.udids_of(plan.edit.paths, *self.issued))
         keep(info, plan.edit.paths[0])
 
-    def _detached(self, plan: Plan, info: DeviceInfo, slot_mgr: Any,
-                  removed: tuple[MappingRecord, ...]) -> None:
+    def _detached(self, plan: Plan, slot_mgr: Any, removed: tuple[MappingRecord, ...]) -> None:
         assert isinstance(plan.edit, RemoveMapping)
         paths = [*plan.edit.paths, *plan.edit.spellings, *(one.path for one in removed if one.path)]
         udids = slots.udids_of(

@@ -40,7 +40,7 @@ def entry_document(uuid_: str, type_: str, href: str | None, etag: str | None,
     return b''.join(entry(uuid_, type_, href, etag, content, service, f' {NAMESPACES}'))
 
 
-def feed_document(type_: str, href: str, entries: Iterable[list[bytes]]) -> bytes:
+def feed_document(href: str, entries: Iterable[list[bytes]]) -> bytes:
     """A document that is a feed of entries."""
     name = uuid.uuid5(uuid.NAMESPACE_URL, href)
     start = (f'<feed {NAMESPACES}><id>{name}</id><updated>{_now()}</updated>'

@@ -81,7 +81,7 @@ class Events:
             return Answer(204)
         href = self._base.rsplit('/', 2)[0] + '/Event'
         return context.document(
-            atom.feed_document('Event', href, [_entry(event, href) for event in events]))
+            atom.feed_document(href, [_entry(event, href) for event in events]))
 
     def _next(self, application: str) -> list[Event]:
         with self._news:

@@ -18,7 +18,7 @@ def get_systems(context: Context) -> Answer:
     entries = [context.renderer.host(host, context.group, context.base, head=False)
                for host in context.state.hosts]
     return context.document(atom.feed_document(
-        'ManagedSystem', context.base, [pieces for pieces, _ in entries]), entries[0][1])
+        context.base, [pieces for pieces, _ in entries]), entries[0][1])
 
 
 def get_system(context: Context) -> Answer:
@@ -80,5 +80,5 @@ def _feed(context: Context, partitions: list[Partition]) -> Answer:
     if context.request.headers.get('if-none-match') == etag:
         return Answer(304, headers={'ETag': etag})
     href = base + (f'?group={context.group}' if context.group else '')
-    body = atom.feed_document('', href, [pieces for pieces, _ in entries])
+    body = atom.feed_document(href, [pieces for pieces, _ in entries])
     return context.document(body, etag)

@@ -91,7 +91,7 @@ def read_post(body: bytes, served: Served, rules: Rules) -> PostedMappings:
         left = served.by_key(posted.kept)
         used: set[int] = set()
         for part in section.findall(f'{_U}VirtualSCSIMapping'):
-            _read_mapping(part, left, used, served, posted, rules)
+            _read_mapping(part, left, used, served, posted)
     fc = root.find(f'{_U}VirtualFibreChannelMappings')
     if fc is not None:
         posted.fc_mappings = [canonical(part)
@@ -153,8 +153,8 @@ def _check_children(node: etree._Element, rules: Rules) -> None:
 
 
 def _read_mapping(part: etree._Element, left: dict[Key, list[int]], used: set[int],
-                  served: Served, posted: PostedMappings, rules: Rules) -> None:
-    wish, key = _wish(part, rules)
+                  served: Served, posted: PostedMappings) -> None:
+    wish, key = _wish(part)
     same = next((i for i in left.get(key, ()) if i not in used), None) if key else None
     if same is None:
         posted.new.append(wish)
@@ -187,8 +187,7 @@ def _number(part: etree._Element, path: str) -> int | None:
         raise Refused('number', f'{path.rsplit("/")[-1]} is {text!r}: expected a number.') from None
 
 
-def _wish(part: etree._Element,
-          rules: Rules) -> tuple[NewMapping, Key | None]:
+def _wish(part: etree._Element) -> tuple[NewMapping, Key | None]:
     """What a mapping element asks for, and the key of the existing mapping it may be."""
     link = part.find(f'{_U}AssociatedLogicalPartition')
     uuids = UUID.findall(link.get('href', '')) if link is not None else []

@@ -107,4 +107,4 @@ class Renderer:
         name = str(uuid.uuid5(uuid.NAMESPACE_URL, f'{vios.uuid}/rootvg'))
         pieces = atom.entry(name, 'VolumeGroup', f'{base}/{name}', self.state.etag(name, 'None'),
                             [volume_group_xml(name).encode()])
-        return atom.feed_document('VolumeGroup', base, [pieces])
+        return atom.feed_document(base, [pieces])
