@@ -64,8 +64,8 @@ class Helper(Channel):
     """A worker, its guard, which is our child, and our end of the socket to the worker.
 
     :param identity: what it sees, as of now
-    :ivar guests: the ids of those that it serves besides
-    :ivar is_held: a probe of a guest did not answer, and holds it
+    :ivar shared: the ids of the :class:`SharedHelper` objects that ask it besides
+    :ivar is_held: a probe of one of these did not answer, and holds it
     :raises CannotStart: this process cannot start another one
     :raises IndexError: this process has as many as it may have
     """
@@ -78,7 +78,7 @@ class Helper(Channel):
         self.identity = identity
         self.is_fresh = True
         self.is_held = False
-        self.guests: set[int] = set()
+        self.shared: set[int] = set()
         _all.add(self)
         try:
             # In one step, so that no exception comes between taking it and keeping it.
@@ -103,15 +103,15 @@ class Helper(Channel):
 
     def _start(self) -> None:
         self.socket, theirs = socket_pair(socket.SOCK_STREAM)
-        self.door, their_door = socket_pair(socket.SOCK_SEQPACKET)
-        with theirs, their_door:
+        self.sharing, their_sharing = socket_pair(socket.SOCK_SEQPACKET)
+        with theirs, their_sharing:
             # A session of its own: Ctrl-C at our terminal is not meant for it.
             spawn = functools.partial(
                 os.posix_spawn, setsid=True, setsigmask=(), file_actions=[
                     (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
                     (os.POSIX_SPAWN_DUP2, theirs.fileno(), 1),
                     (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_RDWR, 0),
-                    (os.POSIX_SPAWN_DUP2, their_door.fileno(), 3)])
+                    (os.POSIX_SPAWN_DUP2, their_sharing.fileno(), 3)])
             # In one step, so that no exception comes between the start and keeping the id.
             paths = [path for path in sys.path if path.startswith('/')]
             self._pids.extend(map(spawn, [sys.executable], [[*command(), *paths]], [os.environ]))
@@ -127,7 +127,7 @@ class Helper(Channel):
             _free.append(self._number.pop())
 
     def _close_sockets(self) -> None:
-        for name in ('socket', 'door'):
+        for name in ('socket', 'sharing'):
             if hasattr(self, name):
                 getattr(self, name).close()
 
@@ -185,40 +185,40 @@ class Helper(Channel):
         self._close_sockets()
 
 
-class Guest(Channel):
-    """A socket of its own to a worker that is busy, and may hang, for somebody else.
+class SharedHelper(Channel):
+    """A further socket to the worker of a helper that is busy with another call, and may hang.
 
     It answers by a thread of its own. When that worker ends, this has to be asked elsewhere.
 
     :raises OSError: there is no descriptor left, or the worker does not take any more
     """
 
-    def __init__(self, host: Helper) -> None:
+    def __init__(self, helper: Helper) -> None:
         super().__init__()
-        self._host = host
-        host.guests.add(id(self))
+        self._helper = helper
+        helper.shared.add(id(self))
         self.socket, theirs = socket_pair(socket.SOCK_STREAM)
         with theirs:
-            socket.send_fds(host.door, [b'.'], [theirs.fileno()], socket.MSG_DONTWAIT)
+            socket.send_fds(helper.sharing, [b'.'], [theirs.fileno()], socket.MSG_DONTWAIT)
 
     def __del__(self) -> None:
         self.close()
 
     def close(self, has_answered: bool = False) -> None:
         """Close it; a probe of its that did not answer holds the worker until that is killed."""
-        if id(self) in self._host.guests and not has_answered:
-            self._host.is_held = True
-        self._host.guests.discard(id(self))
+        if id(self) in self._helper.shared and not has_answered:
+            self._helper.is_held = True
+        self._helper.shared.discard(id(self))
         if hasattr(self, 'socket'):
             self.socket.close()
 
 
-def host_for_guest(identity: Identity, busy_for_s: float) -> Helper | None:
-    """Return the helper of an identity with the fewest guests, of those busy for long enough."""
+def least_shared(identity: Identity, busy_for_s: float) -> Helper | None:
+    """Return the helper of an identity that the fewest share, of those busy for long enough."""
     since = time.monotonic() - busy_for_s
-    hosts = [helper for taken_at, ref in list(busy.values()) if taken_at <= since
-             and (helper := ref()) is not None and helper.identity == identity and helper.pid]
-    return min(hosts, key=lambda helper: len(helper.guests), default=None)
+    helpers = [helper for taken_at, ref in list(busy.values()) if taken_at <= since
+               and (helper := ref()) is not None and helper.identity == identity and helper.pid]
+    return min(helpers, key=lambda helper: len(helper.shared), default=None)
 
 
 def command() -> list[str]:

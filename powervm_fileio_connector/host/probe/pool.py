@@ -21,9 +21,9 @@ from oslo_log import log as logging
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host.probe import helper as helper_module
 from powervm_fileio_connector.host.probe.helper import CannotStart
-from powervm_fileio_connector.host.probe.helper import Guest
 from powervm_fileio_connector.host.probe.helper import Helper
 from powervm_fileio_connector.host.probe.helper import Identity
+from powervm_fileio_connector.host.probe.helper import SharedHelper
 
 LOG = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _KILL_WAIT_S = 0.5      # for workers to die; those that the kernel holds are le
 _idle: collections.deque[Helper] = collections.deque()
 
 
-def take(deadline: Deadline, may_wait: bool = True) -> Helper | Guest | None:
+def take(deadline: Deadline, may_wait: bool = True) -> Helper | SharedHelper | None:
     """Return an idle helper that sees what we see, as the user that we are, or a new one.
 
     Where there are as many as there may be, one of them is waited for, or, if they have been at
@@ -55,10 +55,10 @@ def take(deadline: Deadline, may_wait: bool = True) -> Helper | Guest | None:
         with contextlib.suppress(IndexError):
             return Helper(identity)
         time.sleep(_PAUSE_S)
-        host = helper_module.host_for_guest(identity, _SOON_S if may_wait else 0.0)
-        if host is not None:
+        busy = helper_module.least_shared(identity, _SOON_S if may_wait else 0.0)
+        if busy is not None:
             try:
-                return Guest(host)
+                return SharedHelper(busy)
             except BlockingIOError:
                 continue            # it does not take any more
             except OSError as err:
@@ -98,11 +98,11 @@ def _idle_one(identity: Identity) -> Helper | None:
     return None
 
 
-def give_back(helper: Helper | Guest) -> None:
+def give_back(helper: Helper | SharedHelper) -> None:
     """Keep a helper that answered for the next probe, unless a probe of another one holds it."""
-    if isinstance(helper, Guest):
+    if isinstance(helper, SharedHelper):
         helper.close(has_answered=True)
-    elif helper.guests or helper.is_held:
+    elif helper.shared or helper.is_held:
         end([helper])
     else:
         helper.is_fresh = False
@@ -119,7 +119,7 @@ def close_idle() -> None:
     end(ending)
 
 
-def end(ending: Sequence[Helper | Guest]) -> None:
+def end(ending: Sequence[Helper | SharedHelper]) -> None:
     """Kill helpers, and report those that the kernel does not let die within a moment."""
     helpers = [helper for helper in ending if isinstance(helper, Helper)]
     groups = [helper.pid for helper in helpers]

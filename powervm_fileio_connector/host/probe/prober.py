@@ -24,8 +24,8 @@ from powervm_fileio_connector.host.probe import helper as helper_module
 from powervm_fileio_connector.host.probe import pool
 from powervm_fileio_connector.host.probe import protocol
 from powervm_fileio_connector.host.probe import root_helper as root_helper_module
-from powervm_fileio_connector.host.probe.helper import Guest
 from powervm_fileio_connector.host.probe.helper import Helper
+from powervm_fileio_connector.host.probe.helper import SharedHelper
 from powervm_fileio_connector.host.probe.protocol import Answer
 from powervm_fileio_connector.host.probe.protocol import Facts
 from powervm_fileio_connector.host.probe.protocol import Request
@@ -161,7 +161,7 @@ class _InFlight:
     def __init__(self, deadline: Deadline) -> None:
         self.count = 0
         self._deadline = deadline
-        self.helpers: dict[Helper | Guest, dict[int, Request[Any]]] = {}
+        self.helpers: dict[Helper | SharedHelper, dict[int, Request[Any]]] = {}
         self._started = time.monotonic()
         self._failed: dict[int, Answer[Any]] = {}
 
@@ -201,7 +201,7 @@ class _InFlight:
         self.count -= len(answers)
         return answers
 
-    def _readable(self, until: Deadline) -> list[Helper | Guest]:
+    def _readable(self, until: Deadline) -> list[Helper | SharedHelper]:
         """Wait for helpers that have something to be read; none when the time is up."""
         wait_s = min(until.left(), _MOST_WAIT_S)
         helpers = {helper.socket.fileno(): helper for helper in self.helpers}
@@ -214,7 +214,7 @@ class _InFlight:
             ready = select.select(list(helpers), (), (), wait_s)[0]
         return [helpers[descriptor] for descriptor in ready]
 
-    def _replace(self, helper: Helper | Guest) -> None:
+    def _replace(self, helper: Helper | SharedHelper) -> None:
         """Make the probes of a helper that ended by itself once more, with another one."""
         pool.end([helper])
         requests = self.helpers.pop(helper)

@@ -41,7 +41,7 @@ _PARENT_CHECK_MS = 30_000
 # How often a guard checks that the caller lives, on a kernel before 5.3, which has no pidfd.
 _CALLER_CHECK_MS = 1000
 
-_DOOR = 3                   # by which sockets of others come, see attend()
+_SHARING = 3                # by which further sockets come, see serve_shared()
 
 _MOST_WAIT_S = 3600.0       # that select() can be asked for at once
 
@@ -58,7 +58,7 @@ def guard() -> None:
     child = os.fork()
     if not child:
         return
-    for descriptor in (0, 1, _DOOR):        # the worker's end of the socket is the worker's alone
+    for descriptor in (0, 1, _SHARING):     # the worker's end of the socket is the worker's alone
         os.dup2(2, descriptor)
     ends = select.poll()
     for process in (child, caller):
@@ -101,27 +101,28 @@ def serve(failure: str | None = None) -> None:
                 write([index, {'failure': failure}])
 
 
-def attend() -> None:
+def serve_shared() -> None:
     """Answer those to whom the caller lends this process while it is busy with a message.
 
     Each brings a socket of its own, and is answered by a thread of its own, whatever hangs here.
     """
     import _socket  # socket itself takes long to import
-    os.set_blocking(_DOOR, True)    # a caller's eventlet makes both ends of a socket non-blocking
-    door = _socket.socket(fileno=_DOOR)
+    # A caller's eventlet makes both ends of a socket non-blocking.
+    os.set_blocking(_SHARING, True)
+    sharing = _socket.socket(fileno=_SHARING)
     while True:
-        data, passed, *_ = door.recvmsg(1, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        data, passed, *_ = sharing.recvmsg(1, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
         if not data:
             return              # the caller is gone
         for _, _, descriptor in passed:
             number = int.from_bytes(descriptor, sys.byteorder)
             try:
-                _thread.start_new_thread(_serve_guest, (number,))
+                _thread.start_new_thread(_serve_one, (number,))
             except RuntimeError:
                 os.close(number)        # which tells the caller to try again
 
 
-def _serve_guest(descriptor: int) -> None:
+def _serve_one(descriptor: int) -> None:
     received = b''
     try:
         os.set_blocking(descriptor, True)
@@ -223,7 +224,7 @@ if __name__ == '__main__':
         import json
         serve_once(*json.loads(sys.argv[2]))
     else:
-        os.closerange(_DOOR + 1, 1 << 20)       # what the caller left open is the caller's
+        os.closerange(_SHARING + 1, 1 << 20)    # what the caller left open is the caller's
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)       # ignored, it would reap our child
         failure = None
         try:
@@ -232,6 +233,6 @@ if __name__ == '__main__':
             failure = _SHORTAGE.format('process', err.strerror)
         else:
             os.set_blocking(0, True)
-            _thread.start_new_thread(attend, ())
+            _thread.start_new_thread(serve_shared, ())
         sys.path += [path for path in sys.argv[1:] if path not in sys.path]
         serve(failure)

@@ -170,7 +170,7 @@ def test_helpers_that_have_been_at_work_for_long_are_shared(long_busy, list_shar
     for _ in range(20):
         assert list_share() == ['volume-1']
     assert guards() == before
-    assert not any(helper.guests or helper.is_held for helper in long_busy)
+    assert not any(helper.shared or helper.is_held for helper in long_busy)
 
 
 def test_a_probe_that_shares_a_helper_is_made_elsewhere_when_that_is_killed(
@@ -180,7 +180,7 @@ def test_a_probe_that_shares_a_helper_is_made_elsewhere_when_that_is_killed(
         os.kill(pid, signal.SIGSTOP)
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(prober.probe, probe.ListFiles(str(share)))
-        while not any(helper.guests for helper in long_busy):
+        while not any(helper.shared for helper in long_busy):
             assert not waiting.done()
         pool.end(long_busy)
         assert waiting.result(20).facts.names == ('volume-1',)
