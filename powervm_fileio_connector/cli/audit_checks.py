@@ -25,8 +25,7 @@ KEYS = ('finding', 'lpar', 'lpar_uuid', 'slot', 'lua', 'path', 'detail')
 FINDINGS = ('orphan', 'doubtful orphan', 'incomplete', 'unknown LPAR', 'file missing',
             'file unsafe', 'file unknown', 'not mounted', 'on the root file system',
             'mount read-only', 'mount hung', 'mount stale', 'mount wrong', 'mount unknown',
-            'shared file',
-            'mapped twice', 'tag mismatch', 'delayed')
+            'shared file', 'mapped twice', 'tag mismatch', 'delayed')
 
 
 @dataclasses.dataclass(frozen=True)

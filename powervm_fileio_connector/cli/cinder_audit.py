@@ -29,7 +29,7 @@ OTHER_FILE = 'other file'
 NO_ATTACHMENT = 'no attachment'
 NOT_MAPPED = 'not mapped'
 STATE = 'state'
-_ORDER = (ELSEWHERE, OTHER_LPAR, OTHER_FILE, NO_ATTACHMENT, NOT_MAPPED, STATE)
+FINDINGS = (ELSEWHERE, OTHER_LPAR, OTHER_FILE, NO_ATTACHMENT, NOT_MAPPED, STATE)
 
 _A_WHILE_S = 600
 _SETTLED = ('available', 'in-use')
@@ -85,7 +85,7 @@ class CinderAudit:
                   for one in self._here if one.volume_id not in self._mapped]
         found += self._states()
         return sorted(found, key=lambda one: (
-            _ORDER.index(one.what), one.volume_id, one.path or ''))
+            FINDINGS.index(one.what), one.volume_id, one.path or ''))
 
     def _of_mapping(self, volume_id: str, record: MappingRecord) -> Iterator[Finding]:
         facts = {'lpar': self._host.lpar_name(record), 'path': record.path}

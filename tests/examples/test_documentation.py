@@ -10,7 +10,11 @@ import textwrap
 import pytest
 
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.cli import audit_checks
+from powervm_fileio_connector.cli import cinder_audit
 from powervm_fileio_connector.cli import errors
+from powervm_fileio_connector.cli.commands import list as list_command
+from tests.cli import test_output
 from tests.examples import story
 
 SOURCE = pathlib.Path(__file__).parents[2] / 'doc' / 'source'
@@ -94,6 +98,32 @@ def test_every_error_of_the_command_alone_is_in_the_table_with_its_exit_code():
                              (SOURCE / 'errors.rst').read_text(), re.MULTILINE))
     assert listed == {name: str(int(code)) for name, code in errors._BY_ERROR.items()
                       if not hasattr(exceptions, name) and name != 'KeyboardInterrupt'}
+
+
+def test_every_finding_of_an_audit_is_in_its_table():
+    page = (SOURCE / 'operating.rst').read_text()
+    table = page.partition('* - Finding\n')[2].partition('\n\n')[0]
+    listed = {name for entry in re.findall(r'^   \* - (.+)$', table, re.MULTILINE)
+              for name in entry.split(', ')}
+    assert listed == set(audit_checks.FINDINGS)
+    listed = set(re.findall(r'^``([\w ]+)``  ', (SOURCE / 'without_nova.rst').read_text(),
+                            re.MULTILINE))
+    assert listed == set(cinder_audit.FINDINGS)
+
+
+def section(title, until):
+    return (SOURCE / 'operating.rst').read_text().partition(f'\n{title}')[2].partition(
+        f'\n{until}')[0]
+
+
+def test_every_state_that_list_can_select_is_explained():
+    said = set(re.findall(r'``([\w -]+)``', section('list:', 'show:')))
+    assert set(list_command.STATES) <= said
+
+
+def test_every_key_is_in_the_table():
+    said = set(re.findall(r'``(\w+)``', section('Keys', 'config:')))
+    assert test_output.TYPES.keys() <= said
 
 
 def test_retryable_errors_are_called_transient():

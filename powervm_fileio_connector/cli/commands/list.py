@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from powervm_fileio_connector.cli.context import CommandContext
     from powervm_fileio_connector.mappings import MappingRecord
 
-_STATES = ('present', 'missing', 'unsafe', 'unknown', 'healthy', 'hung', 'stale', 'read-only',
+STATES = ('present', 'missing', 'unsafe', 'unknown', 'healthy', 'hung', 'stale', 'read-only',
            'absent', 'wrong', 'root', 'delayed')
 
 
@@ -35,9 +35,9 @@ class List(output.Table):
                             help='only files whose path contains TEXT')
         parser.add_argument('--tag', metavar='ID', type=options.not_empty,
                             help='only disks that are tagged with ID')
-        parser.add_argument('--state', metavar='STATE', choices=_STATES,
+        parser.add_argument('--state', metavar='STATE', choices=STATES,
                             help='only disks whose file or mount is in this state: '
-                            + ', '.join(_STATES))
+                            + ', '.join(STATES))
         parser.add_argument('--all-storage', action='store_true',
                             help='also disks that are no files: logical volumes, optical media...')
         parser.add_argument('--wide', action='store_true',
