@@ -108,9 +108,11 @@ class ShareNotMounted(FileIOConnectorError):
 
 
 class MountNotResponding(Retryable, FileIOConnectorError):
-    """The mount did not answer within ``probe_timeout_s``.
+    """The mount did not answer within ``probe_timeout_s``, or with an error that may pass.
 
-    Recovery: retry once the file server answers again.
+    Or this host is short of memory, descriptors or processes, and could not ask it.
+
+    Recovery: retry once the file server answers again, or what the message names is mended.
     """
 
     code = 503
@@ -140,7 +142,10 @@ class VolumeFileNotFound(FileIOConnectorError):
 
 
 class UnsafeVolumePath(FileIOConnectorError):
-    """The path escapes its mount, or is not a regular, non-empty file on a file system of its own.
+    """The path leads out of its mount, or to what may not be attached.
+
+    That is a file of less than 512 bytes, what is no file, what this host uses itself, and what
+    lies on the root file system; or the backstore would cut the path.
 
     Recovery: none by retrying; someone has to find out why the path looks like this.
     """
@@ -151,9 +156,12 @@ class UnsafeVolumePath(FileIOConnectorError):
 
 
 class UnsafeVolumeFormat(FileIOConnectorError):
-    """A qcow2 file names a backing or data file that is not allowed, or has unknown features.
+    """A qcow2 image cannot be served safely.
 
-    Recovery: flatten the image to one without such references, or see the option ``qcow2_backing``.
+    It has a backing file that is not allowed, an incompatible feature or clusters over 64 KiB, or
+    the links of its chain do not fit each other.
+
+    Recovery: flatten the image to one without these, or see the option ``qcow2_backing``.
     """
 
     code = 400
