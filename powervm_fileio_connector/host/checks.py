@@ -37,6 +37,20 @@ _TYPES = {stat.S_IFDIR: 'a directory (such as a Virtuozzo ploop image)', stat.S_
           stat.S_IFCHR: 'a character device', stat.S_IFBLK: 'a block device',
           stat.S_IFSOCK: 'a socket', stat.S_IFLNK: 'a symlink'}
 
+# File systems that the kernel makes up. A file there is no volume, whatever it looks like. tmpfs
+# and ramfs hold real data and are not among them.
+PSEUDO_FILE_SYSTEMS = frozenset((
+    'apparmorfs', 'autofs', 'binder', 'binfmt_misc', 'bpf', 'cgroup', 'cgroup2', 'configfs',
+    'cpuset', 'debugfs', 'devpts', 'devtmpfs', 'dlmfs', 'efivarfs', 'functionfs', 'fusectl',
+    'hugetlbfs', 'ibmasmfs', 'mqueue', 'nfsd', 'nsfs', 'oprofilefs', 'pipefs', 'proc', 'pstore',
+    'pvfs2_dev', 'resctrl', 'rpc_pipefs', 'securityfs', 'selinuxfs', 'smackfs', 'sockfs', 'spufs',
+    'sysfs', 'tracefs', 'usbfs', 'xenfs'))
+
+# File systems of this host's own disks, on which no file server or cluster keeps a volume.
+LOCAL_FILE_SYSTEMS = frozenset((
+    'ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'f2fs', 'jfs', 'reiserfs', 'bcachefs', 'zfs', 'overlay',
+    'aufs', 'squashfs', 'erofs', 'iso9660', 'vfat', 'exfat', 'ntfs3'))
+
 _EXPORT_HASH = re.compile('[0-9A-Fa-f]{32}')
 
 IsTrusted = Callable[[str], bool]
@@ -150,7 +164,7 @@ def require_links_stay(table: MountTable, facts: probe.PathFacts, context: Error
         reached = target or (end.id if end is not None else 0)
         if mount is None or on == reached:
             continue
-        is_deployers = (mount.fstype in mount_table.LOCAL_FILE_SYSTEMS
+        is_deployers = (mount.fstype in LOCAL_FILE_SYSTEMS
                         or (table.root is not None and mount.device == table.root.device))
         if not is_deployers:
             context.refuse(f'passes a symlink that leads out of the mount {mount}')
@@ -202,14 +216,14 @@ def _check_place(facts: probe.FileFacts, subject: Subject) -> None:
     """Raise unless the file lies on a file system that is mounted for volumes like it."""
     mount, context = subject.mount, subject.context
     path = context.path
-    if mount.fstype in mount_table.PSEUDO_FILE_SYSTEMS:
+    if mount.fstype in PSEUDO_FILE_SYSTEMS:
         context.refuse(f'lies on {mount}, which holds no volumes')
     if (is_on_root(subject.table, mount, path) or facts.dev == facts.root_dev) and not (
             subject.is_trusted(path)):
         context.refuse('lies on the root file system, not on one mounted for volumes',
                        remedy='Mount the file system that should hold it, or list its directory in '
                               'the option trusted_directories.')
-    if (subject.kind is not Kind.LOCAL and mount.fstype in mount_table.LOCAL_FILE_SYSTEMS
+    if (subject.kind is not Kind.LOCAL and mount.fstype in LOCAL_FILE_SYSTEMS
             and not subject.is_trusted(path)):
         _raise_not_mounted(subject, f'{os.path.dirname(path)} lies on {mount}, a file system of a '
                            f'local disk, but the volume is kept by {subject.kind.value}')

@@ -84,7 +84,7 @@ def _directories(spec: VolumeSpec | None, settings: Settings, prober: probe.Prob
 def _may_hold_volumes(table: mount_table.MountTable, mount: mount_table.Mount, directory: str,
                       is_trusted: checks.IsTrusted) -> bool:
     """Whether a file directly in a directory of a mount may be a volume, by where it lies."""
-    return (mount.fstype not in mount_table.PSEUDO_FILE_SYSTEMS
+    return (mount.fstype not in checks.PSEUDO_FILE_SYSTEMS
             and not checks.is_unmounted(table, mount, os.path.join(directory, '.'), is_trusted))
 
 

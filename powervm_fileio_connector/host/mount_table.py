@@ -17,20 +17,6 @@ from powervm_fileio_connector.host import table_watch
 
 LOG = logging.getLogger(__name__)
 
-# File systems that the kernel makes up. A file there is no volume, whatever it looks like. tmpfs
-# and ramfs hold real data and are not among them.
-PSEUDO_FILE_SYSTEMS = frozenset((
-    'apparmorfs', 'autofs', 'binder', 'binfmt_misc', 'bpf', 'cgroup', 'cgroup2', 'configfs',
-    'cpuset', 'debugfs', 'devpts', 'devtmpfs', 'dlmfs', 'efivarfs', 'functionfs', 'fusectl',
-    'hugetlbfs', 'ibmasmfs', 'mqueue', 'nfsd', 'nsfs', 'oprofilefs', 'pipefs', 'proc', 'pstore',
-    'pvfs2_dev', 'resctrl', 'rpc_pipefs', 'securityfs', 'selinuxfs', 'smackfs', 'sockfs', 'spufs',
-    'sysfs', 'tracefs', 'usbfs', 'xenfs'))
-
-# File systems of this host's own disks, on which no file server or cluster keeps a volume.
-LOCAL_FILE_SYSTEMS = frozenset((
-    'ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'f2fs', 'jfs', 'reiserfs', 'bcachefs', 'zfs', 'overlay',
-    'aufs', 'squashfs', 'erofs', 'iso9660', 'vfat', 'exfat', 'ntfs3'))
-
 DELETED = '//deleted'
 """Ends the root of a bind mount whose file or directory has been deleted."""
 

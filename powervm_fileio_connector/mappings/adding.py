@@ -35,7 +35,6 @@ _REMEDY_LOOKALIKE = (
     'Detach it there first. If they are two files, as on a copy of a whole file system, unmount '
     'the copy, or attach the volume as multiattach.')
 
-
 REMEDY_CONFLICT = 'Detach that one first: the two may never be attached at the same time.'
 
 
@@ -123,8 +122,7 @@ class AddMapping:
         if not self.multiattach:
             self._require_unused([entry for entry in alike if entry not in orphans], table)
         bus = buses.choose(table, self)
-        if may_defer and (self._shares_new_bus(table) if bus is None
-                          else self._mixes_luas(table, bus)):
+        if may_defer and buses.must_wait(table, self, bus):
             return Change(Outcome.DEFERRED)
         for orphan in orphans:
             table.remove(orphan)
@@ -275,24 +273,6 @@ class AddMapping:
         if self.is_backstore_explicit or QCOW in (backstore, self.backstore):
             return backstore in (None, self.backstore)
         return True
-
-    def _shares_new_bus(self, table: MappingTable) -> bool:
-        """Whether an edit before this one makes an adapter pair that has room for this one too.
-
-        Two new mappings that leave the slot to the server each get a pair of their own. Slots
-        are few, so the others wait for the next table, which shows the pair.
-        """
-        key = (self.lpar_uuid.upper(), self.slot)
-        claims = table.new_buses.get(key, 0)
-        table.new_buses[key] = claims + 1
-        return claims % buses.limit(self) != 0
-
-    def _mixes_luas(self, table: MappingTable, bus: MappingEntry) -> bool:
-        """Whether the new mappings of a bus would name LUAs in part, and in part leave them open.
-
-        A server could give one that another of them names.
-        """
-        return (self.lua is not None) in table.new_luas.get(bus.record.server_slot, ())
 
     def _build(self, table: MappingTable, bus: MappingEntry | None) -> Any:
         # scsi_mapper.build_vscsi_mapping would wrap every mapping again to find a pair to clone,

@@ -56,6 +56,25 @@ def choose(table: MappingTable, wish: Wish) -> MappingEntry | None:
     return None
 
 
+def must_wait(table: MappingTable, wish: Wish, bus: MappingEntry | None) -> bool:
+    """Whether a mapping has to wait for the next table, since others before it were added to this.
+
+    One of them may make an adapter pair that has room for this one too: two new mappings that
+    leave the slot to the server each get a pair of their own, and slots are few. Or some on the bus
+    name their LUA and others would leave it open: a server could give one that another names.
+
+    Counts it among those that want the pair.
+
+    :param bus: what :func:`choose` returned
+    """
+    if bus is not None:
+        return (wish.lua is not None) in table.new_luas.get(bus.record.server_slot, ())
+    key = (wish.lpar_uuid.upper(), wish.slot)
+    claims = table.new_buses.get(key, 0)
+    table.new_buses[key] = claims + 1
+    return claims % limit(wish) != 0
+
+
 def note(table: MappingTable, wish: Wish, added: MappingEntry) -> None:
     """Put a mapping that was added on its bus, if the buses of its LPAR are known."""
     buses = table.buses.get(wish.lpar_uuid.upper())

@@ -12,7 +12,7 @@ import dataclasses
 import json
 
 from powervm_fileio_connector.host import finder
-from powervm_fileio_connector.host.mount_table import LOCAL_FILE_SYSTEMS
+from powervm_fileio_connector.host.checks import LOCAL_FILE_SYSTEMS
 
 # The inode number is the file server's own, or the cluster's: the same on every host.
 _NUMBERED_BY_SERVER = frozenset(('nfs', 'nfs4', 'gpfs', 'ceph', 'lustre', 'gfs2', 'ocfs2'))

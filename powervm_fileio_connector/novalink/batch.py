@@ -6,15 +6,12 @@ from __future__ import annotations
 
 import functools
 import itertools
-import time
-from collections.abc import Callable
 from collections.abc import Collection
 from typing import Any
 
 from oslo_log import log as logging
 
 from powervm_fileio_connector import exceptions
-from powervm_fileio_connector.deadline import TimeBudget
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import Change
 from powervm_fileio_connector.mappings import MappingEntry
@@ -24,25 +21,16 @@ from powervm_fileio_connector.mappings import Outcome
 from powervm_fileio_connector.mappings.edit import in_order
 from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink.documents import VIOSDocuments
-from powervm_fileio_connector.novalink.documents import with_lpar_ids
 from powervm_fileio_connector.novalink.failures import FailureKind
 from powervm_fileio_connector.novalink.failures import RequestFailed
-from powervm_fileio_connector.novalink.partitions import LOOKUP_S
+from powervm_fileio_connector.novalink.lookups import Lookups
+from powervm_fileio_connector.novalink.lookups import NotLookedUp
+from powervm_fileio_connector.novalink.lookups import put_off
 from powervm_fileio_connector.novalink.pending import Job
 from powervm_fileio_connector.novalink.pending import PendingEdit
 from powervm_fileio_connector.novalink.vios_turn import ViosTurn
 
 LOG = logging.getLogger(__name__)
-
-_LEAST_LOOKUP_S = 1.0
-"""How long the look-up of the LPAR of one edit of many may take."""
-
-_MOST_LOOKUP_S = 20.0
-"""How long that of an edit that is tried again, alone, may take; others wait for it."""
-
-
-class _NotLookedUp(Exception):
-    """What an edit needs to know of its LPAR was not asked for: a later batch does."""
 
 
 class Batch:
@@ -59,7 +47,7 @@ class Batch:
         self._turn = turn
         self._members = members
         self._deadline = leader.deadline
-        self._lookups = TimeBudget(_MOST_LOOKUP_S if len(members) == 1 else LOOKUP_S)
+        self._lookups = Lookups(documents.rest, leader.deadline, len(members))
         # The keys of volumes of which the table may change late; None: of none.
         self._fence_for: set[str] | None = None
         self._sent_count = 0
@@ -131,7 +119,7 @@ class Batch:
         """Apply one edit; None: it is settled, or has to wait for a fresher table."""
         is_final = not table.is_edited and table.as_of >= pending.submitted
         try:
-            change = self._with_lpar_ids(
+            change = self._lookups.with_lpar_ids(
                 table, pending, functools.partial(pending.edit.apply, table))
             if change.outcome is Outcome.CHANGED:
                 return change
@@ -141,12 +129,12 @@ class Batch:
                     table, pending):
                 # What was sent before, and its answer lost, is now seen to have been carried out.
                 sent = pending.sent or change
-                pending.settle(self._with_lpar_ids(
+                pending.settle(self._lookups.with_lpar_ids(
                     table, pending, functools.partial(pending.edit.result, table, sent)))
-        except _NotLookedUp:
+        except NotLookedUp:
             pass
         except RequestFailed as err:
-            self._put_off(pending, err)
+            put_off(pending, err)
         except exceptions.FileIOConnectorError as err:
             # A detach that is applied late may free the file, or the slot.
             if is_final and not self._needs_fence(table, pending):
@@ -165,39 +153,6 @@ class Batch:
             self._fence_for = set()
         self._fence_for |= pending.edit.keys
         return True
-
-    def _with_lpar_ids(self, table: MappingTable, pending: PendingEdit,
-                       call: Callable[[], Any]) -> Any:
-        """Call something that may need to know of LPARs what the table does not tell.
-
-        :raises _NotLookedUp: the look-ups of other edits took all the time
-        :raises RequestFailed: the server does not tell, or not soon
-        """
-        left_s = self._lookups.left_s
-        most_s = min(self._deadline.left(), pending.deadline.left(),
-                     max(_LEAST_LOOKUP_S, LOOKUP_S / len(self._members), pending.lookup_s))
-        try:
-            with self._lookups.spending(most_s) as deadline:
-                return with_lpar_ids(table, self._documents.rest, deadline, call,
-                                     is_tried_once=True)
-        except RequestFailed as err:
-            if not left_s:
-                raise _NotLookedUp from err
-            if err.kind is not FailureKind.LATE:
-                raise
-            # The others do not wait any longer, but this edit may.
-            pending.lookup_s = min(_MOST_LOOKUP_S, 2 * max(most_s, LOOKUP_S))
-            raise RequestFailed(FailureKind.BUSY, err.detail, is_read=True) from err
-
-    def _put_off(self, pending: PendingEdit, err: RequestFailed) -> None:
-        """Try one edit again later, alone: the look-up of its LPAR failed, and may fail again."""
-        if err.kind in failures.REFUSED or err.kind is FailureKind.SESSION:
-            pending.fail(failures.as_error(err))
-            return
-        pending.try_again(err)
-        pending.batch_limit = 1
-        # The others get as much time as it has taken from them.
-        pending.due = max(pending.due, time.monotonic() + pending.lookup_s / 2)
 
     def _fence(self, table: MappingTable, keys: Collection[str] = ()) -> MappingTable:
         """Post the unchanged document, so that no POST before it can be applied any more.
@@ -266,7 +221,7 @@ class Batch:
             an error, and a LUA that is not shown is none
         """
         try:
-            result = self._with_lpar_ids(
+            result = self._lookups.with_lpar_ids(
                 table, job.pending[0], functools.partial(job.edit.result, table, job.change))
             if not is_final and isinstance(job.edit, AddMapping) and result.lua is None:
                 return NotConfirmed('the answer shows no LUA')
@@ -279,11 +234,11 @@ class Batch:
             self._fail(job, type(otherwise)(
                 reason=f'NovaLink accepted the change, but {err}', is_left_mapped=True,
                 vios=self._documents.vios_uuid))
-        except _NotLookedUp:
+        except NotLookedUp:
             pass
         except RequestFailed as err:
             for one in job.pending:
-                self._put_off(one, err)
+                put_off(one, err)
         except Exception as err:  # noqa: BLE001 - its own caller is told
             self._fail(job, _unexpected(err))
         else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import zlib
 
+from .rules import Rules
+
 SCSI = 'ViosSCSIMapping'
 FC = 'ViosFCMapping'
 ALL_GROUPS = ('Advanced', 'EnergyManagement', 'Hypervisor', 'NVRAM', 'SystemNetwork',
@@ -43,9 +45,23 @@ class Etags:
         self._groups_seen.add(normal)
         return self._etag(uuid, normal)
 
-    def group_of(self, uuid: str, etag: str) -> str | None:
+    def _group_of(self, uuid: str, etag: str) -> str | None:
         """The group that an etag is current for, though it may be asked about another."""
         return next((seen for seen in self._groups_seen if self._etag(uuid, seen) == etag), None)
+
+    def check(self, rules: Rules, uuid: str, group: str | None, etag: str | None) -> None:
+        """:raises Refused: kind stale"""
+        rules.check('etag_given', etag is not None,
+                    f'If-Match is missing: expected the etag of {uuid}.', 'stale')
+        if etag is None or etag == self.current(uuid, group):
+            return
+        other = self._group_of(uuid, etag)
+        if other is not None:
+            rules.check('etag_group', False, f'The etag {etag} is that of the group {other}, not '
+                        f'of {group}.', 'stale')
+        else:
+            rules.check('etag_current', False, f'The etag {etag} is not current: {uuid} has '
+                        'changed.', 'stale')
 
     def change(self, uuid: str, part: str) -> None:
         """Make the etags of a document's group new; '' stands for what is in every group."""

@@ -153,18 +153,7 @@ class State:
     def check_etag(self, uuid: str, group: str | None, etag: str | None) -> None:
         """:raises Refused: kind stale"""
         with self._lock:
-            current = self.etag(uuid, group)
-            self.rules.check('etag_given', etag is not None,
-                             f'If-Match is missing: expected the etag of {uuid}.', 'stale')
-            if etag is None or etag == current:
-                return
-            other = self._etags.group_of(uuid, etag)
-            if other is not None:
-                self.rules.check('etag_group', False, f'The etag {etag} is that of the group '
-                                 f'{other}, not of {group}.', 'stale')
-            else:
-                self.rules.check('etag_current', False, f'The etag {etag} is not current: '
-                                 f'{uuid} has changed.', 'stale')
+            self._etags.check(self.rules, uuid, group, etag)
 
     def replace_mappings(self, vios_uuid: str, etag: str | None, group: str | None,
                          kept: Collection[int], new: Sequence[NewMapping],

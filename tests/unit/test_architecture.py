@@ -95,6 +95,12 @@ def test_no_modules_import_each_other_in_a_circle():
         pytest.fail(' -> '.join(err.args[1]))
 
 
+def test_a_module_fits_one_reading():
+    lines = {module: len(path.read_text().splitlines()) for module, path in MODULES.items()}
+    too_long = {module: count for module, count in lines.items() if count > 300}
+    assert too_long.keys() <= {f'{PACKAGE}.exceptions'}, f'give a part its own module: {too_long}'
+
+
 # These import a name when it is first used: every run of os-brick or pytest imports them.
 LAZY = {PACKAGE, f'{PACKAGE}.simulator'}
 
