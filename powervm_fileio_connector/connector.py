@@ -128,6 +128,7 @@ class FileIOConnector(base.BaseLinuxConnector):
             or LPAR gone or silent) is passed without it, too
         :param ignore_errors: with ``force``, log what remains instead of raising
         :raises NovaLinkUnavailable: the server cannot be reached, so nothing is known
+        :raises InvalidConnectionProperties: nothing tells which volume is meant, or which LPAR
         :raises MappingFailed: it cannot be told which mapping is the volume's, or NovaLink refused
         """
         try:
@@ -174,9 +175,9 @@ class FileIOConnector(base.BaseLinuxConnector):
             return False
         return True
 
-    def get_search_path(self) -> str | None:
-        """Return the first directory below which exports are looked for; None: there is none."""
-        return next(iter(self.settings.mount_point_base), None)
+    def get_search_path(self) -> str:
+        """Return the first directory below which exports are looked for."""
+        return self.settings.mount_point_base[0]
 
     def get_all_available_volumes(
             self, connection_properties: dict[str, Any] | None = None) -> list[str]:
