@@ -231,9 +231,7 @@ class PropertyKeys:
 
     def _value(self, key: str) -> Any:
         value = self._keys.get(key)
-        if _is_empty(value):
-            return None
-        return plain_text(value) if isinstance(value, str) else value
+        return (plain_text(value) or None) if isinstance(value, str) else value
 
     def _kept_by_xml(self, key: str) -> str:
         value = self.required(key)
