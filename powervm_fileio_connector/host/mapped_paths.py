@@ -120,8 +120,7 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
 
 
 def images_over(file: VolumeFile, paths: Iterable[str], settings: Settings, *,
-                prober: probe.Prober,
-                deadline: Deadline | None = None) -> tuple[tuple[str, str], ...]:
+                prober: probe.Prober, deadline: Deadline) -> tuple[tuple[str, str], ...]:
     """Return those of the qcow2 images that have a file as a backing file, or may have it.
 
     One that is gone has none. One that cannot be inspected may have any.

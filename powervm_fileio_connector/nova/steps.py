@@ -50,7 +50,7 @@ class InstanceVolumes:
     :param issued: UDIDs that NovaLink has issued for the volume's disk, as far as Nova keeps them
     """
 
-    def __init__(self, adapter: Any, lpar_uuid: str, issued: Sequence[str] = ()) -> None:
+    def __init__(self, adapter: Any, lpar_uuid: str, issued: Sequence[str]) -> None:
         self.lpar_uuid = lpar_uuid
         self.issued = issued
         self.settings = conf.read()

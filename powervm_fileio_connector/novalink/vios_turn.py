@@ -114,7 +114,7 @@ class ViosTurn:
                 self._unshown.pop(key, None)
         return bool(self._posts_with(etag)) or not self._unshown.keys().isdisjoint(keys)
 
-    def note_fence(self, etag: str, keys: Collection[str] = ()) -> None:
+    def note_fence(self, etag: str, keys: Collection[str]) -> None:
         """Forget what a POST with this etag has made harmless, and what it has taken back."""
         for post in self._posts_with(etag):
             self._unknown.pop(post, None)

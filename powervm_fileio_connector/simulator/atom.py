@@ -34,10 +34,9 @@ def entry(uuid_: str, type_: str, href: str | None, etag: str | None,
     return [start.encode(), *content, b'</content></entry>']
 
 
-def entry_document(uuid_: str, type_: str, href: str | None, etag: str | None,
-                   content: Iterable[bytes], service: str = 'uom') -> bytes:
-    """A document that is one entry."""
-    return b''.join(entry(uuid_, type_, href, etag, content, service, f' {NAMESPACES}'))
+def entry_document(uuid_: str, type_: str, href: str | None, content: Iterable[bytes]) -> bytes:
+    """A document that is one entry of the service ``web``, which have no etags."""
+    return b''.join(entry(uuid_, type_, href, None, content, 'web', f' {NAMESPACES}'))
 
 
 def feed_document(href: str, entries: Iterable[list[bytes]]) -> bytes:
@@ -50,7 +49,7 @@ def feed_document(href: str, entries: Iterable[list[bytes]]) -> bytes:
 
 
 def error_document(status: int, uri: str, reason: str, message: str,
-                   headers: Iterable[tuple[str, str]] = ()) -> bytes:
+                   headers: Iterable[tuple[str, str]]) -> bytes:
     """An HttpErrorResponse in the recorded shape."""
     shown = ', '.join(f'{name}={"*******" if name.lower() == "x-api-session" else value}'
                       for name, value in headers)
@@ -65,5 +64,4 @@ def error_document(status: int, uri: str, reason: str, message: str,
         '<RequestBody kb="ROO" kxe="false"/>'
         f'<RequestHeaders kb="ROO" kxe="false">{escape("{" + shown + "}")}</RequestHeaders>'
         '</HttpErrorResponse:HttpErrorResponse>')
-    return entry_document(str(uuid.uuid4()), 'HttpErrorResponse', None, None,
-                          [content.encode()], 'web')
+    return entry_document(str(uuid.uuid4()), 'HttpErrorResponse', None, [content.encode()])

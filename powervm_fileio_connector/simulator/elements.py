@@ -29,7 +29,7 @@ def element(name: str, text: object = None, attributes: str = '') -> str:
     return f'<{name} {attributes}>{escape(str(text))}</{name}>'
 
 
-def optional(name: str, text: str | None, attributes: str = '') -> str:
+def optional(name: str, text: str | None, attributes: str) -> str:
     """One element, or nothing for None."""
     return '' if text is None else element(name, text, attributes)
 

@@ -146,8 +146,7 @@ def _document(context: Context, uuid_: str, type_: str, href: str | None, conten
     root = (f'<{type_}:{type_} xmlns:{type_}="{WEB}" xmlns="{WEB}" '
             f'xmlns:ns2="http://www.w3.org/XML/1998/namespace/k2" {_V}>{_META}{content}'
             f'</{type_}:{type_}>')
-    return context.document(
-        atom.entry_document(uuid_, type_, href, None, [root.encode()], 'web'))
+    return context.document(atom.entry_document(uuid_, type_, href, [root.encode()]))
 
 
 def _parameters_xml(parameters: dict[str, str]) -> str:
