@@ -86,7 +86,7 @@ def main(name: str, port: str, vios_uuid: str, lock_path: str) -> None:
         module, act, arguments = json.loads(line)
         try:
             say(result=getattr(importlib.import_module(module), act)(contender, **arguments))
-        except Exception:  # noqa: BLE001 - whoever asked is told
+        except Exception:  # noqa: BLE001 - the process that asked is told
             say(error=traceback.format_exc())
 
 

@@ -41,7 +41,7 @@ def descendants(pid: int | str = 'self') -> list[int]:
 def peak_mib(pid: int | str = 'self') -> float:
     """The most memory that a process had resident.
 
-    Not ``ru_maxrss``: that survives ``exec``, so it can be the peak of whoever started the process.
+    Not ``ru_maxrss``: that survives ``exec``, so it can be that of the process that started it.
     """
     for line in pathlib.Path(f'/proc/{pid}/status').read_text().splitlines():
         if line.startswith('VmHWM:'):

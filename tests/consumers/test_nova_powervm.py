@@ -79,7 +79,7 @@ def test_enabling_may_be_repeated_and_disabling_puts_everything_back(nova):
     assert 'quobyte' not in before
 
 
-def test_disabling_leaves_somebody_elses_adapter_in_its_place(nova):
+def test_disabling_leaves_an_adapter_of_another_package_in_its_place(nova):
     volumes._STATIC_VOLUME_MAPPINGS['quobyte'] = 'somebody.else'
     nova.disable()
     assert volumes._STATIC_VOLUME_MAPPINGS.pop('quobyte') == 'somebody.else'

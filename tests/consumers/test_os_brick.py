@@ -63,7 +63,7 @@ def test_registration_may_be_repeated_and_undone_from_many_threads():
     assert before == {arch: brick.get_connector_mapping(arch) for arch in ARCHITECTURES}
 
 
-def test_somebody_elses_connector_is_left_in_its_place(monkeypatch):
+def test_a_connector_of_another_package_is_left_in_its_place(monkeypatch):
     monkeypatch.setitem(brick.get_connector_mapping('x86_64'), 'FILE', 'somebody.else')
     pfc.register()
     pfc.unregister()

@@ -164,7 +164,7 @@ def test_a_name_server_that_says_nothing_is_waited_for_until_the_deadline(client
         ended.set()
 
 
-def test_a_name_that_nobody_knows_is_told(client_at, lpar, resolving):
+def test_a_name_that_cannot_be_resolved_is_told(client_at, lpar, resolving):
     def unknown(*args, **kwargs):
         raise socket.gaierror(socket.EAI_NONAME, 'Name or service not known')
 

@@ -147,7 +147,7 @@ def test_a_failure_of_the_server_is_not_tried_for_ever(novalink, vios, lpar, mak
         vios.submit(AddMapping(lpar, make_volume()), deadline(600))
 
 
-def test_nobody_waits_for_the_deadline_of_somebody_else(novalink, vios, lpar, make_volume):
+def test_each_call_waits_until_its_own_deadline_only(novalink, vios, lpar, make_volume):
     vios.submit(AddMapping(lpar, make_volume('warm')), deadline())
     novalink.faults.add(Slow(seconds=1.5, method='POST'))
     ended = {}
@@ -192,7 +192,7 @@ class Trickle(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_a_server_that_trickles_holds_nobody_past_the_deadline(novalink, lpar):
+def test_a_server_that_trickles_holds_no_call_past_its_deadline(novalink, lpar):
     server = http.server.ThreadingHTTPServer(('localhost', 0), Trickle)
     server.is_over = threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -340,7 +340,7 @@ class TestSession:
                 value.get(make_in_vain, deadline(0.0), 'trying')
             assert patient[0].result() == 'made'
 
-    def test_nobody_waits_longer_than_allowed_for_the_logon_of_another(self, novalink, settings):
+    def test_a_call_waits_no_longer_than_allowed_for_the_logon_of_another(self, novalink, settings):
         ours = session.LazyAdapter(settings)
         novalink.faults.add(Slow(path='/rest/api/web/Logon', seconds=1.0))
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -375,7 +375,7 @@ class TestSession:
         with pytest.raises(exceptions.NovaLinkUnavailable, match='log on'):
             open_client(settings).lpars(deadline())
 
-    def test_nobody_listens_where_the_session_should_be_opened(self, monkeypatch):
+    def test_no_server_listens_where_the_session_should_be_opened(self, monkeypatch):
         monkeypatch.setattr(retry, 'PATIENCE_S', 0.2)
         with socket.socket() as taken:
             taken.bind(('localhost', 0))
@@ -499,7 +499,7 @@ def test_a_given_session_that_hangs_while_it_is_renewed_is_let_go(novalink, lpar
     assert client_of(adapter).lpar(lpar, deadline()).uuid == lpar
 
 
-def test_a_forked_child_is_led_by_nobody_of_its_parent(novalink, vios, lpar, make_volume):
+def test_a_forked_child_waits_for_no_leader_in_its_parent(novalink, vios, lpar, make_volume):
     novalink.faults.add(Slow(seconds=1.0, method='POST'))
     leader = threading.Thread(
         target=vios.submit, args=(AddMapping(lpar, make_volume()), deadline()))

@@ -100,7 +100,7 @@ def with_adapters(novalink, lpar, make_volume):
 
 
 @pytest.mark.parametrize('are_together', [True, False])
-def test_an_lpar_that_is_not_answered_for_holds_up_nobody_else(
+def test_an_lpar_that_is_not_answered_for_holds_up_no_other_lpar(
         novalink, vios, lpar, make_volume, brief_lookups, with_adapters, are_together):
     other = novalink.lpars[1].uuid
     silent = AddMapping(other, make_volume('silent'))

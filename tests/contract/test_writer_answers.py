@@ -115,8 +115,8 @@ def test_a_mapping_without_link_is_found_by_the_id_of_its_lpar(novalink, vios, l
     assert found.path == path
 
 
-def test_mappings_without_link_are_nobodys_whose_lpar_is_gone(novalink, vios, lpar, lpar_uuid,
-                                                              make_volume):
+def test_mappings_without_link_whose_lpar_is_gone_are_in_use_and_stay(
+        novalink, vios, lpar, lpar_uuid, make_volume):
     path = make_volume()
     vios.submit(AddMapping(lpar, path), deadline())
     novalink.faults.add(Without(times=None, pattern=LINKS))

@@ -146,7 +146,7 @@ class FuseShare:
             pass
 
     def die(self):
-        """End it at once; the kernel then lets go of whoever waits for it."""
+        """End it at once; the kernel then lets go of what waits for it."""
         self._process.kill()
         self._process.wait()
 

@@ -194,7 +194,7 @@ def test_one_export_on_two_mount_points_is_one_volume(connector, novalink, mount
     assert novalink.mappings() == []
 
 
-def test_a_hung_share_delays_nobody_else(novalink, config, fuse_share, mounter, tmp_path):
+def test_a_hung_share_delays_no_other_share(novalink, config, fuse_share, mounter, tmp_path):
     config.set_override('probe_timeout_s', 60.0, group=conf.GROUP)
     connector = pfc.FileIOConnector('sudo', adapter=novalink.adapter(), conf=config,
                                     lpar_uuid=novalink.lpars[0].uuid)

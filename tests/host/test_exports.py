@@ -230,7 +230,7 @@ def test_looks_for_a_file_that_never_appears_end_by_the_deadline(mounter, tmp_pa
 
 
 @pytest.mark.parametrize('step_s', [3600, -3600])
-def test_looks_for_a_file_go_by_a_clock_that_nobody_sets(
+def test_a_file_is_looked_for_by_a_clock_that_is_never_set(
         step_s, mounter, tmp_path, find, monkeypatch):
     place = mounter.tmpfs(EXPORT, tmp_path / 'a')
     clock = itertools.count(time.time(), step_s)

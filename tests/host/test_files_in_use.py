@@ -482,7 +482,7 @@ def test_a_file_that_is_swap_space_under_a_bound_name_is_refused(
     mounter.unmount(place)
 
 
-def test_a_file_behind_a_loop_device_that_nobody_uses_is_served(make_image, attach, find):
+def test_a_file_behind_an_unused_loop_device_is_served(make_image, attach, find):
     # NovaLink serves files through loop devices: that is no use by this host.
     image = make_image('disk')
     attach(image)

@@ -159,7 +159,7 @@ def test_only_regular_files_that_are_not_empty_are_served(share, find):
             find(share / name)
 
 
-def test_a_file_that_nobody_may_read_is_served(share, find):
+def test_a_file_without_mode_bits_is_served(share, find):
     path = write(share / 'volume-1')
     path.chmod(0)
     assert find(path).size == 4096

@@ -37,7 +37,7 @@ SLACK_S = 1.5
 
 
 def ended(pid):
-    """Wait until a process has ended, whoever reaps it."""
+    """Wait until a process has ended, whatever reaps it."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -49,7 +49,7 @@ def ended(pid):
 
 
 def members(group):
-    """Return the processes of a process group, whoever is their parent."""
+    """Return the processes of a process group, whatever their parent is."""
     found = []
     for pid in psutil.pids():
         with contextlib.suppress(ProcessLookupError):       # it has just ended
@@ -156,7 +156,7 @@ def test_another_mount_of_the_export_serves_where_one_does_not(
     assert time.monotonic() - started < prober.timeout_s / 2
 
 
-def test_a_hung_share_delays_nobody_else(share, mounter, tmp_path, settings, prober):
+def test_a_hung_share_delays_no_other_share(share, mounter, tmp_path, settings, prober):
     healthy = mounter.tmpfs('nas2:/healthy', tmp_path / 'healthy')
     specs = [VolumeSpec(export='nas2:/healthy', name=write(healthy / f'volume-{number}').name)
              for number in range(20)]
@@ -245,7 +245,8 @@ def test_the_root_helper_is_not_troubled_where_the_caller_may_look(share, settin
     assert calls == []
 
 
-def test_a_look_that_nobody_may_take_is_told(share, settings, prober, prober_with_root_helper):
+def test_a_probe_that_is_denied_to_root_as_well_is_told(
+        share, settings, prober, prober_with_root_helper):
     share.tell('only-once')
     with pytest.raises(exceptions.UnsafeVolumePath, match='Permission denied'):
         finder.find(SPEC, settings, prober=prober)

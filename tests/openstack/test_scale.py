@@ -92,7 +92,7 @@ def test_what_each_of_many_hosts_costs_does_not_grow_with_their_number(cloud, fl
 
 
 @pytest.mark.skipif(not IDLE_S, reason='takes POWERVM_FILEIO_SCALE_IDLE_S')
-def test_an_idle_connector_asks_nobody(cloud, cinder, novalink, keystone):
+def test_an_idle_connector_sends_no_request(cloud, cinder, novalink, keystone):
     volume = cloud.create('nfs')
     assert cinder('attach', volume.id, '--lpar', 'lpar1').code == 0
     connector = pfc.factory('file', 'sudo', adapter=novalink.adapter())

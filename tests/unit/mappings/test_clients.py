@@ -74,7 +74,7 @@ class TestAMappingThatIsBeingMade:
 
     @pytest.mark.parametrize('edit', [AddMapping(ONE, '/mnt/a'),
                                       RemoveMapping(ONE, paths=('/mnt/a',))])
-    def test_is_one_as_long_as_nobody_says_that_its_lpar_is_gone(self, make, edit):
+    def test_is_one_until_it_is_known_that_its_lpar_is_gone(self, make, edit):
         table = make(incomplete())
         with pytest.raises(LPARIdNeeded) as caught:
             edit.apply(table)

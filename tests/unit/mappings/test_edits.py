@@ -252,7 +252,7 @@ class TestSlotAndLUA:
                     for i in range(5)]
         assert outcomes == ['CHANGED', 'DEFERRED', 'CHANGED', 'DEFERRED', 'CHANGED']
 
-    def test_nobody_waits_who_has_no_later_document(self, make):
+    def test_an_edit_without_a_later_document_does_not_wait(self, make):
         doc = make()
         for i in range(2):
             AddMapping(ONE, f'/mnt/{i}').apply(doc, may_defer=False)

@@ -44,7 +44,8 @@ def change(turn, clock, times, seconds=1.0, idle_s=0.0, deadline_s=60):
         clock.now += idle_s
 
 
-def test_who_changes_a_vios_all_the_time_leaves_others_time_to_read_it(clock, no_lock_path):
+def test_a_process_that_changes_a_vios_all_the_time_leaves_others_time_to_read_it(
+        clock, no_lock_path):
     change(vios_turn.ViosTurn('vios'), clock, 20)
     assert 2 <= len(clock.pauses) <= 4
     assert all(pause > 0.5 for pause in clock.pauses)
@@ -59,12 +60,12 @@ def test_a_pause_is_short_however_long_a_change_takes(clock, no_lock_path):
 @pytest.mark.parametrize('how', [{'times': 4}, {'times': 5, 'seconds': 30}, {
     'times': 20, 'idle_s': 1.0}, {'times': 20, 'deadline_s': 0.5}],
                          ids=['few', 'few long ones', 'with pauses of its own', 'hasty'])
-def test_who_does_not_waits_for_nobody(clock, no_lock_path, how):
+def test_a_process_that_does_not_makes_no_pause(clock, no_lock_path, how):
     change(vios_turn.ViosTurn('vios'), clock, **how)
     assert clock.pauses == []
 
 
-def test_nobody_pauses_who_shares_a_lock(clock, monkeypatch, tmp_path):
+def test_a_process_with_a_lock_path_makes_no_pause(clock, monkeypatch, tmp_path):
     monkeypatch.setattr(locks, 'lock_path', lambda: str(tmp_path))
     change(vios_turn.ViosTurn('vios'), clock, 20)
     assert clock.pauses == []

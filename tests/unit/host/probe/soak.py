@@ -6,7 +6,7 @@ forks, and a signal's handler raises at any point of the main thread. ``eventlet
 greenlets, which are killed and run into ``eventlet.Timeout``. ``mixed``: greenlets, and native
 threads of ``eventlet.tpool``.
 
-In the end nothing may be left: no process (they are told by an environment variable, whoever is
+In the end nothing may be left: no process (they are told by an environment variable, whatever is
 their parent), no child or zombie, no descriptor, no thread, and no process that counts as busy.
 What happened is printed as JSON.
 """
