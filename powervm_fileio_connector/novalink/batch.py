@@ -23,9 +23,9 @@ from powervm_fileio_connector.novalink import failures
 from powervm_fileio_connector.novalink.documents import VIOSDocuments
 from powervm_fileio_connector.novalink.failures import FailureKind
 from powervm_fileio_connector.novalink.failures import RequestFailed
-from powervm_fileio_connector.novalink.lookups import Lookups
-from powervm_fileio_connector.novalink.lookups import NotLookedUp
-from powervm_fileio_connector.novalink.lookups import put_off
+from powervm_fileio_connector.novalink.lpar_lookups import LPARLookups
+from powervm_fileio_connector.novalink.lpar_lookups import NotLookedUp
+from powervm_fileio_connector.novalink.lpar_lookups import put_off
 from powervm_fileio_connector.novalink.pending import Job
 from powervm_fileio_connector.novalink.pending import PendingEdit
 from powervm_fileio_connector.novalink.vios_turn import ViosTurn
@@ -47,7 +47,7 @@ class Batch:
         self._turn = turn
         self._members = members
         self._deadline = leader.deadline
-        self._lookups = Lookups(documents.rest, leader.deadline, len(members))
+        self._lookups = LPARLookups(documents.rest, leader.deadline, len(members))
         # The keys of volumes of which the table may change late; None: of none.
         self._fence_for: set[str] | None = None
         self._sent_count = 0

@@ -12,7 +12,7 @@ import powervm_fileio_connector as pfc
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
-from powervm_fileio_connector.novalink import lookups
+from powervm_fileio_connector.novalink import lpar_lookups
 from powervm_fileio_connector.novalink import refusal
 from powervm_fileio_connector.simulator import Busy503
 from powervm_fileio_connector.simulator import Fault
@@ -87,7 +87,8 @@ class Silent(Fault):
 
 @pytest.fixture
 def brief_lookups(monkeypatch):
-    for module, name in (lookups, 'LOOKUP_S'), (lookups, '_LEAST_LOOKUP_S'), (refusal, 'LOOKUP_S'):
+    for module, name in [(lpar_lookups, 'LOOKUP_S'), (lpar_lookups, '_LEAST_LOOKUP_S'),
+                         (refusal, 'LOOKUP_S')]:
         monkeypatch.setattr(module, name, 0.2)
 
 

@@ -29,7 +29,7 @@ class NotLookedUp(Exception):
     """What an edit needs to know of its LPAR was not asked for: a later batch does."""
 
 
-class Lookups:
+class LPARLookups:
     """The look-ups of one batch, which take no more time together than they may.
 
     :param count: how many edits the batch has
