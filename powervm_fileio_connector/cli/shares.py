@@ -13,6 +13,7 @@ from powervm_fileio_connector.cli.context import CommandContext
 from powervm_fileio_connector.host import checks
 from powervm_fileio_connector.host import health
 from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector.host.mount import Mount
 
 OK = 'ok'
 FAILED = 'FAILED'
@@ -65,7 +66,7 @@ def rows(host: CommandContext, can_ask_novalink: bool) -> Iterator[CheckResult]:
             host.settings.mount_point_base))
 
 
-def row(mount: mount_table.Mount | None, state: str, took_s: float,
+def row(mount: Mount | None, state: str, took_s: float,
         note: str | None = None) -> CheckResult:
     """Return the result for a share; a disk on one that is read-only cannot be written to."""
     is_fine = state == health.MountState.HEALTHY.value

@@ -17,10 +17,10 @@ from powervm_fileio_connector import volume
 from powervm_fileio_connector.conf import Settings
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.host import failures
-from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host.failures import ErrorContext
-from powervm_fileio_connector.host.mount_table import Mount
+from powervm_fileio_connector.host.mount import Mount
+from powervm_fileio_connector.host.mount import relative
 from powervm_fileio_connector.host.mount_table import MountTable
 from powervm_fileio_connector.volume import Kind
 from powervm_fileio_connector.volume import VolumeSpec
@@ -116,7 +116,7 @@ def is_on_root(table: MountTable, mount: Mount, path: str) -> bool:
     if mount.fstype != 'btrfs':
         return True
     inside = os.path.join(mount.root, mount.below(path) or '')
-    return mount_table.relative(inside.rstrip('/') + '/.', root.root) is not None
+    return relative(inside.rstrip('/') + '/.', root.root) is not None
 
 
 def is_unmounted(table: MountTable, mount: Mount, path: str,
@@ -139,7 +139,7 @@ def trust(settings: Settings, prober: probe.Prober,
     resolved = functools.cache(lambda: _resolved(given, prober, deadline))
 
     def is_below(path: str, those: list[str]) -> bool:
-        return any(mount_table.relative(path, directory) is not None for directory in those)
+        return any(relative(path, directory) is not None for directory in those)
 
     return lambda path: is_below(path, directories) or is_below(path, resolved())
 

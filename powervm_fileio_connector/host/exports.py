@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from powervm_fileio_connector import export as export_module
 from powervm_fileio_connector.host import same_file
-from powervm_fileio_connector.host.mount_table import Mount
+from powervm_fileio_connector.host.mount import Mount
 from powervm_fileio_connector.host.mount_table import MountTable
 
 # A list of them, with or without ports; as the server of a source is written.

@@ -13,7 +13,7 @@ from oslo_log import log as logging
 
 from powervm_fileio_connector import exceptions
 from powervm_fileio_connector.host import probe
-from powervm_fileio_connector.host.mount_table import Mount
+from powervm_fileio_connector.host.mount import Mount
 
 LOG = logging.getLogger(__name__)
 

@@ -26,6 +26,7 @@ from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host import same_file
 from powervm_fileio_connector.host import spellings
+from powervm_fileio_connector.host.mount import Mount
 from powervm_fileio_connector.volume import VolumeSpec
 
 LOG = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class VolumeFile:
     format: str
     identity: tuple[int, int]
     is_block_device: bool
-    mount: mount_table.Mount
+    mount: Mount
     lookalikes: tuple[str, ...] = ()
     chain: tuple[tuple[int, int, str, int], ...] = ()
     handles: tuple[str | None, ...] = dataclasses.field(default=(), repr=False)

@@ -24,7 +24,7 @@ from powervm_fileio_connector.host import failures
 from powervm_fileio_connector.host import lookup
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
-from powervm_fileio_connector.host.mount_table import Mount
+from powervm_fileio_connector.host.mount import Mount
 from powervm_fileio_connector.volume import Kind
 
 ON_ROOT = 'root'

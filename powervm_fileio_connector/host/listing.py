@@ -14,6 +14,7 @@ from powervm_fileio_connector.host import checks
 from powervm_fileio_connector.host import exports
 from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
+from powervm_fileio_connector.host.mount import Mount
 from powervm_fileio_connector.volume import VolumeSpec
 
 LOG = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def _directories(spec: VolumeSpec | None, settings: Settings, prober: probe.Prob
     return found
 
 
-def _may_hold_volumes(table: mount_table.MountTable, mount: mount_table.Mount, directory: str,
+def _may_hold_volumes(table: mount_table.MountTable, mount: Mount, directory: str,
                       is_trusted: checks.IsTrusted) -> bool:
     """Whether a file directly in a directory of a mount may be a volume, by where it lies."""
     return (mount.fstype not in checks.PSEUDO_FILE_SYSTEMS

@@ -23,7 +23,7 @@ from powervm_fileio_connector.host import mount_table
 from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host import same_file
 from powervm_fileio_connector.host.failures import ErrorContext
-from powervm_fileio_connector.host.mount_table import Mount
+from powervm_fileio_connector.host.mount import Mount
 from powervm_fileio_connector.host.mount_table import MountTable
 from powervm_fileio_connector.volume import VolumeSpec
 

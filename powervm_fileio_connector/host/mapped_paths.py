@@ -20,6 +20,7 @@ from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host import same_file
 from powervm_fileio_connector.host import spellings
 from powervm_fileio_connector.host.finder import VolumeFile
+from powervm_fileio_connector.host.mount import Mount
 
 
 class MappedNames(NamedTuple):
@@ -47,7 +48,7 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
     """
     table = mount_table.table()
     index = same_file.index(table)
-    asked: list[tuple[str, mount_table.Mount]] = []
+    asked: list[tuple[str, Mount]] = []
     requests: list[probe.Request[Any]] = []
     # A file with one name has it in other cases only.
     names = {os.path.basename(path).casefold() for path in file.spellings}
@@ -83,7 +84,7 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
     own, *answers = prober.probe_all([spellings.handle_probe(*here), *requests], deadline)
 
     def is_file(facts: probe.FileFacts | probe.HandleFacts | None, path: str,
-                mount: mount_table.Mount) -> bool:
+                mount: Mount) -> bool:
         if isinstance(facts, probe.FileFacts):
             return (facts.devices[:1] == (file.device,) if file.is_block_device
                     else (facts.dev, facts.ino) == file.identity)

@@ -20,8 +20,8 @@ from collections.abc import Iterable
 from typing import Any
 from typing import TypeVar
 
-from powervm_fileio_connector.host.mount_table import DELETED
-from powervm_fileio_connector.host.mount_table import Mount
+from powervm_fileio_connector.host.mount import DELETED
+from powervm_fileio_connector.host.mount import Mount
 from powervm_fileio_connector.host.mount_table import MountTable
 from powervm_fileio_connector.volume import UNSENDABLE
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from powervm_fileio_connector.cli import shares
-from powervm_fileio_connector.host import mount_table
+from powervm_fileio_connector.host.mount import Mount
 from tests.cli.conftest import posts
 
 
@@ -158,6 +158,6 @@ def test_a_share_of_a_disk_that_is_not_mounted_fails_the_check(changed_world, ma
 @pytest.mark.parametrize(('state', 'verdict'), [
     ('healthy', 'ok'), ('read-only', 'FAILED'), ('hung', 'FAILED'), ('stale', 'FAILED')])
 def test_a_share_that_cannot_be_written_to_fails_the_check(state, verdict):
-    mount = mount_table.Mount(1, 0, '0:1', '/', '/vols', 'nfs', 'nas1:/vols', frozenset())
+    mount = Mount(1, 0, '0:1', '/', '/vols', 'nfs', 'nas1:/vols', frozenset())
     row = shares.row(mount, state, 0.01)
     assert (row.verdict, row.detail) == (verdict, f'nas1:/vols (nfs) on /vols is {state} (10 ms)')

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from powervm_fileio_connector.mappings import MappingRecord
 
 STATES = ('present', 'missing', 'unsafe', 'unknown', 'healthy', 'hung', 'stale', 'read-only',
-           'absent', 'wrong', 'root', 'delayed')
+          'absent', 'wrong', 'root', 'delayed')
 
 
 class List(output.Table):
