@@ -260,6 +260,10 @@ def _raise_if_mounted_over(spec: VolumeSpec, table: MountTable, path: str) -> No
     mount = table.at(path)
     if mount is None:
         return
+    if mount.root == '/':
+        raise exceptions.UnsafeVolumePath(
+            reason=f'{path} is the root of a file system, not a file on it ({mount})',
+            volume=spec.label, path=path, mount_point=path)
     others = same_file.index(table).by_mounts_of_their_own(path)
     raise exceptions.UnsafeVolumePath(
         reason=f'{path} is a mount point itself, of a single file or directory ({mount})',

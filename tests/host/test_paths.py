@@ -172,6 +172,12 @@ def test_a_file_with_another_mounted_over_it_is_refused(share, mounter, find):
         find(path)
 
 
+def test_the_root_of_a_file_system_is_refused_without_another_name_for_it(share, find):
+    with pytest.raises(exceptions.UnsafeVolumePath, match='is the root of a file') as raised:
+        find(str(share))
+    assert 'Attach the file as' not in str(raised.value)
+
+
 @pytest.fixture
 def device(mounter, share):
     """A block device's node, and its size."""
