@@ -85,15 +85,19 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(contender: str, mappings: int = 100, latency: Latency | None = None, clients: int = 1,
-          prefix: Sequence[str] = ()) -> Iterator[Stage]:
-    """Set up a stage, and clear it."""
+          prefix: Sequence[str] = (), links_of_files: bool = False) -> Iterator[Stage]:
+    """Set up a stage, and clear it.
+
+    :param links_of_files: whether mappings of files name their LPAR, which recorded ones do not
+    """
     with contextlib.ExitStack() as stack:
         # Not on the root file system, which is refused.
         directory = Path(stack.enter_context(
             tempfile.TemporaryDirectory(prefix='benchmarks-', dir='/dev/shm')))
         os.mkdir(directory / 'locks')
         simulator = stack.enter_context(
-            NovaLinkProcess(lpars=8, mappings=mappings, latency=latency))
+            NovaLinkProcess(lpars=8, mappings=mappings, latency=latency,
+                            links_of_files=links_of_files))
         vios_uuid = simulator.vios_uuid
 
         def make() -> Client:
