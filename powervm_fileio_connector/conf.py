@@ -28,11 +28,18 @@ simulator."""
 
 
 class _Directories(types.List):
-    """Absolute paths, at least one."""
+    """Absolute paths.
+
+    :param may_be_empty: whether there may be none
+    """
+
+    def __init__(self, may_be_empty: bool = False) -> None:
+        super().__init__()
+        self._may_be_empty = may_be_empty
 
     def __call__(self, value: Any) -> list[Any]:
         directories = super().__call__(value)
-        if not directories:
+        if not (directories or self._may_be_empty):
             raise ValueError('it is empty')
         for directory in directories:
             if not directory.startswith('/'):
@@ -67,8 +74,8 @@ OPTS: list[cfg.Opt] = [
     cfg.BoolOpt(
         'allow_block_devices', default=False,
         help='Whether a device_path may be a block device.'),
-    cfg.ListOpt(
-        'trusted_directories', default=[],
+    cfg.Opt(
+        'trusted_directories', type=_Directories(may_be_empty=True), default=[],
         help='Directories whose files may be attached although they lie on the root file system, '
              "such as NovaLink's own /var/lib/pvm/fileio, or on another file system of a local "
              'disk. Symlinks in them are resolved.'),

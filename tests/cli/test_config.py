@@ -78,6 +78,7 @@ def test_options_of_a_file_are_in_force(run, novalink, config_file):
 @pytest.mark.parametrize(('text', 'words'), [
     ('probe_timeout_s = soon', 'soon'), ('backstore = tape', 'tape'), ('nonsense', 'nonsense'),
     ('mount_point_base =', 'option mount_point_base in {path}: it is empty.'),
+    ('trusted_directories = fileio', "option trusted_directories in {path}: 'fileio' is not an"),
     ('mount_point_base = mnt,/srv', "option mount_point_base in {path}: 'mnt' is not an absolute"),
     ('[DEFAULT]\nuse_syslog = maybe', 'option use_syslog in {path}: Unexpected boolean value'),
     ('# \N{LATIN SMALL LETTER E WITH ACUTE}', '{path} is not text in UTF-8.')])
