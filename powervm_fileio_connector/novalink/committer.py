@@ -140,9 +140,9 @@ class Committer:
         try:
             # A session of our own may have to be opened for this.
             adapter = self._rest.adapter(leader.deadline)
-            batch = Batch(self._documents, adapter, self.turn, leader, members)
             with self.turn.taken(leader.deadline):
                 self._state.queue.join(members)
+                batch = Batch(self._documents, adapter, self.turn, leader, members)
                 # While a table is being changed, and until its POST has succeeded, none is kept.
                 kept, self._state.kept = self._state.kept, None
                 self._keep(batch.commit(kept))

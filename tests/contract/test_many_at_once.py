@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What many calls at once cost in requests, and that each gets its own result or error."""
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -10,6 +11,7 @@ import pytest
 
 import powervm_fileio_connector as pfc
 from powervm_fileio_connector import exceptions
+from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import AddMapping
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.novalink import lpar_lookups
@@ -116,6 +118,47 @@ def test_an_lpar_that_is_not_answered_for_holds_up_no_other_lpar(
         error = first.result()[0]
     assert isinstance(error, exceptions.NovaLinkBusy)
     assert make_volume('silent') not in {one.path for one in novalink.mappings()}
+
+
+class WatchedDeadline(Deadline):
+    """``asked`` is set once an edit that has it waits for others."""
+
+    def __init__(self, seconds):
+        super().__init__(seconds)
+        self.asked = threading.Event()
+
+    def left(self):
+        self.asked.set()
+        return super().left()
+
+
+def test_edits_that_join_a_batch_share_the_time_of_its_lookups(
+        novalink, vios, lpar, make_volume, with_adapters, monkeypatch):
+    other = novalink.lpars[1].uuid
+    novalink.faults.add(Silent(times=None, path=f'LogicalPartition/{other}'))
+    monkeypatch.setattr(lpar_lookups, 'LOOKUP_S', 4.0)
+    monkeypatch.setattr(lpar_lookups, '_LEAST_LOOKUP_S', 0.2)
+    taken, is_leading, may_go_on = vios.turn.taken, threading.Event(), threading.Event()
+
+    @contextlib.contextmanager
+    def taken_when_told(clock):
+        is_leading.set()
+        assert may_go_on.wait(20)
+        with taken(clock):
+            yield
+
+    monkeypatch.setattr(vios.turn, 'taken', taken_when_told)
+    with futures.ThreadPoolExecutor() as pool:
+        first = pool.submit(vios.submit, AddMapping(other, make_volume('silent')), deadline(5))
+        assert is_leading.wait(5)
+        clock = WatchedDeadline(3)
+        joining = pool.submit(vios.submit_all, [
+            AddMapping(lpar, make_volume(f'{number}')) for number in range(9)], clock)
+        assert clock.asked.wait(5)
+        may_go_on.set()
+        paths = {getattr(one, 'path', one) for one in joining.result()}
+        assert paths == {make_volume(f'{number}') for number in range(9)}
+    assert isinstance(first.exception(), exceptions.NovaLinkBusy)
 
 
 @pytest.mark.parametrize('novalink', [{'links_of_files': True}], indirect=True)
