@@ -13,6 +13,7 @@ from oslo_config import cfg
 
 from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.novalink import locks
+from tests.waiting import wait_until
 
 NAME = 'a-lock'
 OTHER = """
@@ -45,10 +46,10 @@ def wait_until_another_process_waits(lock_path):
             return
         place.release()
         time.sleep(0.01)
-    pytest.fail('nobody waits')
+    pytest.fail('no other process waits')
 
 
-def test_who_lets_go_does_not_get_it_again_before_who_waits(lock_path):
+def test_a_process_does_not_get_a_lock_again_before_one_that_waits_for_it(lock_path):
     with locks.FileLock(NAME).held(deadline()):
         other = subprocess.Popen([sys.executable, '-W', 'ignore', '-c', OTHER, str(lock_path)])
         wait_until_another_process_waits(lock_path)
@@ -64,9 +65,7 @@ def test_a_process_that_keeps_the_lock_is_waited_for_only_once(lock_path, monkey
         [sys.executable, '-W', 'ignore', '-c', OTHER.replace(", 'x').close()", ", 'x').close(); "
                                                              "input()"), str(lock_path)],
         stdin=subprocess.PIPE)
-    end = time.monotonic() + 20
-    while not (lock_path / 'mark').exists() and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_until((lock_path / 'mark').exists)
     lock, started = locks.FileLock(NAME), time.monotonic()
     for _ in range(20):
         with lock.held(deadline()):
@@ -85,8 +84,7 @@ def test_threads_get_a_lock_in_the_order_in_which_they_asked():
     with concurrent.futures.ThreadPoolExecutor(8) as pool, lock.held(20):
         for number in range(8):
             pool.submit(take, number)
-            while len(lock._queue) < number + 2:
-                time.sleep(0.001)
+            wait_until(lambda number=number: len(lock._queue) >= number + 2)
     assert order == [(number, True) for number in range(8)]
 
 
@@ -103,8 +101,7 @@ def test_a_thread_that_waits_for_a_change_is_woken_by_it(monkeypatch):
     signal = locks.Signal()
     thread = threading.Thread(target=signal.wait, args=(signal.count, 600.0), daemon=True)
     thread.start()
-    while not signal._condition._waiters:
-        time.sleep(0.001)
+    wait_until(lambda: signal._condition._waiters)
     signal.notify()
     thread.join(60)
     assert not thread.is_alive()

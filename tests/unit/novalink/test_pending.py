@@ -3,7 +3,6 @@
 
 import concurrent.futures
 import sys
-import time
 
 import pytest
 
@@ -11,6 +10,7 @@ from powervm_fileio_connector.deadline import Deadline
 from powervm_fileio_connector.mappings import RemoveMapping
 from powervm_fileio_connector.novalink.pending import CommitQueue
 from powervm_fileio_connector.novalink.pending import PendingEdit
+from tests.waiting import wait_until
 
 
 def pending(**fields):
@@ -48,8 +48,7 @@ def test_a_batch_that_is_small_on_purpose_stays_so():
     def commit(leader, batch):
         if leader is first:
             pool.submit(queue.submit, [second], commit)
-            while second not in queue._waiting:
-                time.sleep(0.001)
+            wait_until(lambda: second in queue._waiting)
         queue.join(batch)
         batches.append(batch[:])
         settle_all(batch)
@@ -100,8 +99,7 @@ def test_edits_whose_lpars_are_not_answered_for_do_not_follow_each_other_for_eve
     def commit(leader, batch):
         if leader is slow[0]:
             pool.submit(queue.submit, [other], commit)
-            while other not in queue._waiting:
-                time.sleep(0.001)
+            wait_until(lambda: other in queue._waiting)
         batches.append(batch[:])
         settle_all(batch)
 

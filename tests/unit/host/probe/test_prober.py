@@ -19,6 +19,7 @@ from powervm_fileio_connector.host import probe
 from powervm_fileio_connector.host.probe import helper as helper_module
 from powervm_fileio_connector.host.probe import pool
 from powervm_fileio_connector.host.probe import protocol
+from tests.waiting import wait_until
 
 
 def guards():
@@ -143,8 +144,7 @@ def test_probes_of_many_threads_share_the_helpers_and_few_are_kept(list_share):
 def busy(prober):
     """As many helpers at work as there may be."""
     taken = [pool.take(Deadline(20)) for _ in range(helper_module.MOST)]
-    while len(helpers()) < len(taken):
-        time.sleep(0.01)        # their guards have not started them yet
+    wait_until(lambda: len(helpers()) >= len(taken))     # until their guards have started them
     yield taken
     pool.end(taken)
 
