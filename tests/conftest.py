@@ -28,23 +28,6 @@ MARKERS = {'consumers': ['consumers', 'slow'], 'host': ['root'], 'kernel': ['roo
            'openstack': ['root', 'slow', 'openstack']}
 """The markers of all tests of a directory."""
 
-MEASURED_ELSEWHERE = {
-    'cli/test_holders', 'cli/test_man_page', 'cli/test_processes', 'cli/test_root_helper',
-    'cli/test_waiting',
-    'contract/test_client', 'contract/test_eventlet', 'contract/test_forms_of_answers',
-    'contract/test_incomplete_mappings', 'contract/test_mixed_threads',
-    'contract/test_reused_ids', 'contract/test_waiting', 'contract/test_writer_batches',
-    'examples/test_benchmarks', 'examples/test_documentation', 'examples/test_readme',
-    'host/test_attaching', 'host/test_automounted_shares', 'host/test_confinement',
-    'host/test_many_hung_mounts', 'host/test_one_file_many_names', 'host/test_operator_commands',
-    'host/test_qcow2_images', 'host/test_spellings',
-    'simulator/test_hard_settings', 'simulator/test_mappings', 'simulator/test_pypowervm_tasks',
-    'simulator/test_scale',
-    'unit/host/probe/test_helper', 'unit/host/test_recorded_mount_tables',
-    'unit/host/test_same_file', 'unit/mappings/test_documents', 'unit/novalink/test_locks',
-    'unit/test_architecture'}
-"""Files of tests that run no lines, or few, which no other test runs."""
-
 # pypowervm's and os-brick's import of eventlet warns; nothing of it is ours to mend.
 os.environ.setdefault('EVENTLET_NO_GREENDNS', 'yes')
 
@@ -82,25 +65,11 @@ def pytest_xdist_auto_num_workers(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark tests by their directory, and leave out of the coverage what adds nothing to it.
-
-    Slow tests do again and again what quick ones do once, and so do those of MEASURED_ELSEWHERE;
-    measured, they would take twice as long. Slow ones come first, so that none is left at the end.
-    """
+    """Mark tests by their directory, and run slow ones first, so that none is left at the end."""
     for item in items:
-        place = item.path.relative_to(TESTS)
-        if item.get_closest_marker('slow') or str(place.with_suffix('')) in MEASURED_ELSEWHERE:
-            item.add_marker('no_cover')
-        for marker in MARKERS.get(place.parts[0], ()):
+        for marker in MARKERS.get(item.path.relative_to(TESTS).parts[0], ()):
             item.add_marker(marker)
     items.sort(key=lambda item: item.get_closest_marker('slow') is None)
-
-
-@pytest.fixture(autouse=True)
-def processes_are_measured_as_their_test(request, monkeypatch):
-    """Start processes without coverage, which takes each a quarter of a second, in slow tests."""
-    if request.node.get_closest_marker('no_cover'):
-        monkeypatch.delenv('COVERAGE_PROCESS_CONFIG', raising=False)
 
 
 @pytest.fixture(scope='session')
