@@ -47,9 +47,41 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
     :raises MountNotResponding: whether one of them is the file could not be found out
     """
     table = mount_table.table()
+    questions = _questions(file, paths, table)
+    if not questions:
+        return MappedNames()
+    own, *answers = prober.probe_all(
+        [spellings.handle_probe(file.mount, file.path), *(one.request for one in questions)],
+        deadline)
+    if any(isinstance(one.request, probe.HandleProbe) for one in questions):
+        failures.raise_for(own, failures.ErrorContext(file.path, file.mount, {'path': file.path}))
+    comparison = _Comparison(file, own.facts, same_file.index(table))
+    same: list[str] = []
+    conflicts: list[tuple[str, str]] = []
+    for (path, mount, _), answer in zip(questions, answers, strict=True):
+        # What hangs below a block device is not told by the mount that its node lies on.
+        failures.require_told(answer, path, mount, file.path, is_own_share=(
+            mount.device == file.mount.device and not file.is_block_device))
+        if comparison.is_same(path, mount, answer.facts):
+            same.append(path)
+        elif why := comparison.conflict(path, mount, answer.facts):
+            conflicts.append((path, why))
+    return MappedNames(tuple(same), tuple(conflicts))
+
+
+class _Question(NamedTuple):
+    """A mapped path that may lead to a file's data, and what is asked of its mount."""
+
+    path: str
+    mount: Mount
+    request: probe.Request[Any]
+
+
+def _questions(file: VolumeFile, paths: Iterable[str],
+               table: mount_table.MountTable) -> list[_Question]:
+    """Return what has to be asked about mapped paths; names and the mount table settle the rest."""
+    questions: list[_Question] = []
     index = same_file.index(table)
-    asked: list[tuple[str, Mount]] = []
-    requests: list[probe.Request[Any]] = []
     # A file with one name has it in other cases only.
     names = {os.path.basename(path).casefold() for path in file.spellings}
     names |= {name.casefold() for _, _, name, _ in file.chain}
@@ -68,56 +100,66 @@ def names_among(file: VolumeFile, paths: Iterable[str], *, prober: probe.Prober,
         below = None if mount is None else mount.below(plain)
         if mount is None or below is None:
             continue
+        request: probe.Request[Any]
         if is_device:
             # A loop device over a share that hangs holds no other.
-            requests.append(probe.FileProbe(mount.mount_point, below, mount.id, share=path))
+            request = probe.FileProbe(mount.mount_point, below, mount.id, share=path)
         elif (mount.device == file.mount.device if is_named else mount.device in file_systems):
-            requests.append(probe.FileProbe(mount.mount_point, below, mount.id, share=mount.share))
+            request = probe.FileProbe(mount.mount_point, below, mount.id, share=mount.share)
         elif is_named and index.may_be_of_one_server(mount, file.mount):
-            requests.append(spellings.handle_probe(mount, plain))
+            request = spellings.handle_probe(mount, plain)
         else:
             continue
-        asked.append((path, mount))
-    if not asked:
-        return MappedNames()
-    here = file.mount, file.path
-    own, *answers = prober.probe_all([spellings.handle_probe(*here), *requests], deadline)
+        questions.append(_Question(path, mount, request))
+    return questions
 
-    def is_file(facts: probe.FileFacts | probe.HandleFacts | None, path: str,
-                mount: Mount) -> bool:
+
+class _Comparison:
+    """What probes tell of a mapped path, held against what they tell of a file.
+
+    :param own: what the file's server knows it by
+    """
+
+    def __init__(self, file: VolumeFile, own: probe.HandleFacts | None,
+                 index: same_file.SameFiles) -> None:
+        self._file = file
+        self._own = own
+        self._index = index
+
+    def is_same(self, path: str, mount: Mount,
+                facts: probe.FileFacts | probe.HandleFacts | None) -> bool:
+        """Whether the path is the file, by whatever name."""
+        file, own = self._file, self._own
         if isinstance(facts, probe.FileFacts):
             return (facts.devices[:1] == (file.device,) if file.is_block_device
                     else (facts.dev, facts.ino) == file.identity)
-        if facts is None or own.facts is None or facts.handle != own.facts.handle:
+        if facts is None or own is None or facts.handle != own.handle:
             return False
-        if not (facts.names_cluster or index.are_of_one_server(mount, file.mount)):
+        if not (facts.names_cluster or self._index.are_of_one_server(mount, file.mount)):
             return False
         return facts.handle is not None or (
-            facts.ino == own.facts.ino and index.may_share_inode((mount, path), here))
+            facts.ino == own.ino and self._is_at_one_place(path, mount))
 
-    if any(isinstance(request, probe.HandleProbe) for request in requests):
-        failures.raise_for(own, failures.ErrorContext(file.path, file.mount, {'path': file.path}))
-    same: list[str] = []
-    conflicts: list[tuple[str, str]] = []
-    for (path, mount), answer in zip(asked, answers, strict=True):
-        # What hangs below a block device is not told by the mount that its node lies on.
-        failures.require_told(answer, path, mount, file.path, is_own_share=(
-            mount.device == file.mount.device and not file.is_block_device))
-        if is_file(answer.facts, path, mount):
-            same.append(path)
-        elif (mount.makes_up_inodes and answer.facts is not None
-              and path not in (*file.spellings, *file.lookalikes)
-              and index.may_share_inode((mount, path), here)):
-            conflicts.append((path, f'may be {file.path}: only the case of letters differs, and '
-                                    'without the mount option serverino nothing tells'))
-        elif not isinstance(answer.facts, probe.FileFacts):
-            continue
-        elif (answer.facts.dev, answer.facts.ino) in {link[:2] for link in file.chain}:
-            conflicts.append((path, f'is a backing file of {file.path}'))
-        elif _overlaps(file, path, answer.facts):
-            conflicts.append((path, f'has data of {file.path}: one of the two is a partition of '
-                                    'the other, or a loop device over it'))
-    return MappedNames(tuple(same), tuple(conflicts))
+    def conflict(self, path: str, mount: Mount,
+                 facts: probe.FileFacts | probe.HandleFacts | None) -> str:
+        """Why no LPAR may have the path, which is another one, beside the file; '': it may."""
+        file = self._file
+        if (mount.makes_up_inodes and facts is not None
+                and path not in (*file.spellings, *file.lookalikes)
+                and self._is_at_one_place(path, mount)):
+            return (f'may be {file.path}: only the case of letters differs, and without the mount '
+                    'option serverino nothing tells')
+        if not isinstance(facts, probe.FileFacts):
+            return ''
+        if (facts.dev, facts.ino) in {link[:2] for link in file.chain}:
+            return f'is a backing file of {file.path}'
+        if _overlaps(file, path, facts):
+            return (f'has data of {file.path}: one of the two is a partition of the other, or a '
+                    'loop device over it')
+        return ''
+
+    def _is_at_one_place(self, path: str, mount: Mount) -> bool:
+        return self._index.may_share_inode((mount, path), (self._file.mount, self._file.path))
 
 
 def images_over(file: VolumeFile, paths: Iterable[str], settings: Settings, *,
