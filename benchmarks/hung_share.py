@@ -8,6 +8,7 @@ volumes are attached all at once, with and without one of the hung share among t
 from __future__ import annotations
 
 import contextlib
+import ctypes.util
 import importlib.util
 import os
 import shutil
@@ -45,8 +46,9 @@ def why_not() -> str | None:
     """Why it cannot be measured here; None: it can."""
     if os.geteuid() != 0:
         return 'mounting needs root'
-    if not os.path.exists('/dev/fuse') or importlib.util.find_spec('fuse') is None:
-        return 'FUSE or fusepy is missing'
+    if not (os.path.exists('/dev/fuse') and ctypes.util.find_library('fuse')
+            and importlib.util.find_spec('fuse')):
+        return 'FUSE, libfuse 2 or fusepy is missing'
     if shutil.which('unshare') is None or not SHARE.exists():
         return f'unshare or {SHARE.name} is missing'
     return None

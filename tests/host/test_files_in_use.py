@@ -100,10 +100,11 @@ def partitions(loop, count=1, sectors=65536):
     numbers = range(1, count + 1)
     with contextlib.ExitStack() as added:
         for number in map(str, numbers):
-            made = subprocess.run(['addpart', loop, number, str(65536 * int(number)), str(sectors)],
-                                  capture_output=True, text=True)
-            if made.returncode:
-                pytest.skip(f'no partitions of loop devices here: {made.stderr.strip()}')
+            try:
+                subprocess.run(['addpart', loop, number, str(65536 * int(number)), str(sectors)],
+                               check=True, capture_output=True)
+            except (OSError, subprocess.CalledProcessError) as err:
+                pytest.skip(f'no partitions of loop devices here: {err}')
             added.callback(subprocess.run, ['delpart', loop, number], check=True)
         yield [f'{loop}p{number}' for number in numbers]
 
