@@ -225,8 +225,8 @@ def test_looks_for_a_file_that_never_appears_end_by_the_deadline(mounter, tmp_pa
     mounter.tmpfs(EXPORT, tmp_path / 'a')
     started = time.monotonic()
     with pytest.raises(exceptions.VolumeFileNotFound):
-        find(spec(), prober=probe.Prober(0.5), attempts=1000)
-    assert time.monotonic() - started < 1
+        find(spec(), prober=probe.Prober(2), attempts=1000)
+    assert time.monotonic() - started < 3
 
 
 @pytest.mark.parametrize('step_s', [3600, -3600])
@@ -239,8 +239,8 @@ def test_a_file_is_looked_for_by_a_clock_that_is_never_set(
     (place / 'volume-1').unlink()
     started = time.monotonic()
     with pytest.raises(exceptions.VolumeFileNotFound):
-        find(spec(), prober=probe.Prober(0.5), attempts=1000)
-    assert time.monotonic() - started < 1
+        find(spec(), prober=probe.Prober(2), attempts=1000)
+    assert time.monotonic() - started < 3
 
 
 def test_a_name_longer_than_any_file_is_missing(mounter, tmp_path, find):
