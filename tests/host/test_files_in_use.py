@@ -2,7 +2,9 @@
 """Devices and files that this host uses itself: what it writes there, a guest would destroy."""
 
 import contextlib
+import ctypes
 import dataclasses
+import fcntl
 import os
 import stat
 import struct
@@ -22,6 +24,7 @@ from powervm_fileio_connector.host.probe import in_use
 from powervm_fileio_connector.novalink import client_for
 from powervm_fileio_connector.volume import VolumeSpec
 
+BLKPG, ADD_PARTITION, DELETE_PARTITION = 0x1269, 1, 2
 IN_USE = r'used? by this host itself|that this host uses itself'
 
 
@@ -94,18 +97,29 @@ def make_file_system(fstype, *devices):
         pytest.skip(f'no {fstype} here: {err}')
 
 
+def change_partition(disk, change, number, start=0, sectors=0):
+    """Add a partition to a disk, or delete one, by the ioctl BLKPG of <linux/blkpg.h>.
+
+    Not every release of a distribution has a command for it.
+    """
+    partition = ctypes.create_string_buffer(
+        struct.pack('qqi64s64s0q', 512 * start, 512 * sectors, number, b'', b''))
+    with open(disk, 'rb') as device:
+        fcntl.ioctl(device, BLKPG, struct.pack(
+            'iiiP', change, 0, len(partition), ctypes.addressof(partition)))
+
+
 @contextlib.contextmanager
 def partitions(loop, count=1, sectors=65536):
     """Give a loop device partitions of 32 MiB each, whether or not it has a table of them."""
     numbers = range(1, count + 1)
     with contextlib.ExitStack() as added:
-        for number in map(str, numbers):
+        for number in numbers:
             try:
-                subprocess.run(['addpart', loop, number, str(65536 * int(number)), str(sectors)],
-                               check=True, capture_output=True)
-            except (OSError, subprocess.CalledProcessError) as err:
+                change_partition(loop, ADD_PARTITION, number, 65536 * number, sectors)
+            except OSError as err:
                 pytest.skip(f'no partitions of loop devices here: {err}')
-            added.callback(subprocess.run, ['delpart', loop, number], check=True)
+            added.callback(change_partition, loop, DELETE_PARTITION, number)
         yield [f'{loop}p{number}' for number in numbers]
 
 
