@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import posix
 import select
 import signal
 import socket
@@ -201,9 +200,6 @@ def _become(request, descriptors, script):
     os.environ.clear()
     os.environ.update(request['environment'])
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if 'coverage' in sys.modules and 'COVERAGE_PROCESS_CONFIG' not in os.environ:
-        sys.modules['coverage'].Coverage.current().stop()
-        os._exit = posix._exit      # coverage has put one in its place that writes a file
     for number, name in enumerate(('stdin', 'stdout', 'stderr')):
         binary = open(number, 'rb' if number == 0 else 'wb', closefd=False)  # noqa: SIM115
         stream = io.TextIOWrapper(
